@@ -1,0 +1,47 @@
+# `make demo` and `make test` set up everything they need in .venv; nothing is installed outside this folder.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+SUITE := $(VENV)/transformers-tests
+PYTEST_ARGS ?=
+
+.PHONY: help install demo test lint format suite-report clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+install: $(INSTALLED)  ## create .venv and install the package with its test dependencies
+
+# Rebuilt when what is installed changes; the package itself is installed in place.
+$(INSTALLED): setup.cfg setup.py pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=23.1"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test]"
+	touch $@
+
+demo: $(INSTALLED)  ## adapt the shipped English model to other languages and show held-out numbers
+	$(BIN)/ofa demo
+
+lint: $(INSTALLED)  ## check style without changing anything
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(INSTALLED)  ## fix style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Transformers' own model tests come in its source distribution; they are fetched, never copied into this repository.
+$(SUITE)/.fetched: $(INSTALLED) tests/transformers_suite/fetch.py
+	$(BIN)/python tests/transformers_suite/fetch.py $(SUITE)
+	touch $@
+
+test: lint $(SUITE)/.fetched  ## ruff and the whole test-suite, Transformers' own model tests included
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+suite-report: $(SUITE)/.fetched  ## Transformers' model tests on our classes beside the stock ones, as a table
+	$(BIN)/python tests/transformers_suite/compare.py
+
+clean:  ## remove .venv, builds and caches
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
