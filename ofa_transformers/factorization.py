@@ -1,0 +1,82 @@
+"""Factorization of an embedding matrix into coordinates and primitives, E ≈ F P (OFA, section 3.1)."""
+
+import torch
+from torch import Tensor
+
+
+# Rows multiplied at once: 16,384 x 1,024 float64 values are 128 MiB.
+_BLOCK_ROWS = 16_384
+
+# Below this ratio to the largest, a singular value taken from the Gram matrix (whose eigenvalues are the squares, exact
+# to about 1e-16 of the largest) no longer gives a coordinate column that is orthonormal to float32.
+_SMALLEST_SINGULAR_RATIO = 1e-4
+
+
+def factorize(embeddings: Tensor, embedding_size: int) -> tuple[Tensor, Tensor]:
+    """The best approximation E ≈ F P of rank `embedding_size` in Frobenius norm (Eckart and Young, 1936).
+
+    The split is that of OFA (Liu et al., 2024, section 3.1): without centring, the coordinates F are the left singular
+    vectors, which are orthonormal, and the primitives P hold the singular values times the right singular vectors.
+    The right singular vectors come from the D x D Gram matrix, accumulated in float64 over blocks of rows, so that the
+    cost is one pass over E for the matrix and one for the coordinates. Signs are fixed by making the entry of largest
+    magnitude in each row of P positive.
+
+    Args:
+        embeddings: (V, D), any floating dtype, on any device; the work happens on that device.
+        embedding_size: the rank k, at least 1 and at most min(V, D).
+
+    Returns:
+        Coordinates (V, k) with orthonormal columns and primitives (k, D), float32, on the device of `embeddings`.
+
+    Raises:
+        ValueError: `embeddings` is not a matrix or has NaN or infinite entries, or `embedding_size` is out of range.
+    """
+    if embeddings.ndim != 2:
+        raise ValueError(f"embeddings must be a matrix (V, D), but has the shape {tuple(embeddings.shape)}.")
+    rows, columns = embeddings.shape
+    if isinstance(embedding_size, bool) or not isinstance(embedding_size, int):
+        raise ValueError(f"embedding_size must be an integer, but is {embedding_size!r}.")
+    if not 1 <= embedding_size <= min(rows, columns):
+        raise ValueError(
+            f"embedding_size is {embedding_size}, but a factorization of a {rows} x {columns} embedding matrix needs "
+            f"a size from 1 to {min(rows, columns)}; pass embedding_size=None to keep the matrix as it is."
+        )
+    embeddings = embeddings.detach()
+
+    gram = torch.zeros(columns, columns, dtype=torch.float64, device=embeddings.device)
+    for start in range(0, rows, _BLOCK_ROWS):
+        block = embeddings[start : start + _BLOCK_ROWS].to(torch.float64)
+        if not torch.isfinite(block).all():
+            row = start + int((~torch.isfinite(block)).any(dim=1).nonzero()[0])
+            raise ValueError(
+                f"embeddings has NaN or infinite entries, first in row {row}; repair or remove these rows before "
+                "factorizing."
+            )
+        gram.addmm_(block.T, block)
+
+    eigenvalues, eigenvectors = torch.linalg.eigh(gram)  # ascending
+    singular_values = eigenvalues.flip(0)[:embedding_size].clamp_min(0).sqrt()
+    right = eigenvectors.flip(1)[:, :embedding_size]  # (D, k)
+
+    if singular_values[-1] > _SMALLEST_SINGULAR_RATIO * singular_values[0]:
+        scale = 1 / singular_values
+        coordinates = _project(embeddings, right * scale, torch.float32)
+        primitives = (right * singular_values).T
+    else:
+        # A matrix of (nearly) lower rank: its last columns cannot be had by division. A QR decomposition gives
+        # orthonormal columns whatever the rank, and the same product.
+        coordinates, triangle = torch.linalg.qr(_project(embeddings, right, torch.float64))
+        primitives = triangle @ right.T
+    largest = primitives.gather(1, primitives.abs().argmax(dim=1, keepdim=True)).squeeze(1)
+    signs = torch.where(largest < 0, -1.0, 1.0).to(primitives.dtype)
+    coordinates = coordinates.to(torch.float32).mul_(signs.to(torch.float32))
+    return coordinates, (primitives * signs[:, None]).to(torch.float32).contiguous()
+
+
+def _project(embeddings: Tensor, directions: Tensor, dtype: torch.dtype) -> Tensor:
+    """`embeddings` (V, D) times `directions` (D, k), multiplied in float64 blocks and stored as `dtype`."""
+    product = torch.empty(len(embeddings), directions.shape[1], dtype=dtype, device=embeddings.device)
+    for start in range(0, len(embeddings), _BLOCK_ROWS):
+        block = embeddings[start : start + _BLOCK_ROWS].to(torch.float64)
+        product[start : start + _BLOCK_ROWS] = block @ directions
+    return product
