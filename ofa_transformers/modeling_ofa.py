@@ -1,0 +1,601 @@
+# Copyright 2026 The ofa_transformers authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Models whose token embeddings are factorized, E ≈ F P (OFA, Liu et al., 2024, section 3.1).
+
+Each Ofa class is a stock Transformers class with its input embeddings, and its output projection where it has one,
+replaced by `FactorizedEmbedding` and `FactorizedLinear` before the weights are initialised or loaded. Nothing of the
+stock forward passes is copied. The file travels to the Hub as remote code, and imports only torch, transformers and
+`configuration_ofa.py`.
+"""
+
+import functools
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import AutoModel, PreTrainedModel
+from transformers import initialization as init
+from transformers.models.auto import modeling_auto
+from transformers.models.bert import modeling_bert
+from transformers.models.gpt2 import modeling_gpt2
+from transformers.models.llama import modeling_llama
+from transformers.models.mistral import modeling_mistral
+from transformers.models.modernbert import modeling_modernbert
+from transformers.models.qwen3 import modeling_qwen3
+from transformers.models.xlm_roberta import modeling_xlm_roberta
+
+from .configuration_ofa import (
+    OfaBertConfig,
+    OfaConfig,
+    OfaGPT2Config,
+    OfaLlamaConfig,
+    OfaMistralConfig,
+    OfaModernBertConfig,
+    OfaQwen3Config,
+)
+
+
+IGNORE_INDEX = -100
+
+# Names in the checkpoints that the authors published -> ours; see `OfaPreTrainedMixin.from_pretrained`.
+AUTHORS_KEY_MAPPING = {
+    r"embeddings\.target_coordinates\.weight$": "embeddings.word_embeddings.weight",
+    r"embeddings\.primitive_embeddings\.weight$": "embeddings.word_embeddings.primitives.weight",
+    r"lm_head\.vocab_project\.weight$": "lm_head.decoder.weight",
+    r"lm_head\.vocab_project\.bias$": "lm_head.bias",
+    r"lm_head\.down_project\.weight$": "lm_head.decoder.primitives.weight",
+}
+
+
+def _check_embedding_size(embedding_size: int, hidden_size: int) -> None:
+    if not 1 <= embedding_size <= hidden_size:
+        raise ValueError(
+            f"embedding_size must lie between 1 and the hidden size, {hidden_size}, but is {embedding_size}."
+        )
+
+
+class FactorizedEmbedding(nn.Embedding):
+    """A lookup table E ≈ F P kept as its two factors (OFA, section 3.1): E[i] is `weight[i] @ primitives.weight.T`.
+
+    Args:
+        num_embeddings (`int`): V, the number of tokens.
+        embedding_dim (`int`): D, the size of the returned vectors.
+        embedding_size (`int`): D', the number of columns of F, 1 <= D' <= D.
+        padding_idx (`int`, *optional*): as in `torch.nn.Embedding`.
+
+    Attributes:
+        weight (`torch.nn.Parameter` of shape (V, D')): the coordinates F.
+        primitives (`torch.nn.Linear`, no bias): maps D' to D; its weight, of shape (D, D'), is the transpose of P.
+
+    Raises:
+        ValueError: if `embedding_size` is under 1 or over `embedding_dim`.
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        embedding_size: int,
+        padding_idx: int | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        _check_embedding_size(embedding_size, embedding_dim)
+        super().__init__(num_embeddings, embedding_size, padding_idx=padding_idx, device=device, dtype=dtype)
+        self.embedding_dim = embedding_dim
+        self.embedding_size = embedding_size
+        self.primitives = nn.Linear(embedding_size, embedding_dim, bias=False, device=device, dtype=dtype)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Token ids of any shape (...) to vectors (..., D)."""
+        return self.primitives(super().forward(input))
+
+    def to_dense(self) -> torch.Tensor:
+        """The product F P as a new tensor (V, D), of the weights' dtype."""
+        return F.linear(self.weight.detach(), self.primitives.weight.detach())
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, embedding_size={self.embedding_size}"
+
+
+class _OutputProjection(nn.Linear):
+    """The projection onto the vocabulary, which a blocked loss can take over: see `blocked_cross_entropy`."""
+
+    # While set, forward hands its input on: the "logits" of the stock forward are then the hidden states before them.
+    bypass: bool = False
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return input if self.bypass else super().forward(input)
+
+    def before_vocabulary(self, input: torch.Tensor) -> torch.Tensor:
+        """What `weight` is multiplied with: the input itself, (..., D)."""
+        return input
+
+
+class FactorizedLinear(_OutputProjection):
+    """The projection onto a factorized vocabulary: `(x @ P.T) @ F.T + bias`, (..., D) to (..., V).
+
+    Args:
+        in_features (`int`): D, the hidden size.
+        out_features (`int`): V, the number of tokens.
+        embedding_size (`int`): D', 1 <= D' <= D.
+        bias (`bool`, defaults to `True`): whether there is a bias of shape (V,).
+
+    Attributes:
+        weight (`torch.nn.Parameter` of shape (V, D')): the coordinates F.
+        primitives (`torch.nn.Linear`, no bias): weight of shape (D, D'), the transpose of P.
+
+    Raises:
+        ValueError: if `embedding_size` is under 1 or over `in_features`.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        embedding_size: int,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        _check_embedding_size(embedding_size, in_features)
+        super().__init__(embedding_size, out_features, bias=bias, device=device, dtype=dtype)
+        self.in_features = in_features
+        self.embedding_size = embedding_size
+        self.primitives = nn.Linear(embedding_size, in_features, bias=False, device=device, dtype=dtype)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Hidden states (..., D) to logits (..., V)."""
+        return input if self.bypass else F.linear(self.before_vocabulary(input), self.weight, self.bias)
+
+    def before_vocabulary(self, input: torch.Tensor) -> torch.Tensor:
+        """What `weight` is multiplied with: `x @ P.T`, (..., D) to (..., D')."""
+        return F.linear(input, self.primitives.weight.t())
+
+    def to_dense(self) -> torch.Tensor:
+        """The product F P as a new tensor (V, D), of the weights' dtype."""
+        return F.linear(self.weight.detach(), self.primitives.weight.detach())
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, embedding_size={self.embedding_size}"
+
+
+class _BlockedCrossEntropy(torch.autograd.Function):
+    """Summed cross-entropy of a linear projection; forward computes the gradients too, one block of rows at a time."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        labels: torch.Tensor,
+        block_size: int,
+        needs_grad: bool,
+    ) -> torch.Tensor:
+        wanted = [needs_grad and needed for needed in ctx.needs_input_grad[:3]]
+        loss = hidden.new_zeros((), dtype=torch.float32)
+        grad_hidden = torch.zeros_like(hidden) if wanted[0] else None
+        # Sums over blocks are kept in float32, whatever the weights' dtype.
+        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if wanted[1] else None
+        grad_bias = torch.zeros_like(bias, dtype=torch.float32) if wanted[2] else None
+        for start in range(0, hidden.shape[0], block_size):
+            rows = slice(start, start + block_size)
+            block, targets = hidden[rows], labels[rows, None]
+            probabilities = F.linear(block, weight, bias).float()
+            log_normalizer = probabilities.logsumexp(dim=-1, keepdim=True)
+            loss += (log_normalizer - probabilities.gather(1, targets)).sum()
+            if not any(wanted):
+                continue
+            probabilities.sub_(log_normalizer).exp_()
+            # d loss / d logits
+            probabilities.scatter_add_(1, targets, torch.full_like(log_normalizer, -1.0))
+            if grad_bias is not None:
+                grad_bias += probabilities.sum(dim=0)
+            delta = probabilities.to(weight.dtype)
+            if grad_hidden is not None:
+                grad_hidden[rows] = (delta @ weight).to(hidden.dtype)
+            if grad_weight is not None:
+                if weight.dtype == torch.float32:
+                    grad_weight.addmm_(delta.t(), block.float())
+                else:
+                    grad_weight += delta.t() @ block.to(weight.dtype)
+        ctx.gradients = (
+            grad_hidden,
+            None if grad_weight is None else grad_weight.to(weight.dtype),
+            None if grad_bias is None else grad_bias.to(bias.dtype),
+        )
+        return loss
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        if ctx.gradients is None:
+            raise RuntimeError("The blocked cross-entropy can be differentiated once only, and frees its gradients then.")
+        gradients = tuple(None if g is None else g.mul_(grad_output.to(g.dtype)) for g in ctx.gradients)
+        ctx.gradients = None
+        return *gradients, None, None, None
+
+
+def blocked_cross_entropy(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    labels: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    num_items_in_batch: torch.Tensor | int | None = None,
+    block_elements: int = 2**24,
+) -> torch.Tensor:
+    """Cross-entropy of `hidden @ weight.T + bias` with `labels`, without ever holding the logits (n, V).
+
+    Both the loss and the gradients are computed in blocks of rows, in the forward pass, so that one block of logits is
+    all that exists at a time (the idea of cut cross-entropy, Wijmans et al., 2025, arXiv 2411.09009, in plain PyTorch).
+
+    Args:
+        hidden (`torch.Tensor` of shape (n, k)): what the projection is applied to.
+        weight (`torch.Tensor` of shape (V, k)): the projection.
+        labels (`torch.LongTensor` of shape (n,)): token ids; rows labelled -100 are left out.
+        bias (`torch.Tensor` of shape (V,), *optional*).
+        num_items_in_batch (`int` or scalar tensor, *optional*): what the sum of the losses is divided by, as `Trainer`
+            passes it under gradient accumulation; the number of labelled rows by default.
+        block_elements (`int`): how many logits (float32) a block may hold. 2**24 are 64 MiB.
+
+    Returns:
+        `torch.Tensor`: a float32 scalar; 0 where no row is labelled.
+    """
+    labelled = labels != IGNORE_INDEX
+    hidden, labels = hidden[labelled], labels[labelled]
+    count = hidden.shape[0] if num_items_in_batch is None else num_items_in_batch
+    if torch.is_tensor(count):
+        count = count.to(hidden.device)
+    if hidden.shape[0] == 0:
+        return hidden.float().sum() * 0.0
+    block_size = max(1, block_elements // weight.shape[0])
+    if torch.is_autocast_enabled(hidden.device.type):
+        # The function's own matrix products must see what autocast would have given them.
+        dtype = torch.get_autocast_dtype(hidden.device.type)
+        hidden, weight, bias = hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    with torch.autocast(hidden.device.type, enabled=False):
+        return _BlockedCrossEntropy.apply(hidden, weight, bias, labels, block_size, torch.is_grad_enabled()) / count
+
+
+class OfaPreTrainedMixin:
+    """Factorizes the embeddings of the stock class that it is mixed into; the whole behaviour of the Ofa models."""
+
+    _tied_weights_keys: dict[str, str] | None
+    # Set for every class of the table below.
+    family: "Family"
+    dense_class: type[PreTrainedModel]
+    base_class: type[PreTrainedModel]
+
+    def post_init(self) -> None:
+        # The stock constructor calls this last: all modules exist, none is loaded or tied yet.
+        self._factorize_modules()
+        super().post_init()
+
+    def _factorize_modules(self) -> None:
+        base_model = getattr(self, self.base_model_prefix, None)
+        if base_model is not None and not isinstance(base_model, OfaPreTrainedMixin):
+            # Stock heads construct the stock base model by name.
+            pooling = {"add_pooling_layer": base_model.pooler is not None} if hasattr(base_model, "pooler") else {}
+            setattr(self, self.base_model_prefix, self.base_class(self.config, **pooling))
+        # A factorized module reads its child's weight itself, so that the two must stay on one device.
+        own = (FactorizedEmbedding.__name__, FactorizedLinear.__name__)
+        self._no_split_modules = [*(self._no_split_modules or ()), *own]
+
+        size = self.config.embedding_size
+        embeddings = self.get_input_embeddings()
+        if size is not None and not isinstance(embeddings, FactorizedEmbedding):
+            self.set_input_embeddings(
+                FactorizedEmbedding(
+                    *embeddings.weight.shape,
+                    embedding_size=size,
+                    padding_idx=embeddings.padding_idx,
+                    device=embeddings.weight.device,
+                    dtype=embeddings.weight.dtype,
+                )
+            )
+        projection = self.get_output_embeddings()
+        if projection is None:
+            return
+        if not isinstance(projection, _OutputProjection):
+            kind = _OutputProjection if size is None else functools.partial(FactorizedLinear, embedding_size=size)
+            self.set_output_embeddings(
+                kind(
+                    *reversed(projection.weight.shape),
+                    bias=projection.bias is not None,
+                    device=projection.weight.device,
+                    dtype=projection.weight.dtype,
+                )
+            )
+        if size is not None:
+            # The coordinates are tied by the stock keys, under the stock names; the primitives come with them.
+            (output_key, input_key) = next(
+                pair for pair in self._tied_weights_keys.items() if pair[0].endswith(".weight")
+            )
+            self._tied_weights_keys = {
+                **self._tied_weights_keys,
+                output_key.replace(".weight", ".primitives.weight"): input_key.replace(
+                    ".weight", ".primitives.weight"
+                ),
+            }
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        # Stock code may initialise a child from its parent (ModernBERT does), hence the children as well.
+        for child in (module, *module.children()):
+            if not isinstance(child, (FactorizedEmbedding, FactorizedLinear)):
+                continue
+            # F P then has the standard deviation that the stock class gives to E: D' products of two factors whose
+            # standard deviations multiply to it, and the scale in P, as after an SVD.
+            init.normal_(child.weight, mean=0.0, std=child.embedding_size**-0.5)
+            init.normal_(child.primitives.weight, mean=0.0, std=self.config.initializer_range)
+            padding_idx = getattr(child, "padding_idx", None)
+            if padding_idx is not None and not getattr(child.weight, "_is_hf_initialized", False):
+                init.zeros_(child.weight[padding_idx])
+
+    def _get_resized_embeddings(
+        self,
+        old_embeddings: nn.Embedding,
+        new_num_tokens: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        mean_resizing: bool = True,
+    ) -> nn.Embedding:
+        old_num_tokens = old_embeddings.weight.shape[0]
+        embeddings = super()._get_resized_embeddings(
+            old_embeddings, new_num_tokens, pad_to_multiple_of, mean_resizing
+        )
+        if not mean_resizing:
+            self._reinit_added_rows(embeddings, old_num_tokens)
+        return embeddings
+
+    def _get_resized_lm_head(
+        self,
+        old_lm_head: nn.Linear,
+        new_num_tokens: int | None = None,
+        transposed: bool = False,
+        mean_resizing: bool = True,
+    ) -> nn.Linear:
+        old_num_tokens = old_lm_head.weight.shape[0]
+        resized = super()._get_resized_lm_head(old_lm_head, new_num_tokens, transposed, mean_resizing)
+        if resized is old_lm_head or not isinstance(old_lm_head, _OutputProjection):
+            return resized
+        # Stock code builds a plain nn.Linear; keep our module, with its primitives, and take over the new rows.
+        old_lm_head.weight = resized.weight
+        old_lm_head.bias = resized.bias
+        old_lm_head.out_features = resized.out_features
+        old_lm_head._is_hf_initialized = True
+        if not mean_resizing:
+            self._reinit_added_rows(old_lm_head, old_num_tokens)
+        return old_lm_head
+
+    @torch.no_grad()
+    def _reinit_added_rows(self, module: nn.Module, old_num_tokens: int) -> None:
+        """Scale the rows that stock code drew for a dense matrix so that their products with P have its deviation."""
+        if isinstance(module, (FactorizedEmbedding, FactorizedLinear)) and module.weight.shape[0] > old_num_tokens:
+            scale = module.primitives.weight.float().square().sum(dim=1).mean().sqrt().clamp_min(1e-12)
+            module.weight.data[old_num_tokens:] /= scale.to(module.weight.dtype)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """As `PreTrainedModel.from_pretrained`; also reads the checkpoints that the authors of OFA published.
+
+        Those carry `num_primitive` in their configuration, and the factors under names of their own. They are renamed
+        at load, and saving writes our layout. Stock checkpoints of the same family load unfactorized.
+        """
+        key_mapping = kwargs.pop("key_mapping", None)
+        if key_mapping is None and cls.config_class is OfaConfig:
+            key_mapping = AUTHORS_KEY_MAPPING
+        loaded = super().from_pretrained(
+            pretrained_model_name_or_path, *args, **kwargs, key_mapping=key_mapping
+        )
+        if key_mapping is AUTHORS_KEY_MAPPING:
+            # `save_pretrained` would undo the renamings, and a resumed run then miss its embeddings.
+            model = loaded[0] if isinstance(loaded, tuple) else loaded
+            others = [c for c in model._weight_conversions or () if c.source_patterns[0] not in AUTHORS_KEY_MAPPING]
+            model._weight_conversions = others or None
+        return loaded
+
+    def save_pretrained(self, save_directory: Any, is_main_process: bool = True, **kwargs: Any) -> None:
+        """As `PreTrainedModel.save_pretrained`; the code goes along, with an `auto_map` of all heads of the family.
+
+        `AutoModelFor*.from_pretrained(save_directory, trust_remote_code=True)` then works where this package is not
+        installed. Stock code does this through `_auto_class`, for one head, and copies the wrong file under FSDP2.
+        """
+        adapters_only = getattr(self, "_hf_peft_config_loaded", False)
+        if not adapters_only:
+            self.config.auto_map = self.family.auto_map()
+        super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
+        if is_main_process and not adapters_only:
+            for cls in (OfaPreTrainedMixin, self.family.config_class):
+                code = Path(sys.modules[cls.__module__].__file__)
+                shutil.copyfile(code, Path(save_directory) / code.name)
+
+    @torch.no_grad()
+    def to_dense(self) -> PreTrainedModel:
+        """The plain Transformers model with E = F P multiplied out: the same outputs, loadable without this package.
+
+        Returns:
+            [`~transformers.PreTrainedModel`]: a new model of the stock class, on this model's device and in its dtype,
+            sharing no memory with it.
+        """
+        own_fields = {"model_type", "auto_map", "architectures", "embedding_size", "transformers_version"}
+        dense_config_class = self.dense_class.config_class
+        if not hasattr(dense_config_class(), "sparse_prediction"):
+            own_fields.add("sparse_prediction")
+        config = dense_config_class(**{k: v for k, v in self.config.to_dict().items() if k not in own_fields})
+
+        state_dict = {}
+        for name, module in self.named_modules(remove_duplicate=False):
+            if isinstance(module, (FactorizedEmbedding, FactorizedLinear)):
+                state_dict[f"{name}.weight"] = module.to_dense()
+        for name, tensor in self.state_dict().items():
+            if name not in state_dict and ".primitives." not in name:
+                state_dict[name] = tensor.clone()
+        dense = self.dense_class.from_pretrained(None, config=config, state_dict=state_dict, dtype=self.dtype)
+        if self.can_generate():
+            dense.generation_config = type(self.generation_config).from_dict(self.generation_config.to_dict())
+        return dense.to(self.device).train(self.training)
+
+
+def _with_sparse_prediction(stock_forward: Callable, is_causal: bool) -> Callable:
+    """`stock_forward` of a language model, with the blocked loss where `config.sparse_prediction` asks for it."""
+
+    @functools.wraps(stock_forward)
+    def forward(self: PreTrainedModel, *args: Any, **kwargs: Any) -> Any:
+        labels = kwargs.get("labels")
+        if labels is None or not self.config.sparse_prediction:
+            return stock_forward(self, *args, **kwargs)
+        del kwargs["labels"]
+        num_items_in_batch = kwargs.pop("num_items_in_batch", None)
+        shift_labels = kwargs.pop("shift_labels", None)
+        return_dict = kwargs.pop("return_dict", None)
+        if is_causal:
+            kwargs["use_cache"] = False
+
+        projection = self.get_output_embeddings()
+        projection.bypass = True
+        try:
+            output = stock_forward(self, *args, **kwargs, return_dict=True)
+        finally:
+            projection.bypass = False
+        hidden, output.logits = output.logits, None
+        if is_causal:
+            # As `ForCausalLMLoss`: position t predicts the label of t + 1.
+            labels = F.pad(labels, (0, 1), value=IGNORE_INDEX)[..., 1:] if shift_labels is None else shift_labels
+        labels = labels.to(hidden.device).reshape(-1)
+        labelled = labels != IGNORE_INDEX
+        output.loss = blocked_cross_entropy(
+            projection.before_vocabulary(hidden.reshape(-1, hidden.shape[-1])[labelled]),
+            projection.weight,
+            labels[labelled],
+            bias=projection.bias,
+            num_items_in_batch=num_items_in_batch,
+        )
+        # `loss` comes first in tuples, and set after construction it would come last.
+        output = type(output)(**{"loss": output.loss, **{k: v for k, v in output.items() if k != "loss"}})
+        wants_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if wants_dict else output.to_tuple()
+
+    return forward
+
+
+@dataclass(frozen=True)
+class Family:
+    """A row of the table: a stock family of models that can be factorized."""
+
+    prefix: str  # of the Ofa class names: Ofa<prefix><head>
+    stock_prefix: str  # of the stock class names: <stock prefix><head>
+    config_class: type
+    module: ModuleType
+    heads: tuple[str, ...]  # the first is the base model
+    aliases: tuple[str, ...] = ()  # stock prefixes of families with the same modules under the same names
+
+    @property
+    def classes(self) -> dict[str, type[PreTrainedModel]]:
+        """Stock class name -> Ofa class, for all stock names that lead to this family."""
+        return {
+            stock_prefix + head: globals()[f"Ofa{self.prefix}{head}"]
+            for stock_prefix in (self.stock_prefix, *self.aliases)
+            for head in self.heads
+        }
+
+    @property
+    def auto_classes(self) -> dict[str, type[PreTrainedModel]]:
+        """Name of an Auto class -> the Ofa class that it gives, as the stock family is mapped."""
+        stock_config_class = self.config_class.__mro__[2]
+        pairs = {}
+        for name in modeling_auto.__all__:
+            mapping = getattr(getattr(modeling_auto, name), "_model_mapping", None)
+            stock_class = mapping.get(stock_config_class, None) if mapping is not None else None
+            if (stock_class := getattr(stock_class, "__name__", None)) in self.classes:
+                pairs[name] = self.classes[stock_class]
+        return pairs
+
+    def auto_map(self) -> dict[str, str]:
+        """The `auto_map` of a configuration whose code lies beside it: Auto class -> file and class."""
+        named = {"AutoConfig": self.config_class, **self.auto_classes}
+        return {name: f"{cls.__module__.rsplit('.', 1)[-1]}.{cls.__name__}" for name, cls in named.items()}
+
+
+_ENCODER_HEADS = (
+    "Model",
+    "ForMaskedLM",
+    "ForSequenceClassification",
+    "ForTokenClassification",
+    "ForQuestionAnswering",
+    "ForMultipleChoice",
+)
+_DECODER_HEADS = ("Model", "ForCausalLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
+
+FAMILIES: tuple[Family, ...] = (
+    Family("", "XLMRoberta", OfaConfig, modeling_xlm_roberta, (*_ENCODER_HEADS, "ForCausalLM"), aliases=("Roberta",)),
+    Family(
+        "Bert",
+        "Bert",
+        OfaBertConfig,
+        modeling_bert,
+        (*_ENCODER_HEADS, "LMHeadModel", "ForPreTraining", "ForNextSentencePrediction"),
+    ),
+    Family("ModernBert", "ModernBert", OfaModernBertConfig, modeling_modernbert, _ENCODER_HEADS),
+    Family(
+        "GPT2",
+        "GPT2",
+        OfaGPT2Config,
+        modeling_gpt2,
+        ("Model", "LMHeadModel", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering"),
+    ),
+    Family("Llama", "Llama", OfaLlamaConfig, modeling_llama, _DECODER_HEADS),
+    Family("Mistral", "Mistral", OfaMistralConfig, modeling_mistral, _DECODER_HEADS),
+    Family("Qwen3", "Qwen3", OfaQwen3Config, modeling_qwen3, _DECODER_HEADS),
+)
+
+
+# Heads with a language-modelling loss -> whether it is causal.
+_LANGUAGE_MODELLING_HEADS = {"ForMaskedLM": False, "ForCausalLM": True, "LMHeadModel": True}
+
+
+def _make_class(family: Family, head: str) -> type[PreTrainedModel]:
+    stock_class = getattr(family.module, family.stock_prefix + head)
+    name = f"Ofa{family.prefix}{head}"
+    namespace = {
+        "__module__": __name__,
+        "__qualname__": name,
+        "__doc__": f"[`{stock_class.__name__}`] with factorized token embeddings; see [`{family.config_class.__name__}`].",
+        "config_class": family.config_class,
+        "family": family,
+        "dense_class": stock_class,
+    }
+    if head in _LANGUAGE_MODELLING_HEADS:
+        namespace["forward"] = _with_sparse_prediction(stock_class.forward, _LANGUAGE_MODELLING_HEADS[head])
+    return type(name, (OfaPreTrainedMixin, stock_class), namespace)
+
+
+__all__ = ["FAMILIES", "FactorizedEmbedding", "FactorizedLinear", "blocked_cross_entropy"]
+
+for _family in FAMILIES:
+    for _head in _family.heads:
+        _class = _make_class(_family, _head)
+        _class.base_class = globals()[f"Ofa{_family.prefix}Model"] if _head != "Model" else _class
+        globals()[_class.__name__] = _class
+        __all__.append(_class.__name__)
+    # Stock heads of decoders construct their base model through AutoModel.
+    AutoModel.register(_family.config_class, _family.classes[f"{_family.stock_prefix}Model"], exist_ok=True)
