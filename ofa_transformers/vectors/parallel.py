@@ -1,5 +1,6 @@
 """Word vectors from parallel text by segment identity (Levy et al., 2017)."""
 
+import itertools
 import os
 import re
 import unicodedata
@@ -109,7 +110,7 @@ def split_words(text: str) -> list[str]:
         else:
             clusters = _clusters(unspaced)
             words.extend(clusters)
-            words.extend(a + b for a, b in zip(clusters, clusters[1:]))
+            words.extend(a + b for a, b in itertools.pairwise(clusters))
     return words
 
 

@@ -1,0 +1,7 @@
+"""The mapping of a target vocabulary onto a source vocabulary: which rows to copy, which to compose, and of what."""
+
+from .token_mapping import TokenExplanation, TokenKind, TokenMapping, build_mapping
+from .vocabulary import Vocabulary
+
+
+__all__ = ["TokenExplanation", "TokenKind", "TokenMapping", "Vocabulary", "build_mapping"]

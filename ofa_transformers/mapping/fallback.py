@@ -1,0 +1,67 @@
+"""Rows for target tokens that can neither be copied nor composed."""
+
+import numpy as np
+
+
+FALLBACKS = ("normal", "mean", "zeros")
+
+# Rows drawn from one generator. Part of the result: another number gives other draws.
+_DRAW_ROWS = 4096
+
+
+def fallback_rows(
+    result: np.ndarray,
+    missing: np.ndarray,
+    source_rows: np.ndarray,
+    used: np.ndarray,
+    fallback: str,
+    seed: int,
+    authors_compatible: bool = False,
+) -> None:
+    """Writes the rows `missing` of `result` (V_t, k), in place.
+
+    Args:
+        missing: target ids, ascending.
+        source_rows: (V_s, k), whose columns give mean and standard deviation.
+        used: (V_s,) bool, the rows that count for these.
+        fallback: one of `FALLBACKS`.
+        seed: each block of target ids has its own generator, seeded with this and the block's number.
+        authors_compatible: statistics over all rows in the precision of the input, and one `RandomState` for the
+            whole matrix, as in the published code (whose seed is 114514).
+    """
+    if not len(missing) or fallback == "zeros":
+        result[missing] = 0
+        return
+    if authors_compatible:
+        mean, std = source_rows.mean(axis=0), source_rows.std(axis=0)
+    else:
+        mean, std = _column_statistics(source_rows, used)
+    if fallback == "mean":
+        result[missing] = mean
+        return
+    generator = np.random.RandomState(seed) if authors_compatible else None
+    bounds = np.searchsorted(missing, np.arange(0, len(result) + _DRAW_ROWS, _DRAW_ROWS))
+    for block, (first, last) in enumerate(zip(bounds[:-1], bounds[1:])):
+        start = block * _DRAW_ROWS
+        shape = (min(_DRAW_ROWS, len(result) - start), result.shape[1])
+        rows = missing[first:last]
+        if generator is not None:  # one stream of numbers, so that blocks without missing rows are drawn, too
+            result[rows] = generator.normal(mean, std, shape)[rows - start]
+        elif len(rows):
+            draws = np.random.default_rng([seed, block]).standard_normal(shape, dtype=np.float32)
+            result[rows] = mean + std * draws[rows - start]
+
+
+def _column_statistics(rows: np.ndarray, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each column over the used rows, accumulated in float64."""
+    count = max(int(used.sum()), 1)
+    mean = sum(rows[i : i + _DRAW_ROWS][used[i : i + _DRAW_ROWS]].sum(axis=0, dtype=np.float64) for i in _starts(rows))
+    mean = mean / count
+    squares = sum(
+        ((rows[i : i + _DRAW_ROWS][used[i : i + _DRAW_ROWS]] - mean) ** 2).sum(axis=0) for i in _starts(rows)
+    )
+    return mean, np.sqrt(squares / count)
+
+
+def _starts(rows: np.ndarray) -> range:
+    return range(0, len(rows), _DRAW_ROWS)

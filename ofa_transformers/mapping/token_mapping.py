@@ -1,0 +1,431 @@
+"""`TokenMapping`: target rows as a sparse combination of source rows, and how it is built (OFA, section 3.3)."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from transformers import PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from ..vectors import WordVectors
+from .authors import match_tokens_as_published
+from .fallback import FALLBACKS, fallback_rows
+from .matches import MatchKind, Matches, match_tokens
+from .neighbors import nearest_neighbors, softmax_weights
+from .subword_vectors import SubwordVectors, subword_vectors
+from .vocabulary import Vocabulary
+
+
+logger = logging.get_logger(__name__)
+
+_FORMAT = "ofa_transformers.token_mapping"
+_BLOCK_ROWS = 16_384
+
+
+class TokenKind(IntEnum):
+    """Where the row of a target token comes from."""
+
+    COPIED = 0  # the row of the source token that is the same
+    COMPOSED = 1  # the weighted mean of the rows of its nearest source tokens
+    FALLBACK = 2  # neither; see `TokenMapping.apply`
+    SPECIAL = 3  # the row of the source's special token of the same role
+
+
+@dataclass(frozen=True)
+class TokenExplanation:
+    """What is known about one target token.
+
+    Attributes:
+        token, id, kind: the token.
+        match: the source token that is the same, or None.
+        match_kind: how it was matched: "exact", "case", "spacing", "role", or None.
+        words: (language, word) of words whose tokenization contains the token, most frequent first where known.
+        num_words: how many such words there are in all.
+        neighbors: for a composed token (source token, source id, weight, cosine), nearest first.
+    """
+
+    token: str
+    id: int
+    kind: TokenKind
+    match: str | None
+    match_kind: str | None
+    words: list[tuple[str, str]]
+    num_words: int
+    neighbors: list[tuple[str, int, float, float]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values for JSON."""
+        return {**asdict(self), "kind": self.kind.name.lower()}
+
+
+@dataclass(eq=False)
+class TokenMapping:
+    """Every row of the target's embeddings as a combination of rows of the source's.
+
+    Attributes:
+        weights: (V_t, V_s) CSR float32. The rows of copied, special and composed tokens sum to 1; those of the
+            others are empty.
+        kinds: (V_t,) uint8, `TokenKind`.
+        cosines: float32, for each entry of `weights.data` the cosine of the two subwords; NaN on matches.
+        match_kinds: (V_t,) uint8, `MatchKind`.
+        source_rows: (V_s,) bool, rows that belong to a source token; the others are padding.
+        settings: the arguments of `build_mapping` that shaped it.
+        source, target, word_vectors, incidence: what `explain` looks up; None in a mapping that was loaded.
+    """
+
+    weights: scipy.sparse.csr_array
+    kinds: np.ndarray
+    cosines: np.ndarray
+    match_kinds: np.ndarray
+    source_rows: np.ndarray
+    settings: dict[str, Any] = field(default_factory=dict)
+    source: Vocabulary | None = None
+    target: Vocabulary | None = None
+    word_vectors: WordVectors | None = None
+    incidence: scipy.sparse.csr_array | None = None
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count:,} {kind.name.lower()}" for kind, count in self.counts().items())
+        return f"TokenMapping({self.shape[0]:,} target tokens x {self.shape[1]:,} source rows: {counts})"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.weights.shape
+
+    def counts(self) -> dict[TokenKind, int]:
+        """Target tokens of each kind."""
+        numbers = np.bincount(self.kinds, minlength=len(TokenKind))
+        return {kind: int(numbers[kind]) for kind in TokenKind}
+
+    def apply(
+        self, source_rows: torch.Tensor | np.ndarray, fallback: str = "normal", seed: int = 114514
+    ) -> torch.Tensor | np.ndarray:
+        """The target's rows, made from the source's: input or output embeddings, coordinates, or a head's bias.
+
+        Args:
+            source_rows: (V_s, k) or (V_s,), any floating dtype, tensor or array.
+            fallback: rows of tokens that the mapping cannot make. "normal": drawn with the mean and standard
+                deviation that each column has over the source's tokens (the paper's choice); "mean": that mean;
+                "zeros".
+            seed: of the draws, which depend on nothing else than the token's id and k.
+
+        Returns:
+            (V_t, k) or (V_t,), of the type, dtype and device of `source_rows`.
+
+        Raises:
+            ValueError: a number of rows that isn't V_s, or an unknown fallback.
+        """
+        if fallback not in FALLBACKS:
+            raise ValueError(f"fallback is {fallback!r}, but must be one of {', '.join(map(repr, FALLBACKS))}.")
+        if isinstance(source_rows, torch.Tensor):
+            tensor = source_rows.detach().cpu()
+            exact = tensor.dtype if tensor.dtype in (torch.float32, torch.float64) else torch.float32
+            rows = self.apply(tensor.to(exact).numpy(), fallback, seed)
+            return torch.from_numpy(rows).to(device=source_rows.device, dtype=source_rows.dtype)
+        if source_rows.ndim not in (1, 2) or len(source_rows) != self.shape[1]:
+            raise ValueError(
+                f"source_rows has the shape {tuple(source_rows.shape)}, but this mapping was built for "
+                f"{self.shape[1]} source rows; pass (V_s, k) or (V_s,), and build_mapping(num_source_rows=...) with "
+                "the model's number of rows."
+            )
+        columns = source_rows.reshape(len(source_rows), -1)
+        work = columns if columns.dtype in (np.float32, np.float64) else columns.astype(np.float32)
+        result = np.empty((self.shape[0], work.shape[1]), dtype=work.dtype)
+        for start in range(0, self.shape[0], _BLOCK_ROWS):
+            result[start : start + _BLOCK_ROWS] = self.weights[start : start + _BLOCK_ROWS] @ work
+        missing = np.flatnonzero(self.kinds == TokenKind.FALLBACK)
+        published = bool(self.settings.get("authors_compatible", False))
+        fallback_rows(result, missing, work, self.source_rows, fallback, seed, published)
+        return result.reshape(self.shape[0], *source_rows.shape[1:]).astype(source_rows.dtype, copy=False)
+
+    def explain(self, token: str | int, max_words: int = 20) -> TokenExplanation:
+        """The words and source tokens behind a target token, given as spelled by the tokenizer or by its id.
+
+        Raises:
+            ValueError: the mapping was loaded from a file, which holds no words.
+            KeyError: no such token.
+        """
+        if self.target is None or self.source is None:
+            raise ValueError(
+                "This mapping was loaded from a file and has no tokens and words; build it to explain it."
+            )
+        index = self.target.ids.get(token, -1) if isinstance(token, str) else int(token)
+        if not 0 <= index < self.shape[0] or self.target.tokens[index] is None:
+            raise KeyError(f"The target tokenizer has no token {token!r}.")
+        kind = TokenKind(self.kinds[index])
+        entries = slice(self.weights.indptr[index], self.weights.indptr[index + 1])
+        ids, weights, cosines = self.weights.indices[entries], self.weights.data[entries], self.cosines[entries]
+        match, neighbors = None, []
+        if kind in (TokenKind.COPIED, TokenKind.SPECIAL):
+            match = self.source.tokens[ids[0]]
+        else:
+            order = np.lexsort((ids, -cosines))
+            neighbors = [
+                (self.source.tokens[ids[i]], int(ids[i]), float(weights[i]), float(cosines[i])) for i in order
+            ]
+        matched = MatchKind(self.match_kinds[index])
+        words, num_words = self._words_of(index, max_words)
+        return TokenExplanation(
+            token=self.target.tokens[index],
+            id=index,
+            kind=kind,
+            match=match,
+            match_kind=None if matched is MatchKind.NONE else matched.name.lower(),
+            words=words,
+            num_words=num_words,
+            neighbors=neighbors,
+        )
+
+    def _words_of(self, index: int, max_words: int) -> tuple[list[tuple[str, str]], int]:
+        if self.incidence is None or self.word_vectors is None:
+            return [], 0
+        indices = self.incidence.indices[self.incidence.indptr[index] : self.incidence.indptr[index + 1]]
+        indices = np.sort(indices)
+        if self.word_vectors.frequencies is not None:
+            indices = indices[np.argsort(-self.word_vectors.frequencies[indices], kind="stable")]
+        words = [(str(self.word_vectors.languages[i]), self.word_vectors.words[i]) for i in indices[:max_words]]
+        return words, len(indices)
+
+    def save(self, path: str | os.PathLike) -> Path:
+        """Writes weights, kinds, cosines and settings to one safetensors file, which replaces `path` when complete."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        tensors = {
+            "indptr": self.weights.indptr.astype(np.int64),
+            "indices": self.weights.indices.astype(np.int64),
+            "data": self.weights.data,
+            "kinds": self.kinds,
+            "cosines": self.cosines,
+            "match_kinds": self.match_kinds,
+            "source_rows": self.source_rows.astype(np.uint8),
+        }
+        settings = {"shape": [int(n) for n in self.shape], "settings": self.settings}
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        os.close(handle)
+        try:
+            save_file(tensors, temporary, metadata={"format": _FORMAT, "mapping": json.dumps(settings)})
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, target)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+        return target
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "TokenMapping":
+        """Reads a file written by `save`.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: a file that is damaged or something else.
+        """
+        try:
+            with safe_open(path, framework="numpy") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise ValueError(f"{path} is damaged or not a safetensors file ({error}).") from error
+        if metadata.get("format") != _FORMAT:
+            raise ValueError(f"{path} is not a token mapping: its format is {metadata.get('format')!r}.")
+        description = json.loads(metadata["mapping"])
+        weights = scipy.sparse.csr_array(
+            (tensors["data"], tensors["indices"], tensors["indptr"]), shape=tuple(description["shape"])
+        )
+        return cls(
+            weights,
+            tensors["kinds"],
+            tensors["cosines"],
+            tensors["match_kinds"],
+            tensors["source_rows"].astype(bool),
+            description["settings"],
+        )
+
+
+def build_mapping(
+    source_tokenizer: PreTrainedTokenizerBase,
+    target_tokenizer: PreTrainedTokenizerBase,
+    word_vectors: WordVectors,
+    *,
+    num_source_rows: int | None = None,
+    source_languages: Iterable[str] | None = None,
+    target_languages: Iterable[str] | None = None,
+    num_neighbors: int = 10,
+    temperature: float = 0.1,
+    fuzzy_match: bool = True,
+    max_words: int | None = None,
+    authors_compatible: bool = False,
+    device: torch.device | str | None = None,
+) -> TokenMapping:
+    """Builds the mapping of OFA (Liu et al., 2024, section 3.3).
+
+    A target token that the source has, too, takes its row. Any other that is part of some word takes the mean of the
+    rows of its `num_neighbors` nearest source tokens, by cosine of subword vectors, weighted with
+    softmax(cosine / temperature). The rest fall back.
+
+    Args:
+        source_tokenizer, target_tokenizer: fast tokenizers.
+        word_vectors: aligned word vectors of the languages of both.
+        num_source_rows: rows of the source's embeddings, if not as many as its tokenizer has tokens.
+        source_languages, target_languages: the languages whose words count for each tokenizer; all if None.
+        num_neighbors: k; all source tokens with a vector, if there are fewer.
+        temperature: of the softmax; lower gives more weight to the nearest.
+        fuzzy_match: match tokens also without regard to case, and to spacing where it says nothing about words.
+        max_words: use the first so many words (of each language selection; word vector files are sorted by frequency).
+        authors_compatible: do as the published code does, accidents included (unk and uncovered tokens may be
+            neighbours, words count once for each of their forms, special tokens match by spelling, ...).
+        device: where the neighbours are found; a GPU if there is one by default.
+
+    Raises:
+        ValueError: num_neighbors < 1, temperature <= 0, a language that no word has, a tokenizer that isn't fast.
+    """
+    if num_neighbors < 1:
+        raise ValueError(f"num_neighbors is {num_neighbors}, but must be at least 1 (the paper uses 10).")
+    if not temperature > 0 or not np.isfinite(temperature):
+        raise ValueError(f"temperature is {temperature}, but must be a positive number (the paper uses 0.1).")
+    if num_source_rows is not None and num_source_rows < 1:
+        raise ValueError(f"num_source_rows is {num_source_rows}, but must be at least 1; None takes the tokenizer's.")
+    source_words = _select_words(word_vectors, source_languages, max_words, "source_languages", authors_compatible)
+    target_words = _select_words(word_vectors, target_languages, max_words, "target_languages", authors_compatible)
+    source = Vocabulary.from_tokenizer(source_tokenizer, "source_tokenizer")
+    target = Vocabulary.from_tokenizer(target_tokenizer, "target_tokenizer")
+    num_rows = len(source) if num_source_rows is None else num_source_rows
+    if num_rows < len(source):
+        logger.warning(
+            "The source has %d rows for %d tokens; tokens without a row are not used.", num_rows, len(source)
+        )
+
+    if authors_compatible:
+        matches = match_tokens_as_published(source, target, fuzzy_match=fuzzy_match)
+        beyond = matches.source_ids >= num_rows
+        matches.source_ids[beyond], matches.kinds[beyond] = -1, MatchKind.NONE
+    else:
+        matches = match_tokens(source, target, fuzzy_match=fuzzy_match, num_source_rows=num_rows)
+
+    source_vectors = subword_vectors(
+        source,
+        word_vectors,
+        source_words,
+        authors_compatible=authors_compatible,
+        keep_incidence=False,
+        description="Tokenizing words (source)",
+    ).vectors[:num_rows]
+    target_subwords = subword_vectors(
+        target,
+        word_vectors,
+        target_words,
+        authors_compatible=authors_compatible,
+        description="Tokenizing words (target)",
+    )
+
+    composed = np.flatnonzero((matches.source_ids < 0) & target_subwords.covered)
+    candidates = np.arange(len(source_vectors)) if authors_compatible else np.flatnonzero(source_vectors.any(axis=1))
+    if not source_vectors.any():
+        logger.warning("No source token is part of any word of the word vectors, so no token can be composed.")
+        composed = composed[:0]
+    elif num_neighbors > len(candidates):
+        logger.warning(
+            "num_neighbors is %d, but only %d source tokens have a vector; using all of them.",
+            num_neighbors,
+            len(candidates),
+        )
+        num_neighbors = len(candidates)
+    if len(composed):
+        found, cosines = nearest_neighbors(
+            target_subwords.vectors[composed], source_vectors[candidates], num_neighbors, device=device
+        )
+        neighbors = candidates[found]
+    else:
+        neighbors, cosines = np.empty((0, num_neighbors), dtype=np.int64), np.empty((0, num_neighbors))
+
+    source_rows = np.zeros(num_rows, dtype=bool)
+    source_rows[: len(source)] = source.exists[:num_rows]
+    settings = {
+        "num_neighbors": num_neighbors,
+        "temperature": temperature,
+        "fuzzy_match": fuzzy_match,
+        "max_words": max_words,
+        "source_languages": _as_list(source_languages),
+        "target_languages": _as_list(target_languages),
+        "authors_compatible": authors_compatible,
+    }
+    return _assemble(
+        matches, composed, neighbors, cosines, temperature, source_rows, settings, source, target, word_vectors,
+        target_subwords,
+    )  # fmt: skip
+
+
+def _assemble(
+    matches: Matches,
+    composed: np.ndarray,
+    neighbors: np.ndarray,
+    cosines: np.ndarray,
+    temperature: float,
+    source_rows: np.ndarray,
+    settings: dict[str, Any],
+    source: Vocabulary,
+    target: Vocabulary,
+    word_vectors: WordVectors,
+    target_subwords: SubwordVectors,
+) -> TokenMapping:
+    kinds = np.full(len(target), TokenKind.FALLBACK, dtype=np.uint8)
+    matched = np.flatnonzero(matches.source_ids >= 0)
+    kinds[matched] = np.where(matches.kinds[matched] == MatchKind.ROLE, TokenKind.SPECIAL, TokenKind.COPIED)
+    kinds[composed] = TokenKind.COMPOSED
+    num_neighbors = neighbors.shape[1]
+    weights = softmax_weights(cosines, temperature) if len(composed) else cosines
+
+    rows = np.concatenate([matched, np.repeat(composed, num_neighbors)])
+    columns = np.concatenate([matches.source_ids[matched], neighbors.ravel()])
+    data = np.concatenate([np.ones(len(matched)), weights.ravel()])
+    similarity = np.concatenate([np.full(len(matched), np.nan), cosines.ravel()])
+    # Rows in order, and within a row by source id, as CSR has it.
+    order = np.lexsort((columns, rows))
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(target)))])
+    csr = scipy.sparse.csr_array(
+        (data[order].astype(np.float32), columns[order].astype(np.int32), indptr.astype(np.int32)),
+        shape=(len(target), len(source_rows)),
+    )
+    return TokenMapping(
+        weights=csr,
+        kinds=kinds,
+        cosines=similarity[order].astype(np.float32),
+        match_kinds=matches.kinds,
+        source_rows=source_rows,
+        settings=settings,
+        source=source,
+        target=target,
+        word_vectors=word_vectors,
+        incidence=target_subwords.incidence,
+    )
+
+
+def _select_words(
+    word_vectors: WordVectors,
+    languages: Iterable[str] | None,
+    max_words: int | None,
+    argument: str,
+    authors_compatible: bool,
+) -> np.ndarray:
+    languages = _as_list(languages)
+    try:
+        if authors_compatible:  # the published code takes the first words of the file, and of these the languages
+            first = word_vectors.select(None, max_words)
+            return np.intersect1d(first, word_vectors.select(languages), assume_unique=True)
+        return word_vectors.select(languages, max_words)
+    except ValueError as error:
+        raise ValueError(f"{argument}: {error}" if languages is not None else str(error)) from error
+
+
+def _as_list(languages: Iterable[str] | None) -> list[str] | None:
+    if languages is None:
+        return None
+    return [languages] if isinstance(languages, str) else sorted(set(languages))
