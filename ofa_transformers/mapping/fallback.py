@@ -1,5 +1,7 @@
 """Rows for target tokens that can neither be copied nor composed."""
 
+import itertools
+
 import numpy as np
 
 
@@ -41,7 +43,7 @@ def fallback_rows(
         return
     generator = np.random.RandomState(seed) if authors_compatible else None
     bounds = np.searchsorted(missing, np.arange(0, len(result) + _DRAW_ROWS, _DRAW_ROWS))
-    for block, (first, last) in enumerate(zip(bounds[:-1], bounds[1:])):
+    for block, (first, last) in enumerate(itertools.pairwise(bounds)):
         start = block * _DRAW_ROWS
         shape = (min(_DRAW_ROWS, len(result) - start), result.shape[1])
         rows = missing[first:last]

@@ -5,7 +5,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from .vocabulary import ROLES, Vocabulary
+from .vocabulary import ROLES, Vocabulary, has_no_words, is_han
 
 
 class MatchKind(IntEnum):
@@ -74,7 +74,7 @@ def match_tokens(
         by_folded = _folded_forms(by_form)
         for index in unmatched:
             found, kind = by_folded.get(_fold(target.forms[index])), MatchKind.CASE
-            if found is None and _spacing_says_nothing(target, index):
+            if found is None and _spacing_says_nothing(source, target, index):
                 form = target.forms[index]
                 found, kind = by_form.get(form[1:] if form.startswith(b" ") else b" " + form), MatchKind.SPACING
             if found is not None:
@@ -88,13 +88,14 @@ def match_tokens(
 def _ordinary_forms(source: Vocabulary, usable: int) -> tuple[dict[bytes, int], dict[bytes, int]]:
     """Form -> id of the ordinary source tokens, and of the byte pieces alone.
 
-    Of tokens with one form the lowest id counts, but a byte piece only if there is no other: beside a token for the
-    character itself it never occurs in text.
+    Of tokens with one form the one with the shortest spelling counts, then the lowest id: `<0x41>` beside `A`, or
+    `##.` beside `.` in BERT, never occurs in text, and its row was never trained.
     """
     eligible = np.flatnonzero(source.exists & ~source.special)
-    eligible = eligible[eligible < usable][::-1]
-    pieces = {source.forms[i]: i for i in eligible[source.byte_pieces[eligible]].tolist()}
-    return pieces | {source.forms[i]: i for i in eligible[~source.byte_pieces[eligible]].tolist()}, pieces
+    eligible = eligible[eligible < usable].tolist()
+    eligible.sort(key=lambda index: (len(source.tokens[index]), index), reverse=True)
+    by_form = {source.forms[index]: index for index in eligible}
+    return by_form, {source.forms[index]: index for index in eligible if source.byte_pieces[index]}
 
 
 def _folded_forms(by_form: dict[bytes, int]) -> dict[str, int]:
@@ -117,18 +118,14 @@ def _fold(form: bytes) -> str | None:
         return None
 
 
-def _spacing_says_nothing(vocabulary: Vocabulary, index: int) -> bool:
-    if vocabulary.added[index]:
+def _spacing_says_nothing(source: Vocabulary, target: Vocabulary, index: int) -> bool:
+    if target.added[index]:
         return True
     try:
-        text = vocabulary.forms[index].decode().strip(" ")
+        text = target.forms[index].decode().strip(" ")
     except UnicodeDecodeError:
         return False
-    if not text:
-        return False
-    if vocabulary.kind == "wordpiece" and len(text) == 1 and "\u3400" <= text <= "\U0003ffff":
-        return "\u3400" <= text <= "\u9fff" or "\uf900" <= text <= "\ufaff" or text >= "\U00020000"
-    return not any(char.isalnum() for char in text)
+    return has_no_words(text) or (is_han(text) and "wordpiece" in (source.kind, target.kind))
 
 
 def _match_special(source: Vocabulary, target: Vocabulary, usable: int) -> dict[int, int]:

@@ -20,7 +20,7 @@ from transformers.utils import logging
 from ..vectors import WordVectors
 from .authors import match_tokens_as_published
 from .fallback import FALLBACKS, fallback_rows
-from .matches import MatchKind, Matches, match_tokens
+from .matches import Matches, MatchKind, match_tokens
 from .neighbors import nearest_neighbors, softmax_weights
 from .subword_vectors import SubwordVectors, subword_vectors
 from .vocabulary import Vocabulary

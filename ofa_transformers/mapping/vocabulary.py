@@ -1,6 +1,7 @@
 """The vocabulary of a fast tokenizer as arrays, with each token in a form that compares across kinds of tokenizer."""
 
 import json
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +26,7 @@ class Vocabulary:
     Attributes:
         tokens: V tokens as the tokenizer spells them, V being the highest id plus 1; None for an id without a token.
         forms: V canonical forms: the UTF-8 bytes that a token stands for (possibly a part of a character), with a
-            leading space where a word begins; None for an id without a token.
+            leading space where the tokenizer marks the begin of a word; None for an id without a token.
         special: (V,) bool, special tokens.
         added: (V,) bool, ordinary tokens that were added to the model's own vocabulary.
         byte_pieces: (V,) bool, the byte fallback of SentencePiece (`<0xE4>`).
@@ -146,15 +147,34 @@ class _WordMarks:
         if self.kind == "metaspace":
             texts = (token and token.replace(mark, " ") for token in tokens)
         elif self.kind == "wordpiece":
-            texts = (
-                token and (token[cut:] if cut and len(token) > cut and token.startswith(mark) else " " + token)
-                for token in tokens
-            )
+            texts = (token and self._without_prefix(token) for token in tokens)
         elif self.kind == "suffix":
             texts = (token and (token[:-cut] + " " if token.endswith(mark) else token) for token in tokens)
         else:
             texts = iter(tokens)
         return [None if text is None else text.encode() for text in texts]
+
+    def _without_prefix(self, token: str) -> str:
+        cut = len(self.mark)
+        if cut and len(token) > cut and token.startswith(self.mark):
+            return token[cut:]
+        # BERT cuts around punctuation and Han characters, so that these begin a word only by appearance.
+        return token if has_no_words(token) or is_han(token) else " " + token
+
+
+def has_no_words(text: str) -> bool:
+    """Whether a text has characters, but no letters and digits."""
+    return bool(text) and not any(char.isalnum() or unicodedata.category(char)[0] == "M" for char in text)
+
+
+def is_han(text: str) -> bool:
+    """Whether a text is one Han character, as BERT's normalizer has it."""
+    return len(text) == 1 and (
+        "\u3400" <= text <= "\u4dbf"
+        or "\u4e00" <= text <= "\u9fff"
+        or "\uf900" <= text <= "\ufaff"
+        or "\U00020000" <= text <= "\U0003ffff"
+    )
 
 
 def _word_marks(backend: Tokenizer) -> _WordMarks:
