@@ -57,12 +57,12 @@ def match_tokens(
     source_ids = np.full(len(target), -1, dtype=np.int64)
     kinds = np.zeros(len(target), dtype=np.uint8)
 
-    by_form, by_byte_piece = _ordinary_forms(source, usable)
+    by_form, by_spelling = _ordinary_forms(source, usable)
     ordinary = np.flatnonzero(target.exists & ~target.special).tolist()
     unmatched = []
     for index in ordinary:
         form = target.forms[index]
-        found = by_byte_piece.get(form) if target.byte_pieces[index] else None
+        found = by_spelling.get((target.tokens[index], form))
         if found is None:
             found = by_form.get(form)
         if found is None:
@@ -85,17 +85,21 @@ def match_tokens(
     return Matches(source_ids, kinds)
 
 
-def _ordinary_forms(source: Vocabulary, usable: int) -> tuple[dict[bytes, int], dict[bytes, int]]:
-    """Form -> id of the ordinary source tokens, and of the byte pieces alone.
+def _ordinary_forms(source: Vocabulary, usable: int) -> tuple[dict[bytes, int], dict[tuple[str, bytes], int]]:
+    """Ids of the ordinary source tokens by form, and by spelling and form.
 
     Of tokens with one form the one with the shortest spelling counts, then the lowest id: `<0x41>` beside `A`, or
-    `##.` beside `.` in BERT, never occurs in text, and its row was never trained.
+    `##.` beside `.` in BERT, never occurs in text, and its row was never trained. Only a target token that is spelled
+    alike takes such a row, so that an extended vocabulary keeps all of its rows.
     """
     eligible = np.flatnonzero(source.exists & ~source.special)
     eligible = eligible[eligible < usable].tolist()
     eligible.sort(key=lambda index: (len(source.tokens[index]), index), reverse=True)
     by_form = {source.forms[index]: index for index in eligible}
-    return by_form, {source.forms[index]: index for index in eligible if source.byte_pieces[index]}
+    if len(by_form) == len(eligible):
+        return by_form, {}
+    kept = set(by_form.values())
+    return by_form, {(source.tokens[i], source.forms[i]): i for i in eligible if i not in kept}
 
 
 def _folded_forms(by_form: dict[bytes, int]) -> dict[str, int]:

@@ -21,6 +21,8 @@ _BLOCK_BYTES = 1 << 24
 # gzip packs at most about 1,032 to 1 (zlib's technical details).
 _MAX_GZIP_RATIO = 1032
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 _LANGUAGE_KEY = re.compile(r"[a-z]{3}:(?=.)", re.DOTALL)
 
 _BINARY_SUFFIXES = {".wv", ".kv", ".bin", ".model", ".pkl", ".pickle", ".pt", ".pth", ".npy", ".npz"}
@@ -78,13 +80,13 @@ def _parse_word2vec_text(path, stream, max_bytes, raw, progress) -> tuple[list[s
     keys: list[str] = []
     for lines in _line_blocks(stream):
         first_line = len(keys) + 2  # counted from 1, after the header
+        heads, numbers = _parse_lines(path, lines, first_line, dimension)
         if len(keys) + len(lines) > count:
             line = lines[count - len(keys)]
             raise ValueError(
                 f"{path}, line {count + 2}: the header says {count} words, but more lines follow, first "
                 f"{_shown(line)}; correct the header's count."
             )
-        heads, numbers = _parse_lines(path, lines, first_line, dimension)
         vectors[len(keys) : len(keys) + len(lines)] = numbers
         keys.extend(heads)
         progress.update(raw.tell() - progress.n)
@@ -107,7 +109,7 @@ def _header(path: Path, line: bytes, max_bytes: int) -> tuple[int, int]:
             f"least 1), but found {_shown(line)}."
         )
     count, dimension = int(fields[0]), int(fields[1])
-    if count * dimension * 2 > max_bytes:  # a digit and a space each
+    if count * dimension * 2 > max(max_bytes, 1 << 24):  # a digit and a space each; small files end later
         raise ValueError(
             f"{path}, line 1: the header says {count} words of {dimension} dimensions, which do not fit into a file "
             "of this size; the file is cut short, or the header is wrong."
@@ -117,22 +119,18 @@ def _header(path: Path, line: bytes, max_bytes: int) -> tuple[int, int]:
 
 def _line_blocks(stream: BinaryIO) -> Iterator[list[bytes]]:
     """The stream's lines without line ends, in blocks; empty lines at the end of the file are left out."""
-    rest = b""
+    rest, blank = b"", 0
     while block := stream.read(_BLOCK_BYTES):
-        lines = (rest + block).split(b"\n")
-        rest = lines.pop()
-        if lines and any(lines):
-            # Blank lines at the very end are held back, and dropped if nothing follows them.
-            while lines[-1].strip() == b"":
-                rest = lines.pop() + b"\n" + rest
-            yield lines
-        elif lines:
-            rest = b"\n".join([*lines, rest])
+        *lines, rest = (rest + block).split(b"\n")
+        filled = len(lines)
+        while filled and not lines[filled - 1].strip():
+            filled -= 1
+        if filled:
+            yield [b""] * blank + lines[:filled]
+            blank = 0
+        blank += len(lines) - filled
     if rest.strip():
-        lines = rest.split(b"\n")
-        while not lines[-1].strip():
-            lines.pop()
-        yield lines
+        yield [b""] * blank + [rest]
 
 
 def _parse_lines(path: Path, lines: list[bytes], first_line: int, dimension: int) -> tuple[list[str], np.ndarray]:
@@ -148,9 +146,12 @@ def _parse_lines(path: Path, lines: list[bytes], first_line: int, dimension: int
             f"{path}, line {first_line + ragged}: {found} values where the header says {dimension}, in "
             f"{_shown(lines[ragged])}; correct or remove the line."
         )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # it stops at text that isn't a number; see the size below
-        numbers = np.fromstring(b" ".join([rest for _, _, rest in parts]), dtype=np.float32, sep=" ")
+    try:
+        with warnings.catch_warnings():  # numpy before 2.4 warns, and stops at text that isn't a number
+            warnings.simplefilter("ignore", DeprecationWarning)
+            numbers = np.fromstring(b" ".join([rest for _, _, rest in parts]), dtype=np.float32, sep=" ")
+    except ValueError:
+        numbers = np.empty(0, dtype=np.float32)
     if numbers.size != len(lines) * dimension or not np.isfinite(numbers).all():
         _name_bad_number(path, parts, first_line, dimension)
     try:
@@ -176,7 +177,7 @@ def _name_bad_number(path: Path, parts: list, first_line: int, dimension: int) -
             except ValueError:
                 number = None
             # Python's float() takes digits with underscores, which no vector file means.
-            if number is None or b"_" in value or not np.isfinite(np.float32(number)):
+            if number is None or b"_" in value or not abs(number) <= _LARGEST:
                 what = "not a number" if number is None or b"_" in value else "not a finite float32"
                 raise ValueError(
                     f"{path}, line {first_line + i}: {_shown(value)} is {what}, in the vector of "

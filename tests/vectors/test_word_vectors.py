@@ -1,0 +1,134 @@
+import json
+
+import numpy as np
+import pytest
+
+from ofa_transformers.vectors import WordVectors, word_vectors
+
+
+@pytest.fixture
+def vectors() -> WordVectors:
+    return WordVectors(
+        words=["the", "$haus$", "nyumba", "line\u2028separator", "the"],
+        languages=["eng", "deu", "swh", "deu", "eng"],
+        vectors=np.arange(10).reshape(5, 2) / 3,
+        frequencies=[5, 4, 3, 2, 1],
+        metadata={"origin": "a test", "licence": "CC0"},
+    )
+
+
+def assert_equal(one: WordVectors, other: WordVectors):
+    assert list(one.words) == list(other.words)
+    np.testing.assert_array_equal(one.languages, other.languages)
+    np.testing.assert_array_equal(one.vectors, other.vectors)
+    assert (one.frequencies is None) == (other.frequencies is None)
+    if one.frequencies is not None:
+        np.testing.assert_array_equal(one.frequencies, other.frequencies)
+    assert dict(one.metadata) == dict(other.metadata)
+
+
+def test_save_and_load(vectors, tmp_path):
+    target = tmp_path / "new" / "vectors"
+    assert vectors.save(target) == target
+    assert_equal(WordVectors.load(target), vectors)
+    assert sorted(path.name for path in target.iterdir()) == ["metadata.json", "vectors.safetensors", "words.txt"]
+    assert [path.name for path in target.parent.iterdir()] == ["vectors"]
+
+
+def test_frequencies_are_optional(vectors, tmp_path):
+    without = WordVectors(vectors.words, vectors.languages, vectors.vectors)
+    without.save(tmp_path / "vectors")
+    assert_equal(WordVectors.load(tmp_path / "vectors"), without)
+
+
+def test_nothing_is_overwritten_unless_told(vectors, tmp_path):
+    target = tmp_path / "vectors"
+    vectors.save(target)
+    smaller = vectors.subset(np.array([1, 2]))
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        smaller.save(target)
+    assert_equal(WordVectors.load(target), vectors)
+    smaller.save(target, overwrite=True)
+    assert_equal(WordVectors.load(target), smaller)
+    assert [path.name for path in tmp_path.iterdir()] == ["vectors"]
+
+
+def test_a_save_that_fails_leaves_the_old_folder(vectors, tmp_path, monkeypatch):
+    target = tmp_path / "vectors"
+    vectors.save(target)
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(word_vectors, "save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        vectors.subset(np.array([0])).save(target, overwrite=True)
+    assert_equal(WordVectors.load(target), vectors)
+    assert [path.name for path in tmp_path.iterdir()] == ["vectors"]
+
+
+def test_a_word_with_a_line_break_is_not_saved(tmp_path):
+    broken = WordVectors(["a\nb"], ["eng"], np.ones((1, 2)))
+    with pytest.raises(ValueError, match="line break"):
+        broken.save(tmp_path / "vectors")
+    assert not any(tmp_path.iterdir())
+
+
+def test_damaged_folders(vectors, tmp_path):
+    target = vectors.save(tmp_path / "vectors")
+    (target / "words.txt").write_text("one\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="1 words, 5 vectors"):
+        WordVectors.load(target)
+    data = (target / "vectors.safetensors").read_bytes()
+    (target / "vectors.safetensors").write_bytes(data[:-8])
+    with pytest.raises(ValueError, match="damaged"):
+        WordVectors.load(target)
+    (target / "vectors.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"vectors\.safetensors missing"):
+        WordVectors.load(target)
+
+
+def test_a_folder_of_a_newer_version(vectors, tmp_path):
+    target = vectors.save(tmp_path / "vectors")
+    metadata = json.loads((target / "metadata.json").read_text())
+    (target / "metadata.json").write_text(json.dumps({**metadata, "format_version": 99}))
+    with pytest.raises(ValueError, match="99.*Upgrade"):
+        WordVectors.load(target)
+
+
+def test_select(vectors):
+    assert vectors.select().tolist() == [0, 1, 2, 3, 4]
+    assert vectors.select(["deu", "eng"]).tolist() == [0, 1, 3, 4]
+    assert vectors.select("deu").tolist() == [1, 3]
+    assert vectors.select({"eng", "deu"}, max_words=3).tolist() == [0, 1, 3]
+    assert vectors.language_counts() == {"deu": 2, "eng": 2, "swh": 1}
+
+
+@pytest.mark.parametrize(("asked", "near"), [("de", "deu"), ("ger", None), ("swa", "swh"), ("ENG", "eng")])
+def test_languages_that_no_word_has(vectors, asked, near):
+    with pytest.raises(ValueError, match=f"{asked}.*available: deu, eng, swh") as error:
+        vectors.select(["eng", asked])
+    assert near is None or f"nearest: {near}" in str(error.value)
+
+
+def test_an_empty_selection(vectors):
+    with pytest.raises(ValueError, match="empty"):
+        vectors.select([])
+    with pytest.raises(ValueError, match="max_words is 0"):
+        vectors.select(max_words=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((["a"], ["eng"], [[np.nan, 1]]), "word 0, 'a'"),
+        ((["a", "b"], ["eng", "eng"], [[1, 1], [np.inf, 1]]), "word 1, 'b'"),
+        ((["a", "b"], ["eng"], [[1, 1]]), "2 words, 1 languages, 1 vectors"),
+        ((["a"], ["eng"], [[1, 1]], [1, 2]), "2 frequencies"),
+        (([], [], np.empty((0, 3))), "at least one word"),
+        ((["a"], ["eng"], [1.0]), "matrix"),
+    ],
+)
+def test_bad_vectors(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        WordVectors(*arguments)
