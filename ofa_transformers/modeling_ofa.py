@@ -31,7 +31,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import AutoModel, PreTrainedModel
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.models.auto import modeling_auto
 from transformers.models.bert import modeling_bert
@@ -200,17 +200,16 @@ class _BlockedCrossEntropy(torch.autograd.Function):
         for start in range(0, hidden.shape[0], block_size):
             rows = slice(start, start + block_size)
             block, targets = hidden[rows], labels[rows, None]
-            probabilities = F.linear(block, weight, bias).float()
-            log_normalizer = probabilities.logsumexp(dim=-1, keepdim=True)
-            loss += (log_normalizer - probabilities.gather(1, targets)).sum()
+            log_probabilities = F.log_softmax(F.linear(block, weight, bias), dim=-1, dtype=torch.float32)
+            loss -= log_probabilities.gather(1, targets).sum()
             if not any(wanted):
                 continue
-            probabilities.sub_(log_normalizer).exp_()
-            # d loss / d logits
-            probabilities.scatter_add_(1, targets, torch.full_like(log_normalizer, -1.0))
+            # d loss / d logits: probabilities, less one at the label
+            delta = log_probabilities.exp_()
+            delta.scatter_add_(1, targets, delta.new_full(targets.shape, -1.0))
             if grad_bias is not None:
-                grad_bias += probabilities.sum(dim=0)
-            delta = probabilities.to(weight.dtype)
+                grad_bias += delta.sum(dim=0)
+            delta = delta.to(weight.dtype)
             if grad_hidden is not None:
                 grad_hidden[rows] = (delta @ weight).to(hidden.dtype)
             if grad_weight is not None:
@@ -229,7 +228,9 @@ class _BlockedCrossEntropy(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         if ctx.gradients is None:
-            raise RuntimeError("The blocked cross-entropy can be differentiated once only, and frees its gradients then.")
+            raise RuntimeError(
+                "The blocked cross-entropy can be differentiated once only, and frees its gradients then."
+            )
         gradients = tuple(None if g is None else g.mul_(grad_output.to(g.dtype)) for g in ctx.gradients)
         ctx.gradients = None
         return *gradients, None, None, None
@@ -241,7 +242,7 @@ def blocked_cross_entropy(
     labels: torch.Tensor,
     bias: torch.Tensor | None = None,
     num_items_in_batch: torch.Tensor | int | None = None,
-    block_elements: int = 2**24,
+    block_elements: int = 2**25,
 ) -> torch.Tensor:
     """Cross-entropy of `hidden @ weight.T + bias` with `labels`, without ever holding the logits (n, V).
 
@@ -255,7 +256,7 @@ def blocked_cross_entropy(
         bias (`torch.Tensor` of shape (V,), *optional*).
         num_items_in_batch (`int` or scalar tensor, *optional*): what the sum of the losses is divided by, as `Trainer`
             passes it under gradient accumulation; the number of labelled rows by default.
-        block_elements (`int`): how many logits (float32) a block may hold. 2**24 are 64 MiB.
+        block_elements (`int`): how many logits (float32) a block may hold. 2**25 are 128 MiB.
 
     Returns:
         `torch.Tensor`: a float32 scalar; 0 where no row is labelled.
@@ -285,6 +286,12 @@ class OfaPreTrainedMixin:
     dense_class: type[PreTrainedModel]
     base_class: type[PreTrainedModel]
 
+    def __init__(self, config: PreTrainedConfig, *args: Any, **kwargs: Any) -> None:
+        # Stock heads of decoders construct their base model through AutoModel. In remote code the configuration's class
+        # may be a second copy of the one imported above, hence its own registration.
+        AutoModel.register(type(config), self.base_class, exist_ok=True)
+        super().__init__(config, *args, **kwargs)
+
     def post_init(self) -> None:
         # The stock constructor calls this last: all modules exist, none is loaded or tied yet.
         self._factorize_modules()
@@ -303,27 +310,29 @@ class OfaPreTrainedMixin:
         size = self.config.embedding_size
         embeddings = self.get_input_embeddings()
         if size is not None and not isinstance(embeddings, FactorizedEmbedding):
-            self.set_input_embeddings(
+            self._replace(
+                embeddings,
                 FactorizedEmbedding(
                     *embeddings.weight.shape,
                     embedding_size=size,
                     padding_idx=embeddings.padding_idx,
                     device=embeddings.weight.device,
                     dtype=embeddings.weight.dtype,
-                )
+                ),
             )
         projection = self.get_output_embeddings()
         if projection is None:
             return
         if not isinstance(projection, _OutputProjection):
             kind = _OutputProjection if size is None else functools.partial(FactorizedLinear, embedding_size=size)
-            self.set_output_embeddings(
+            self._replace(
+                projection,
                 kind(
                     *reversed(projection.weight.shape),
                     bias=projection.bias is not None,
                     device=projection.weight.device,
                     dtype=projection.weight.dtype,
-                )
+                ),
             )
         if size is not None:
             # The coordinates are tied by the stock keys, under the stock names; the primitives come with them.
@@ -336,6 +345,11 @@ class OfaPreTrainedMixin:
                     ".weight", ".primitives.weight"
                 ),
             }
+
+    def _replace(self, old: nn.Module, new: nn.Module) -> None:
+        # Not set_output_embeddings: some families share a bias there, which only tying should do.
+        parent, name = next((m, n) for m in self.modules() for n, child in m.named_children() if child is old)
+        setattr(parent, name, new)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -360,9 +374,7 @@ class OfaPreTrainedMixin:
         mean_resizing: bool = True,
     ) -> nn.Embedding:
         old_num_tokens = old_embeddings.weight.shape[0]
-        embeddings = super()._get_resized_embeddings(
-            old_embeddings, new_num_tokens, pad_to_multiple_of, mean_resizing
-        )
+        embeddings = super()._get_resized_embeddings(old_embeddings, new_num_tokens, pad_to_multiple_of, mean_resizing)
         if not mean_resizing:
             self._reinit_added_rows(embeddings, old_num_tokens)
         return embeddings
@@ -387,6 +399,16 @@ class OfaPreTrainedMixin:
             self._reinit_added_rows(old_lm_head, old_num_tokens)
         return old_lm_head
 
+    def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Embedding:
+        """As `PreTrainedModel.resize_token_embeddings`; both factors and, untied, every bias follow."""
+        embeddings = super().resize_token_embeddings(*args, **kwargs)
+        # A head's own bias is tied to that of the projection. Stock code forgets it where nothing is tied.
+        for target, source in (self._tied_weights_keys or {}).items():
+            if target.endswith(".bias") and self.get_parameter(source).shape != self.get_parameter(target).shape:
+                parent, name = source.rsplit(".", 1)
+                setattr(self.get_submodule(parent), name, nn.Parameter(self.get_parameter(target).detach().clone()))
+        return embeddings
+
     @torch.no_grad()
     def _reinit_added_rows(self, module: nn.Module, old_num_tokens: int) -> None:
         """Scale the rows that stock code drew for a dense matrix so that their products with P have its deviation."""
@@ -404,9 +426,7 @@ class OfaPreTrainedMixin:
         key_mapping = kwargs.pop("key_mapping", None)
         if key_mapping is None and cls.config_class is OfaConfig:
             key_mapping = AUTHORS_KEY_MAPPING
-        loaded = super().from_pretrained(
-            pretrained_model_name_or_path, *args, **kwargs, key_mapping=key_mapping
-        )
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs, key_mapping=key_mapping)
         if key_mapping is AUTHORS_KEY_MAPPING:
             # `save_pretrained` would undo the renamings, and a resumed run then miss its embeddings.
             model = loaded[0] if isinstance(loaded, tuple) else loaded
@@ -450,6 +470,12 @@ class OfaPreTrainedMixin:
         for name, tensor in self.state_dict().items():
             if name not in state_dict and ".primitives." not in name:
                 state_dict[name] = tensor.clone()
+        prefix = f"{self.base_model_prefix}."
+        if self.dense_class.base_model_prefix != self.base_model_prefix:
+            state_dict = {
+                f"{self.dense_class.base_model_prefix}.{k.removeprefix(prefix)}" if k.startswith(prefix) else k: v
+                for k, v in state_dict.items()
+            }
         dense = self.dense_class.from_pretrained(None, config=config, state_dict=state_dict, dtype=self.dtype)
         if self.can_generate():
             dense.generation_config = type(self.generation_config).from_dict(self.generation_config.to_dict())
@@ -477,21 +503,21 @@ def _with_sparse_prediction(stock_forward: Callable, is_causal: bool) -> Callabl
             output = stock_forward(self, *args, **kwargs, return_dict=True)
         finally:
             projection.bypass = False
-        hidden, output.logits = output.logits, None
+        hidden = output.logits
         if is_causal:
             # As `ForCausalLMLoss`: position t predicts the label of t + 1.
             labels = F.pad(labels, (0, 1), value=IGNORE_INDEX)[..., 1:] if shift_labels is None else shift_labels
         labels = labels.to(hidden.device).reshape(-1)
         labelled = labels != IGNORE_INDEX
-        output.loss = blocked_cross_entropy(
+        loss = blocked_cross_entropy(
             projection.before_vocabulary(hidden.reshape(-1, hidden.shape[-1])[labelled]),
             projection.weight,
             labels[labelled],
             bias=projection.bias,
             num_items_in_batch=num_items_in_batch,
         )
-        # `loss` comes first in tuples, and set after construction it would come last.
-        output = type(output)(**{"loss": output.loss, **{k: v for k, v in output.items() if k != "loss"}})
+        # A new output: there is no other way to take `logits` out of the keys and have `loss` first in tuples.
+        output = type(output)(loss=loss, **{key: value for key, value in output.items() if key != "logits"})
         wants_dict = self.config.return_dict if return_dict is None else return_dict
         return output if wants_dict else output.to_tuple()
 
@@ -544,7 +570,13 @@ _ENCODER_HEADS = (
     "ForQuestionAnswering",
     "ForMultipleChoice",
 )
-_DECODER_HEADS = ("Model", "ForCausalLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
+_DECODER_HEADS = (
+    "Model",
+    "ForCausalLM",
+    "ForSequenceClassification",
+    "ForTokenClassification",
+    "ForQuestionAnswering",
+)
 
 FAMILIES: tuple[Family, ...] = (
     Family("", "XLMRoberta", OfaConfig, modeling_xlm_roberta, (*_ENCODER_HEADS, "ForCausalLM"), aliases=("Roberta",)),
@@ -581,6 +613,8 @@ def _make_class(family: Family, head: str) -> type[PreTrainedModel]:
         "__qualname__": name,
         "__doc__": f"[`{stock_class.__name__}`] with factorized token embeddings; see [`{family.config_class.__name__}`].",
         "config_class": family.config_class,
+        # Some stock heads have a prefix of their own, and then lose the body of a language model when they load it.
+        "base_model_prefix": getattr(family.module, f"{family.stock_prefix}PreTrainedModel").base_model_prefix,
         "family": family,
         "dense_class": stock_class,
     }
@@ -597,5 +631,3 @@ for _family in FAMILIES:
         _class.base_class = globals()[f"Ofa{_family.prefix}Model"] if _head != "Model" else _class
         globals()[_class.__name__] = _class
         __all__.append(_class.__name__)
-    # Stock heads of decoders construct their base model through AutoModel.
-    AutoModel.register(_family.config_class, _family.classes[f"{_family.stock_prefix}Model"], exist_ok=True)
