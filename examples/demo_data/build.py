@@ -85,7 +85,7 @@ def segment(declaration: Declaration, english: Declaration) -> dict[str, str]:
         paragraphs = declaration.sections.get(section, [])
         if section == "preamble":
             if len(paragraphs) > WHEREAS_CLAUSES:
-                paragraphs = paragraphs[:WHEREAS_CLAUSES] + [" ".join(paragraphs[WHEREAS_CLAUSES:])]
+                paragraphs = [*paragraphs[:WHEREAS_CLAUSES], " ".join(paragraphs[WHEREAS_CLAUSES:])]
             else:
                 paragraphs = []
             segments.update({f"{section}.{i}": text for i, text in enumerate(paragraphs, 1)})

@@ -56,7 +56,7 @@ def train_tokenizer(lines: list[str], vocab_size: int, max_length: int) -> PreTr
 def encode(tokenizer: PreTrainedTokenizerFast, lines: list[str]) -> list[torch.Tensor]:
     """Each line as token ids with a closing `</s>`."""
     ids = tokenizer(lines, add_special_tokens=False)["input_ids"]
-    return [torch.tensor(line + [tokenizer.eos_token_id], dtype=torch.int32) for line in ids]
+    return [torch.tensor([*line, tokenizer.eos_token_id], dtype=torch.int32) for line in ids]
 
 
 def pack(lines: list[torch.Tensor], max_length: int, bos: int, generator: torch.Generator | None) -> torch.Tensor:
@@ -124,7 +124,9 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--warmup-steps", type=int, default=300)
     parser.add_argument("--save-steps", type=int, default=500)
-    parser.add_argument("--bf16", action="store_true", help="bfloat16 autocast; measure first, it is slower on some CPUs")
+    parser.add_argument(
+        "--bf16", action="store_true", help="bfloat16 autocast; measure first, it is slower on some CPUs"
+    )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     if args.output.exists():

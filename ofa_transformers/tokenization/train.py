@@ -19,7 +19,17 @@ from typing import Any, Literal
 
 import numpy as np
 import sentencepiece
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from transformers import PreTrainedTokenizerFast
 from transformers.utils import logging
 
@@ -144,7 +154,9 @@ def _untrained(algorithm: Algorithm) -> Tokenizer:
     return tokenizer
 
 
-def _fill_unigram(tokenizer: Tokenizer, lines: Iterator[str], size: int, first: list[str], alphabet: list[str]) -> None:
+def _fill_unigram(
+    tokenizer: Tokenizer, lines: Iterator[str], size: int, first: list[str], alphabet: list[str]
+) -> None:
     bos, pad, eos, unk = first
     normalize = tokenizer.normalizer.normalize_str
     trained = io.BytesIO()
@@ -244,7 +256,7 @@ class _Corpus:
 
     def measure(self) -> None:
         if iter(self.lines) is self.lines:  # can be read once only
-            self.spool = tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n")
+            self.spool = tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n")  # noqa: SIM115
         model = self.tokenizer.model
         seen: set[str] = set()
         for number, line in enumerate(self.lines, 1):

@@ -1,0 +1,36 @@
+"""The `ofa` command. Thin: parses, calls the library, prints. The library is imported when a command runs.
+
+Commands live in one module each and are registered here.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from . import demo
+
+
+app = typer.Typer(
+    name="ofa",
+    help="Adapt pretrained Transformers models to many languages with OFA.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _group() -> None:
+    """Keeps `ofa demo` a subcommand while it is the only one."""
+
+
+app.command("demo")(demo.demo)
+
+
+def main() -> None:
+    """Entry point of the console script: one line and exit code 1 for a user's error, 2 for wrong usage."""
+    try:
+        app()
+    except (ValueError, OSError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise SystemExit(1) from error
