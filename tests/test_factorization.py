@@ -84,7 +84,7 @@ def test_a_size_out_of_range_is_named(size):
 
 
 def test_fewer_rows_than_the_size():
-    with pytest.raises(ValueError, match="5 x 8 .* from 1 to 5"):
+    with pytest.raises(ValueError, match=r"5 x 8 .* from 1 to 5"):
         factorize(matrix(5, 8), 6)
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerBase
 
 
@@ -118,16 +118,17 @@ class Vocabulary:
 
     @cached_property
     def encoder(self) -> Tokenizer:
-        """The tokenizer without truncation, padding and dropout; a copy if it has any of these."""
+        """The tokenizer without truncation, padding and sampling; a copy if it has any of these."""
         backend = self.tokenizer.backend_tokenizer
-        dropout = getattr(backend.model, "dropout", None)
-        if backend.truncation is None and backend.padding is None and not dropout:
+        # BPE dropout, and subword regularization of Unigram.
+        sampling = [name for name in ("dropout", "alpha", "nbest_size") if getattr(backend.model, name, None)]
+        if backend.truncation is None and backend.padding is None and not sampling:
             return backend
         backend = Tokenizer.from_str(backend.to_str())
         backend.no_truncation()
         backend.no_padding()
-        if dropout:
-            backend.model.dropout = None
+        for name in sampling:
+            setattr(backend.model, name, None)
         return backend
 
 
@@ -183,7 +184,7 @@ def _word_marks(backend: Tokenizer) -> _WordMarks:
     decoders = list(_parts(backend.decoder))
     parts = [*_parts(backend.normalizer), *_parts(backend.pre_tokenizer), *decoders]
     types = {part["type"] for part in parts}
-    byte_fallback = bool(getattr(model, "byte_fallback", False)) or "ByteFallback" in types
+    byte_fallback = "ByteFallback" in types or _has_byte_fallback(model)
     if "ByteLevel" in types:
         return _WordMarks("byte_level")
     for part in parts:
@@ -201,6 +202,15 @@ def _word_marks(backend: Tokenizer) -> _WordMarks:
     if suffix:
         return _WordMarks("suffix", suffix, byte_fallback)
     return _WordMarks("plain", "", byte_fallback)
+
+
+def _has_byte_fallback(model: models.Model) -> bool:
+    if not isinstance(model, models.Unigram):
+        return bool(getattr(model, "byte_fallback", False))
+    # Unigram doesn't show the setting in Python; its whole state is read only where there is something to fall back on.
+    if all(model.token_to_id(f"<0x{byte:02X}>") is None for byte in range(256)):
+        return False
+    return bool(json.loads(model.__getstate__()).get("byte_fallback"))
 
 
 def _parts(component: Any) -> Iterator[dict[str, Any]]:

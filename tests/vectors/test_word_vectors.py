@@ -92,7 +92,7 @@ def test_a_folder_of_a_newer_version(vectors, tmp_path):
     target = vectors.save(tmp_path / "vectors")
     metadata = json.loads((target / "metadata.json").read_text())
     (target / "metadata.json").write_text(json.dumps({**metadata, "format_version": 99}))
-    with pytest.raises(ValueError, match="99.*Upgrade"):
+    with pytest.raises(ValueError, match=r"99.*Upgrade"):
         WordVectors.load(target)
 
 
