@@ -30,7 +30,10 @@ def masked_batches(
     """
     generator = torch.Generator().manual_seed(seed)
     encoded = [
-        [[*ids, tokenizer.sep_token_id] for ids in tokenizer(list(lines), add_special_tokens=False)["input_ids"]]
+        [
+            [*ids, tokenizer.sep_token_id]
+            for ids in tokenizer(list(lines), add_special_tokens=False, verbose=False)["input_ids"]
+        ]
         for lines in texts
     ]
     body = sequence_length - tokenizer.num_special_tokens_to_add()
@@ -51,19 +54,22 @@ def masked_batches(
 def continue_pretraining(
     model: PreTrainedModel,
     batches: Sequence[dict[str, torch.Tensor]],
-    learning_rate: float,
     *,
+    learning_rate: float,
+    seed: int,
     show_progress: bool = False,
 ) -> None:
-    """One step of AdamW a batch, warmup over a tenth of them, then linear decay. Changes `model`."""
+    """One step of AdamW a batch, warmup over a tenth of them, then linear decay. Changes `model`; `seed` is of dropout."""
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
     schedule = get_linear_schedule_with_warmup(optimizer, len(batches) // 10, len(batches))
-    for batch in tqdm(batches, desc="continued pretraining", unit="step", leave=False, disable=not show_progress):
-        loss = model(**batch).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for batch in tqdm(batches, desc="continued pretraining", unit="step", leave=False, disable=not show_progress):
+            loss = model(**batch).loss
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
     model.eval()

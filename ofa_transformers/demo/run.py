@@ -225,7 +225,13 @@ def run_demo(
                 before = measure(model, tokenizer, text, layer)
                 bar.update()
                 began = time.monotonic()
-                continue_pretraining(model, batches, settings.learning_rate, show_progress=show_progress)
+                continue_pretraining(
+                    model,
+                    batches,
+                    learning_rate=settings.learning_rate,
+                    seed=settings.seed,
+                    show_progress=show_progress,
+                )
                 seconds = time.monotonic() - began
                 bar.update()
                 after = measure(model, tokenizer, text, layer)
