@@ -277,6 +277,27 @@ def blocked_cross_entropy(
         return _BlockedCrossEntropy.apply(hidden, weight, bias, labels, block_size, torch.is_grad_enabled()) / count
 
 
+def resize_tied_biases(model: PreTrainedModel) -> None:
+    """Gives a head's own bias the size of the projection's, to which it is tied.
+
+    Resizing in Transformers forgets it where nothing is tied, and the checkpoint then fails to load.
+    """
+    for target, source in (model._tied_weights_keys or {}).items():
+        if target.endswith(".bias") and model.get_parameter(source).shape != model.get_parameter(target).shape:
+            parent, name = source.rsplit(".", 1)
+            setattr(model.get_submodule(parent), name, nn.Parameter(model.get_parameter(target).detach().clone()))
+
+
+def swap_prefix(state_dict: dict[str, torch.Tensor], old: str, new: str) -> dict[str, torch.Tensor]:
+    """The same weights, with the base model's under another name."""
+    if old == new:
+        return state_dict
+    return {
+        f"{new}.{key.removeprefix(f'{old}.')}" if key.startswith(f"{old}.") else key: value
+        for key, value in state_dict.items()
+    }
+
+
 class OfaPreTrainedMixin:
     """Factorizes the embeddings of the stock class that it is mixed into; the whole behaviour of the Ofa models."""
 
@@ -402,11 +423,7 @@ class OfaPreTrainedMixin:
     def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Embedding:
         """As `PreTrainedModel.resize_token_embeddings`; both factors and, untied, every bias follow."""
         embeddings = super().resize_token_embeddings(*args, **kwargs)
-        # A head's own bias is tied to that of the projection. Stock code forgets it where nothing is tied.
-        for target, source in (self._tied_weights_keys or {}).items():
-            if target.endswith(".bias") and self.get_parameter(source).shape != self.get_parameter(target).shape:
-                parent, name = source.rsplit(".", 1)
-                setattr(self.get_submodule(parent), name, nn.Parameter(self.get_parameter(target).detach().clone()))
+        resize_tied_biases(self)
         return embeddings
 
     @torch.no_grad()
@@ -470,12 +487,7 @@ class OfaPreTrainedMixin:
         for name, tensor in self.state_dict().items():
             if name not in state_dict and ".primitives." not in name:
                 state_dict[name] = tensor.clone()
-        prefix = f"{self.base_model_prefix}."
-        if self.dense_class.base_model_prefix != self.base_model_prefix:
-            state_dict = {
-                f"{self.dense_class.base_model_prefix}.{k.removeprefix(prefix)}" if k.startswith(prefix) else k: v
-                for k, v in state_dict.items()
-            }
+        state_dict = swap_prefix(state_dict, self.base_model_prefix, self.dense_class.base_model_prefix)
         dense = self.dense_class.from_pretrained(None, config=config, state_dict=state_dict, dtype=self.dtype)
         if self.can_generate():
             dense.generation_config = type(self.generation_config).from_dict(self.generation_config.to_dict())

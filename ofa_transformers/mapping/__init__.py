@@ -1,7 +1,7 @@
 """The mapping of a target vocabulary onto a source vocabulary: which rows to copy, which to compose, and of what."""
 
-from .token_mapping import TokenExplanation, TokenKind, TokenMapping, build_mapping
+from .token_mapping import TokenExplanation, TokenKind, TokenMapping, build_mapping, check_settings
 from .vocabulary import Vocabulary
 
 
-__all__ = ["TokenExplanation", "TokenKind", "TokenMapping", "Vocabulary", "build_mapping"]
+__all__ = ["TokenExplanation", "TokenKind", "TokenMapping", "Vocabulary", "build_mapping", "check_settings"]

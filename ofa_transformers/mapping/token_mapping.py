@@ -125,8 +125,7 @@ class TokenMapping:
         Raises:
             ValueError: a number of rows that isn't V_s, or an unknown fallback.
         """
-        if fallback not in FALLBACKS:
-            raise ValueError(f"fallback is {fallback!r}, but must be one of {', '.join(map(repr, FALLBACKS))}.")
+        check_settings(num_neighbors=1, temperature=1.0, fallback=fallback)
         if isinstance(source_rows, torch.Tensor):
             tensor = source_rows.detach().cpu()
             exact = tensor.dtype if tensor.dtype in (torch.float32, torch.float64) else torch.float32
@@ -250,6 +249,16 @@ class TokenMapping:
         )
 
 
+def check_settings(num_neighbors: int, temperature: float, fallback: str = "normal") -> None:
+    """Raises ValueError for a setting that no mapping can be built or applied with; costs nothing."""
+    if num_neighbors < 1:
+        raise ValueError(f"num_neighbors is {num_neighbors}, but must be at least 1 (the paper uses 10).")
+    if not temperature > 0 or not np.isfinite(temperature):
+        raise ValueError(f"temperature is {temperature}, but must be a positive number (the paper uses 0.1).")
+    if fallback not in FALLBACKS:
+        raise ValueError(f"fallback is {fallback!r}, but must be one of {', '.join(map(repr, FALLBACKS))}.")
+
+
 def build_mapping(
     source_tokenizer: PreTrainedTokenizerBase,
     target_tokenizer: PreTrainedTokenizerBase,
@@ -287,10 +296,7 @@ def build_mapping(
     Raises:
         ValueError: num_neighbors < 1, temperature <= 0, a language that no word has, a tokenizer that isn't fast.
     """
-    if num_neighbors < 1:
-        raise ValueError(f"num_neighbors is {num_neighbors}, but must be at least 1 (the paper uses 10).")
-    if not temperature > 0 or not np.isfinite(temperature):
-        raise ValueError(f"temperature is {temperature}, but must be a positive number (the paper uses 0.1).")
+    check_settings(num_neighbors, temperature)
     if num_source_rows is not None and num_source_rows < 1:
         raise ValueError(f"num_source_rows is {num_source_rows}, but must be at least 1; None takes the tokenizer's.")
     source_words = _select_words(word_vectors, source_languages, max_words, "source_languages", authors_compatible)

@@ -1,0 +1,57 @@
+"""Outputs that appear whole or not at all."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def check_output_folder(path: str | os.PathLike, overwrite: bool = False) -> Path:
+    """The folder as a path, once it is sure that nothing would be lost by writing there.
+
+    Raises:
+        FileExistsError: a file, or a folder with content while `overwrite` is False.
+    """
+    folder = Path(path)
+    if folder.is_dir() and not folder.is_symlink():
+        occupied = any(folder.iterdir())
+    else:
+        occupied = folder.exists() or folder.is_symlink()
+    if occupied and not (overwrite and folder.is_dir()):
+        remedy = "name another folder, or pass overwrite=True to replace it" if folder.is_dir() else "name a folder"
+        raise FileExistsError(f"The output folder {folder} exists and is not empty; {remedy}.")
+    return folder
+
+
+@contextmanager
+def new_folder(path: str | os.PathLike, overwrite: bool = False) -> Iterator[Path]:
+    """A temporary folder beside `path` that takes its place when the block ends well.
+
+    Where the block fails (a full disk, an interrupt), the temporary folder is removed and what was at `path` survives.
+
+    Raises:
+        FileExistsError: see `check_output_folder`.
+    """
+    folder = check_output_folder(path, overwrite)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.new.", dir=folder.parent))
+    try:
+        temporary.chmod(0o755)  # mkdtemp keeps others out
+        yield temporary
+        if not folder.exists():
+            os.replace(temporary, folder)
+            return
+        retired = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent)) / folder.name
+        os.replace(folder, retired)
+        try:
+            os.replace(temporary, folder)
+        except OSError:
+            os.replace(retired, folder)
+            retired.parent.rmdir()
+            raise
+        # Only now, with the new one in its place, the old one may go.
+        shutil.rmtree(retired.parent, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,411 @@
+"""`OfaInitializer`: from a pretrained model, a target tokenizer and word vectors to a checkpoint (OFA, section 3)."""
+
+import math
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from huggingface_hub import HfApi
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from .factorization import factorize
+from .files import new_folder
+from .mapping import TokenKind, TokenMapping, build_mapping, check_settings
+from .report import REPORT_FILE, OfaReport, count_tokens
+from .surgery import (
+    factorized_class,
+    factorized_model,
+    find_embeddings,
+    load_config,
+    model_class,
+    set_special_tokens,
+    take_source,
+    with_new_embeddings,
+)
+from .vectors import WordVectors
+
+
+logger = logging.get_logger(__name__)
+
+# Rows that a model may have beyond its tokenizer's tokens and still be taken for padded (Qwen2: 267, T5: 28).
+_MOST_PADDING_ROWS = 1024
+
+
+class OfaInitializer:
+    """A pretrained model with the vocabulary of another tokenizer, ready for continued pretraining.
+
+    Build it with [`OfaInitializer.from_pretrained`].
+
+    Attributes:
+        model (`PreTrainedModel`): the adapted model. At full size it keeps its class; factorized it is an Ofa* class
+            with the same head.
+        tokenizer (`PreTrainedTokenizerBase`): the target tokenizer.
+        mapping (`TokenMapping`): how every row was made.
+        report (`OfaReport`): counts, timings, and `report.explain(token)`.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, mapping: TokenMapping, report: OfaReport
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.mapping = mapping
+        self.report = report
+
+    def __repr__(self) -> str:
+        return f"OfaInitializer(model={type(self.model).__name__}, mapping={self.mapping!r})"
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | os.PathLike | PreTrainedModel,
+        *,
+        target_tokenizer: str | os.PathLike | PreTrainedTokenizerBase,
+        word_vectors: str | os.PathLike | WordVectors,
+        embedding_size: int | None = None,
+        source_tokenizer: str | os.PathLike | PreTrainedTokenizerBase | None = None,
+        source_languages: Iterable[str] | None = None,
+        target_languages: Iterable[str] | None = None,
+        num_neighbors: int = 10,
+        temperature: float = 0.1,
+        fuzzy_match: bool = True,
+        fallback: str = "normal",
+        max_words: int | None = None,
+        authors_compatible: bool = False,
+        seed: int = 114514,
+        device: torch.device | str | None = None,
+        **hub_kwargs: Any,
+    ) -> "OfaInitializer":
+        """Adapts `source` to the vocabulary of `target_tokenizer` with OFA (Liu et al., 2024, section 3).
+
+        Input embeddings, output embeddings where they are untied, and a head's bias are made by one mapping. The body
+        is copied.
+
+        Args:
+            source: a Hub id, a folder, or a loaded model, which is left as it is.
+            target_tokenizer: a Hub id, a folder, or a fast tokenizer. It becomes the tokenizer of the checkpoint.
+            word_vectors: a file, a folder, a Hub id, or [`WordVectors`], aligned over the languages of both.
+            embedding_size: D', the rank of the factorization E ≈ F P, from 1 to the hidden size. None keeps the full
+                size, and with it the class of the source.
+            source_tokenizer: as `target_tokenizer`; by default the one that lies with the source.
+            source_languages, target_languages: ISO 639-3 codes of the languages whose words count for the subwords of
+                either tokenizer; all by default.
+            num_neighbors: k, the source subwords that a composed row is made of.
+            temperature: of the softmax over their cosines.
+            fuzzy_match: match tokens also without regard to case.
+            fallback: rows that are neither copied nor composed: "normal" (drawn with the mean and standard deviation of
+                the source's columns, as in the paper), "mean", or "zeros".
+            max_words: take only so many words, from the first on.
+            authors_compatible: give what the published code gives, accidents included: unk and uncovered subwords may
+                be neighbours, special tokens match by spelling, a factorized head's bias is random, one at full size
+                carried by position.
+            seed: of the fallback rows.
+            device: where neighbours and factorization are computed; a GPU if there is one by default. The model stays
+                where it is.
+            **hub_kwargs: handed on to the loading of the source: `revision`, `token`, `cache_dir`, `dtype`,
+                `trust_remote_code`, ... (`token` and `cache_dir` also to that of tokenizers and vectors).
+
+        Returns:
+            [`OfaInitializer`]
+
+        Raises:
+            ValueError: an argument out of range; a source whose embeddings aren't found, or don't fit its tokenizer; an
+                embedding_size for an architecture that doesn't factorize; word vectors or a checkpoint that are
+                damaged; a language that no word has.
+            FileNotFoundError, OSError: something that isn't there.
+        """
+        clock = _Clock()
+        check_settings(num_neighbors, temperature, fallback)
+        access = {name: hub_kwargs[name] for name in ("token", "cache_dir") if name in hub_kwargs}
+        with clock("load"):
+            config = source.config if isinstance(source, PreTrainedModel) else load_config(source, hub_kwargs)
+            source_class = model_class(source, config)
+            _check_embedding_size(embedding_size, source_class, config)
+            target = _load_tokenizer(target_tokenizer, "target_tokenizer", access)
+            original = _load_tokenizer(
+                *_source_tokenizer(source, source_tokenizer, config),
+                {
+                    **access,
+                    **{k: hub_kwargs[k] for k in ("revision",) if source_tokenizer is None and k in hub_kwargs},
+                },
+            )
+        with clock("word vectors"):
+            words = word_vectors
+            if not isinstance(words, WordVectors):
+                words = WordVectors.load(words, **access)
+            for languages in (source_languages, target_languages):
+                words.select(languages)  # an unknown language fails here, before the model is loaded
+        with clock("load"):
+            model = take_source(source, source_class, hub_kwargs, share_embeddings=embedding_size is not None)
+        embeddings = find_embeddings(model)
+        _check_rows(embeddings.rows, original, model)
+
+        with clock("mapping"):
+            mapping = build_mapping(
+                original,
+                target,
+                words,
+                num_source_rows=embeddings.rows,
+                source_languages=source_languages,
+                target_languages=target_languages,
+                num_neighbors=num_neighbors,
+                temperature=temperature,
+                fuzzy_match=fuzzy_match,
+                max_words=max_words,
+                authors_compatible=authors_compatible,
+                device=device,
+            )
+
+        name = str(getattr(config, "_name_or_path", "") or type(model).__name__)
+        described = {
+            "name": name,
+            "class": type(model).__name__,
+            "tokens": len(original),
+            "rows": embeddings.rows,
+            "hidden_size": embeddings.hidden_size,
+            "parameters": model.num_parameters(),
+        }
+        errors: dict[str, float] | None = None if embedding_size is None else {}
+        rows: dict[str, torch.Tensor] = {}
+        primitives: dict[str, torch.Tensor] = {}
+        for part, matrix in embeddings.matrices():
+            if embedding_size is not None:
+                with clock("factorization"):
+                    matrix, primitives[part], errors[part] = _factorize(
+                        matrix, embedding_size, mapping, authors_compatible, device
+                    )
+            with clock("rows"):
+                rows[part] = mapping.apply(matrix, fallback=fallback, seed=seed)
+        with clock("rows"):
+            bias = _make_bias(embeddings.bias, mapping, authors_compatible, embedding_size, seed)
+
+        with clock("model"):
+            set_special_tokens(model, target, mapping)
+            if embedding_size is None:
+                model = with_new_embeddings(model, embeddings, rows, bias)
+            else:
+                model = factorized_model(model, embeddings, rows, primitives, bias, embedding_size)
+        total, by_script = count_tokens(mapping)
+        report = OfaReport(
+            source=described,
+            target={
+                "name": str(getattr(target, "name_or_path", "")),
+                "class": type(model).__name__,
+                "tokens": len(target),
+                "rows": mapping.shape[0],
+                "embedding_size": embedding_size,
+                "parameters": model.num_parameters(),
+            },
+            word_vectors={
+                "words": len(words),
+                "dimension": words.dimension,
+                "languages": words.language_counts(),
+                "metadata": dict(words.metadata),
+            },
+            settings={**mapping.settings, "fallback": fallback, "embedding_size": embedding_size, "seed": seed},
+            tokens=total,
+            tokens_by_script=by_script,
+            reconstruction_error=errors,
+            seconds=clock.seconds,
+            versions={
+                p: version(p) for p in ("ofa-transformers", "transformers", "tokenizers", "torch", "numpy", "scipy")
+            },
+            warnings=_warnings(mapping, by_script),
+            mapping=mapping,
+        )
+        logger.info("%s", report)
+        return cls(model, target, mapping, report)
+
+    def save_pretrained(self, save_directory: str | os.PathLike, overwrite: bool = False, **kwargs: Any) -> None:
+        """Writes model, tokenizer and report to a folder that `AutoModel*` and `AutoTokenizer` load.
+
+        Everything is written to a temporary folder beside it first, so that the folder is whole or absent, and what
+        was there survives a failure.
+
+        Args:
+            save_directory: the folder.
+            overwrite: replace the folder if it has content.
+            **kwargs: handed on to the model's `save_pretrained`, for example `max_shard_size`.
+
+        Raises:
+            FileExistsError: the folder has content and `overwrite` is False.
+            OSError: the disk is full, or the folder can't be written.
+        """
+        with new_folder(save_directory, overwrite) as folder:
+            self._write(folder, **kwargs)
+        logger.info("Saved the adapted model to %s", save_directory)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        commit_message: str = "Model adapted with OFA",
+        **kwargs: Any,
+    ) -> str:
+        """Uploads what `save_pretrained` writes.
+
+        Args:
+            repo_id: `user/name` on the Hub; created if it doesn't exist.
+            private, token, revision, commit_message: as in `huggingface_hub.HfApi`.
+            **kwargs: handed on to the model's `save_pretrained`, for example `max_shard_size`.
+
+        Returns:
+            The address of the commit.
+        """
+        api = HfApi(token=token)
+        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        if revision is not None:
+            api.create_branch(repo_id, branch=revision, exist_ok=True)
+        with tempfile.TemporaryDirectory() as folder:
+            self._write(folder, **kwargs)
+            commit = api.upload_folder(
+                repo_id=repo_id, folder_path=folder, revision=revision, commit_message=commit_message
+            )
+        return commit.commit_url
+
+    def _write(self, folder: str | os.PathLike, **kwargs: Any) -> None:
+        self.model.save_pretrained(folder, **kwargs)
+        self.tokenizer.save_pretrained(folder)
+        self.report.save(os.path.join(folder, REPORT_FILE))
+
+
+class _Clock:
+    """Wall time by phase, in seconds."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, phase: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[phase] = round(self.seconds.get(phase, 0.0) + time.perf_counter() - start, 3)
+
+
+def _check_embedding_size(
+    embedding_size: int | None, source_class: type[PreTrainedModel], config: PreTrainedConfig
+) -> None:
+    if embedding_size is None:
+        return
+    factorized_class(source_class)  # raises for an architecture that doesn't factorize
+    hidden_size = config.get_text_config().hidden_size
+    is_integer = isinstance(embedding_size, int) and not isinstance(embedding_size, bool)
+    if not (is_integer and 1 <= embedding_size <= hidden_size):
+        raise ValueError(
+            f"embedding_size must be an integer between 1 and the source's hidden size, {hidden_size}, but is "
+            f"{embedding_size!r}. The paper uses 100, 200 and 400 of 768; None keeps the full size."
+        )
+
+
+def _source_tokenizer(source: Any, source_tokenizer: Any, config: PreTrainedConfig) -> tuple[Any, str]:
+    if source_tokenizer is not None:
+        return source_tokenizer, "source_tokenizer"
+    if not isinstance(source, PreTrainedModel):
+        return source, "source"
+    if not getattr(config, "_name_or_path", ""):
+        raise ValueError("source is a model without a name or folder; pass its tokenizer as source_tokenizer.")
+    return config._name_or_path, "source"
+
+
+def _load_tokenizer(tokenizer: Any, argument: str, access: dict[str, Any]) -> PreTrainedTokenizerBase:
+    if isinstance(tokenizer, PreTrainedTokenizerBase):
+        return tokenizer
+    try:
+        return AutoTokenizer.from_pretrained(tokenizer, **access)
+    except (OSError, ValueError, KeyError) as error:
+        remedy = "; pass source_tokenizer" if argument == "source" else ""
+        raise ValueError(
+            f"{argument}: no tokenizer could be loaded from {str(tokenizer)!r}{remedy}. {error}"
+        ) from error
+
+
+def _check_rows(rows: int, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:
+    """Rows beyond the tokens are padding. Tokens beyond the rows may only be added ones that the model never saw."""
+    vocabulary = tokenizer.get_vocab()
+    tokens = max(vocabulary.values()) + 1
+    if rows > tokens + max(_MOST_PADDING_ROWS, tokens // 50):
+        raise ValueError(
+            f"The source's embeddings have {rows} rows, but source_tokenizer has {tokens} tokens: too many to be "
+            "padding. Pass the tokenizer that belongs to the source as source_tokenizer."
+        )
+    if rows < tokens:
+        added = set(tokenizer.get_added_vocab().values())
+        beyond = {index for index in vocabulary.values() if index >= rows}
+        if not beyond <= added:
+            raise ValueError(
+                f"The source's embeddings have {rows} rows, but source_tokenizer has {tokens} tokens, and "
+                f"{len(beyond - added)} of those without a row are ordinary ones. Pass the tokenizer that belongs to "
+                "the source as source_tokenizer."
+            )
+        logger.warning("%d added tokens of source_tokenizer have no row in %s.", len(beyond), type(model).__name__)
+
+
+def _factorize(
+    matrix: torch.Tensor,
+    embedding_size: int,
+    mapping: TokenMapping,
+    authors_compatible: bool,
+    device: torch.device | str | None,
+) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """Coordinates (V_s, k), primitives (k, D), and the relative error in Frobenius norm."""
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else matrix.device
+    # Padding rows say nothing about the space of embeddings.
+    used = torch.ones(len(matrix), dtype=torch.bool) if authors_compatible else torch.from_numpy(mapping.source_rows)
+    known = (matrix if used.all() else matrix[used.to(matrix.device)]).to(device)
+    coordinates, primitives = factorize(known, embedding_size)
+    # F has orthonormal columns, so that ||F P|| = ||P||, and F P is orthogonal to what it leaves out.
+    total, kept = known.double().square().sum().item(), primitives.double().square().sum().item()
+    error = math.sqrt(max(total - kept, 0.0) / total) if total else 0.0
+    if not used.all():
+        spread = coordinates.new_zeros(len(matrix), embedding_size)
+        spread[used.to(spread.device)] = coordinates
+        coordinates = spread
+    return coordinates.to(matrix.device), primitives.to(matrix.device), error
+
+
+def _make_bias(
+    bias: torch.Tensor | None,
+    mapping: TokenMapping,
+    authors_compatible: bool,
+    embedding_size: int | None,
+    seed: int,
+) -> torch.Tensor | None:
+    """The head's bias: through the mapping, the mean elsewhere. The published code draws it, or keeps positions."""
+    if bias is None:
+        return None
+    if not authors_compatible:
+        return mapping.apply(bias, fallback="mean", seed=seed)
+    made = bias.new_zeros(mapping.shape[0])
+    if embedding_size is None:
+        shared = min(len(made), len(bias))
+        made[:shared] = bias[:shared]
+        return made
+    bound = embedding_size**-0.5
+    return made.uniform_(-bound, bound, generator=torch.Generator(device=made.device).manual_seed(seed))
+
+
+def _warnings(mapping: TokenMapping, by_script: dict[str, dict[str, int]]) -> list[str]:
+    found = []
+    fallback = mapping.counts()[TokenKind.FALLBACK]
+    if fallback > mapping.shape[0] / 2:
+        found.append(
+            f"{fallback:,} of {mapping.shape[0]:,} target tokens are neither in the source's vocabulary nor part of a "
+            "word with a vector; their rows are draws. Word vectors of more words or languages would help."
+        )
+    for script, counts in by_script.items():
+        total = sum(counts.values())
+        if total >= 50 and counts["fallback"] > 0.9 * total:
+            found.append(
+                f"Script {script}: {counts['fallback']:,} of {total:,} tokens have no word vectors behind them."
+            )
+    return found

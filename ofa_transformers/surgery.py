@@ -1,0 +1,298 @@
+"""Taking the embeddings out of a model and putting others in."""
+
+import copy
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError
+from torch import nn
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from .mapping import TokenMapping
+from .modeling_ofa import FAMILIES, OfaForMaskedLM, OfaPreTrainedMixin, resize_tied_biases, swap_prefix
+
+
+logger = logging.get_logger(__name__)
+
+# Architectures that the authors' checkpoints name, and what reads them.
+_AUTHORS_CLASSES = {
+    "XLMRobertaAssembledForMaskedLM": OfaForMaskedLM,
+    "RobertaAssembledForMaskedLM": OfaForMaskedLM,
+    "XLMRobertaForMaskedLMUpdated": transformers.XLMRobertaForMaskedLM,
+    "RobertaForMaskedLMUpdated": transformers.RobertaForMaskedLM,
+}
+# Pad ids up to this shift the positions of a RoBERTa style model; beyond, its table would be mostly empty.
+_LARGEST_PAD_ID = 64
+
+
+@dataclass(frozen=True)
+class ModelEmbeddings:
+    """What depends on the vocabulary in a model.
+
+    Attributes:
+        input: (V, D), the input embeddings.
+        output: (V, D), the output embeddings, None where there are none or they are tied to the input's.
+        bias: (V,), the head's bias, or None.
+        tied: whether there are output embeddings, tied to the input's.
+    """
+
+    input: torch.Tensor
+    output: torch.Tensor | None
+    bias: torch.Tensor | None
+    tied: bool
+
+    @property
+    def rows(self) -> int:
+        return self.input.shape[0]
+
+    @property
+    def hidden_size(self) -> int:
+        return self.input.shape[1]
+
+    def matrices(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """("input", (V, D) float32) and, untied, ("output", ...)."""
+        yield "input", self.input.float()
+        if self.output is not None:
+            yield "output", self.output.float()
+
+
+def load_config(source: str | os.PathLike, hub_kwargs: dict[str, Any]) -> PreTrainedConfig:
+    """The configuration of a checkpoint; `hub_kwargs` may hold arguments of the model's loading, which are left out."""
+    names = ("revision", "token", "cache_dir", "trust_remote_code", "local_files_only", "force_download", "subfolder")
+    try:
+        return AutoConfig.from_pretrained(source, **{k: v for k, v in hub_kwargs.items() if k in names})
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"source: the configuration of {str(source)!r} could not be read. {error}") from error
+
+
+def model_class(source: Any, config: PreTrainedConfig) -> type[PreTrainedModel]:
+    """The class that a checkpoint was saved from, so that its head is kept; a base model where that isn't known."""
+    if isinstance(source, PreTrainedModel):
+        return type(source)
+    name = (config.architectures or [""])[0]
+    ours = {cls.__name__: cls for family in FAMILIES for cls in family.classes.values()}
+    known = _AUTHORS_CLASSES.get(name) or ours.get(name) or getattr(transformers, name, None)
+    return known or AutoModel
+
+
+def factorized_class(source_class: type[PreTrainedModel]) -> type[PreTrainedModel]:
+    """The Ofa class with the same head.
+
+    Raises:
+        ValueError: an architecture that doesn't factorize; names those that do.
+    """
+    if issubclass(source_class, OfaPreTrainedMixin):
+        return source_class
+    for family in FAMILIES:
+        found = family.classes.get(source_class.__name__)
+        if found is not None:
+            return found
+    names = [name for family in FAMILIES for name in (family.stock_prefix, *family.aliases)]
+    raise ValueError(
+        f"embedding_size: {source_class.__name__} can't be factorized. The heads of {', '.join(names)} can; pass "
+        "embedding_size=None to adapt this model at full size."
+    )
+
+
+def take_source(
+    source: Any, source_class: type[PreTrainedModel], hub_kwargs: dict[str, Any], share_embeddings: bool
+) -> PreTrainedModel:
+    """A model of our own to change: the loaded checkpoint, or a copy; factors of an Ofa model multiplied out.
+
+    Where the embeddings are only read, `share_embeddings` leaves them out of the copy.
+
+    Raises:
+        ValueError: a damaged or incomplete checkpoint.
+    """
+    if isinstance(source, OfaPreTrainedMixin):
+        return source.to_dense()
+    if isinstance(source, PreTrainedModel):
+        shared = {id(p): p for _, p in find_embedding_parameters(source)} if share_embeddings else {}
+        return copy.deepcopy(source, shared)
+    try:
+        model, loaded = source_class.from_pretrained(source, output_loading_info=True, **hub_kwargs)
+    except (SafetensorError, EOFError, RuntimeError) as error:
+        raise ValueError(
+            f"source: the weights of {str(source)!r} could not be read; the checkpoint is damaged, cut short, or of "
+            f"another shape than its configuration says. Fetch it again. ({type(error).__name__}: {error})"
+        ) from error
+    own = {id(p): name for name, p in find_embedding_parameters(model)}
+    missing = [name for name in loaded["missing_keys"] if id(model.get_parameter_or_buffer(name)) in own]
+    if missing:
+        raise ValueError(
+            f"source: {str(source)!r} has no {', '.join(sorted(missing))}: the checkpoint is incomplete, or its weights "
+            "have other names than its configuration says."
+        )
+    return model.to_dense() if isinstance(model, OfaPreTrainedMixin) else model
+
+
+def find_embedding_parameters(model: PreTrainedModel) -> Iterator[tuple[str, nn.Parameter]]:
+    """Names and parameters of the input embeddings."""
+    try:
+        embeddings = model.get_input_embeddings()
+    except NotImplementedError:
+        embeddings = None
+    if embeddings is not None:
+        yield from embeddings.named_parameters()
+
+
+def find_embeddings(model: PreTrainedModel) -> ModelEmbeddings:
+    """Input and output embeddings and the head's bias of a dense model.
+
+    Raises:
+        ValueError: a model whose embeddings Transformers doesn't expose as a matrix.
+    """
+    try:
+        module = model.get_input_embeddings()
+    except NotImplementedError:
+        module = None
+    if not isinstance(module, nn.Embedding) or module.weight.ndim != 2:
+        raise ValueError(
+            f"source: the token embeddings of {type(model).__name__} were not found: get_input_embeddings() gives "
+            f"{type(module).__name__}, not an nn.Embedding. Use a text model that looks its tokens up in one table."
+        )
+    projection = model.get_output_embeddings()
+    weight = getattr(projection, "weight", None)
+    if weight is None or weight.shape != module.weight.shape:
+        return ModelEmbeddings(module.weight.detach(), None, None, tied=False)
+    tied = weight is module.weight or weight.data_ptr() == module.weight.data_ptr()
+    bias = getattr(projection, "bias", None)
+    return ModelEmbeddings(
+        module.weight.detach(),
+        None if tied else weight.detach(),
+        None if bias is None else bias.detach(),
+        tied=tied,
+    )
+
+
+def set_special_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, mapping: TokenMapping) -> None:
+    """Special token ids of the configurations, as the target tokenizer has them, and what depends on the pad id.
+
+    Raises:
+        ValueError: a pad id that a RoBERTa style model can't count its positions from.
+    """
+    text_config = model.config.get_text_config()
+    old_pad = getattr(text_config, "pad_token_id", None)
+    coo = mapping.weights[mapping.match_kinds > 0].tocoo()
+    targets = mapping.match_kinds.nonzero()[0]
+    by_source = dict(zip(coo.col.tolist()[::-1], targets[coo.row].tolist()[::-1]))
+
+    def new_id(name: str, old: Any) -> Any:
+        if isinstance(old, (list, tuple)):
+            return [new for new in (by_source.get(index) for index in old) if new is not None] or None
+        own = getattr(tokenizer, name, None)
+        return own if own is not None or not isinstance(old, int) else by_source.get(old)
+
+    configs = [model.config, text_config, getattr(model, "generation_config", None)]
+    for config in {id(c): c for c in configs if c is not None}.values():
+        for name in [key for key in config.to_dict() if key.endswith("_token_id")]:
+            old = getattr(config, name)
+            # A decoder without a pad token stays one: batches decide, not we.
+            if old is not None or name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+                setattr(config, name, new_id(name, old))
+    _set_padding(model, old_pad, getattr(text_config, "pad_token_id", None))
+
+
+def _set_padding(model: PreTrainedModel, old_pad: int | None, new_pad: int | None) -> None:
+    embeddings = model.get_input_embeddings()
+    if embeddings.padding_idx is not None:
+        embeddings.padding_idx = new_pad
+    if old_pad == new_pad:
+        return
+    for module in model.modules():
+        # RoBERTa style models count positions from the pad id, in the ids as in the table.
+        if not hasattr(module, "create_position_ids_from_input_ids") or not hasattr(module, "padding_idx"):
+            continue
+        if new_pad is None or new_pad > _LARGEST_PAD_ID:
+            raise ValueError(
+                f"target_tokenizer: its pad token has the id {new_pad}, but {type(model).__name__} counts positions "
+                f"from it, and needs one of 0 to {_LARGEST_PAD_ID}. Give the tokenizer a pad token with a low id (the "
+                f"source's has {old_pad})."
+            )
+        old = module.position_embeddings.weight.detach()
+        positions = old[old_pad + 1 :]
+        table = old.new_zeros(new_pad + 1 + len(positions), old.shape[1])
+        table[new_pad + 1 :] = positions
+        module.position_embeddings = nn.Embedding.from_pretrained(table, freeze=False, padding_idx=new_pad)
+        module.padding_idx = new_pad
+        module.position_ids = torch.arange(len(table), device=old.device).expand((1, -1))
+        module.token_type_ids = torch.zeros_like(module.position_ids)
+        model.config.max_position_embeddings = len(table)
+
+
+def with_new_embeddings(
+    model: PreTrainedModel, embeddings: ModelEmbeddings, rows: dict[str, torch.Tensor], bias: torch.Tensor | None
+) -> PreTrainedModel:
+    """The model itself at full size, with other rows and as many of them."""
+    dtype = embeddings.input.dtype
+    # Resizing draws rows, which are all replaced below; the draws shall not disturb the caller's random state.
+    with torch.random.fork_rng(devices=[]):
+        model.resize_token_embeddings(len(rows["input"]), mean_resizing=False)
+    resize_tied_biases(model)
+    model.get_input_embeddings().weight.data = rows["input"].to(dtype)
+    projection = model.get_output_embeddings()
+    if "output" in rows:
+        model.config.tie_word_embeddings = model.config.get_text_config().tie_word_embeddings = False
+        projection.weight.data = rows["output"].to(dtype)
+    if bias is not None:
+        projection.bias.data = bias.to(dtype)
+    if embeddings.tied:
+        model.tie_weights()
+    return model
+
+
+def factorized_model(
+    model: PreTrainedModel,
+    embeddings: ModelEmbeddings,
+    rows: dict[str, torch.Tensor],
+    primitives: dict[str, torch.Tensor],
+    bias: torch.Tensor | None,
+    embedding_size: int,
+) -> PreTrainedModel:
+    """The Ofa model with the body of `model` and its embeddings as coordinates and primitives."""
+    target_class = factorized_class(type(model))
+    input_name = _name_of(model, model.get_input_embeddings())
+    projection = model.get_output_embeddings()
+    aliases = type(model)._tied_weights_keys or {}
+
+    state_dict = dict(model.state_dict())
+    for name in (input_name, *([_name_of(model, projection)] if projection is not None else [])):
+        for key in (f"{name}.weight", f"{name}.bias"):
+            state_dict.pop(key, None)
+            state_dict.pop(aliases.get(key, ""), None)
+    parts = {"input": input_name}
+    if "output" in rows:
+        parts["output"] = _name_of(model, projection)
+    for part, name in parts.items():
+        state_dict[f"{name}.weight"] = rows[part].to(model.dtype)
+        state_dict[f"{name}.primitives.weight"] = primitives[part].t().contiguous().to(model.dtype)
+    if bias is not None:
+        key = f"{_name_of(model, projection)}.bias"
+        for name in {key, aliases.get(key, key)}:
+            state_dict[name] = bias.to(model.dtype)
+    state_dict = swap_prefix(state_dict, model.base_model_prefix, target_class.base_model_prefix)
+
+    left_out = {"model_type", "architectures", "auto_map", "transformers_version", "vocab_size", "embedding_size"}
+    fields = {key: value for key, value in model.config.to_dict().items() if key not in left_out}
+    if projection is not None:
+        fields["tie_word_embeddings"] = embeddings.tied
+    config = target_class.config_class(**fields, vocab_size=len(rows["input"]), embedding_size=embedding_size)
+    config._name_or_path = str(getattr(model.config, "_name_or_path", ""))
+    result, loaded = target_class.from_pretrained(
+        None, config=config, state_dict=state_dict, dtype=model.dtype, output_loading_info=True
+    )
+    problems = {name: keys for name, keys in loaded.items() if keys}
+    if problems:
+        raise RuntimeError(f"The weights of {type(model).__name__} do not fit {target_class.__name__}: {problems}")
+    if result.can_generate() and model.can_generate():
+        result.generation_config = copy.deepcopy(model.generation_config)
+    return result.to(model.device).train(model.training)
+
+
+def _name_of(model: nn.Module, wanted: nn.Module) -> str:
+    return next(name for name, module in model.named_modules(remove_duplicate=False) if module is wanted)
