@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
+from transformers.utils import logging
 
 
 # Similarities held at once: 2^25 float32 values are 128 MiB.
@@ -52,7 +52,7 @@ def nearest_neighbors(
     slack = 2 * (dimension + 2) * 2.0**-24
     block_rows = max(1, _BLOCK_SIMILARITIES // len(candidates))
     wide = min(num_neighbors + _MARGIN, len(candidates))
-    bar = tqdm(total=count, unit="token", unit_scale=True, desc="Finding neighbours", delay=2, leave=False)
+    bar = logging.tqdm(total=count, unit="token", unit_scale=True, desc="Finding neighbours", delay=2, leave=False)
     with bar, _full_precision(), torch.inference_mode():
         for start in range(0, count, block_rows):
             block = queries[start : start + block_rows]

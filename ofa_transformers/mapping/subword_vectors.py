@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse
-from tqdm.auto import tqdm
+from transformers.utils import logging
 
 from ..vectors import WordVectors
 from .vocabulary import Vocabulary
@@ -67,7 +67,7 @@ def subword_vectors(
     totals = np.zeros(size)
     excluded = None if authors_compatible else vocabulary.wordless
     pairs: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    bar = tqdm(total=len(words), unit="word", unit_scale=True, desc=description, delay=2, leave=False)
+    bar = logging.tqdm(total=len(words), unit="word", unit_scale=True, desc=description, delay=2, leave=False)
     with bar:
         for start in range(0, len(words), _BLOCK_WORDS):
             block = words[start : start + _BLOCK_WORDS]

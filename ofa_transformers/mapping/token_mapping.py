@@ -125,7 +125,7 @@ class TokenMapping:
         Raises:
             ValueError: a number of rows that isn't V_s, or an unknown fallback.
         """
-        check_settings(num_neighbors=1, temperature=1.0, fallback=fallback)
+        check_settings(fallback=fallback)
         if isinstance(source_rows, torch.Tensor):
             tensor = source_rows.detach().cpu()
             exact = tensor.dtype if tensor.dtype in (torch.float32, torch.float64) else torch.float32
@@ -249,7 +249,7 @@ class TokenMapping:
         )
 
 
-def check_settings(num_neighbors: int, temperature: float, fallback: str = "normal") -> None:
+def check_settings(num_neighbors: int = 10, temperature: float = 0.1, fallback: str = "normal") -> None:
     """Raises ValueError for a setting that no mapping can be built or applied with; costs nothing."""
     if num_neighbors < 1:
         raise ValueError(f"num_neighbors is {num_neighbors}, but must be at least 1 (the paper uses 10).")

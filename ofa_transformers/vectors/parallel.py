@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 from scipy.sparse.linalg import svds
-from tqdm.auto import tqdm
 from transformers.utils import logging
 
 from .readers import open_text
@@ -52,7 +51,7 @@ def build_from_parallel(
     blocks: list[scipy.sparse.csr_array] = []
     frequencies: list[np.ndarray] = []
     segments_of: dict[str, int] = {}
-    for language in tqdm(sorted(sources), desc="Counting words", unit="language", delay=2, leave=False):
+    for language in logging.tqdm(sorted(sources), desc="Counting words", unit="language", delay=2, leave=False):
         counts, language_words = _count(language, sources[language], segment_ids, tokenize, lowercase)
         totals = counts.sum(axis=1)
         kept = np.flatnonzero(totals >= min_count)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from tqdm.auto import tqdm
+from transformers.utils import logging
 
 
 # Bytes read and parsed at once.
@@ -65,7 +65,9 @@ def _read_word2vec_text(path: Path, gzipped: bool) -> tuple[list[str], np.ndarra
     size = path.stat().st_size
     with (
         open(path, "rb") as raw,
-        tqdm(total=size, unit="B", unit_scale=True, desc=f"Reading {path.name}", delay=2, leave=False) as progress,
+        logging.tqdm(
+            total=size, unit="B", unit_scale=True, desc=f"Reading {path.name}", delay=2, leave=False
+        ) as progress,
     ):
         stream: BinaryIO = gzip.GzipFile(fileobj=raw) if gzipped else raw
         try:

@@ -3,8 +3,6 @@
 import difflib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from transformers.utils import logging
 
+from ..files import check_output_folder, new_folder
 from .readers import read_vectors
 
 
@@ -186,10 +185,7 @@ class WordVectors:
             FileExistsError: `path` exists, isn't an empty folder, and `overwrite` is False.
             ValueError: a word has a line break.
         """
-        target = Path(path)
-        occupied = target.exists() and not (target.is_dir() and not any(target.iterdir()))
-        if occupied and not overwrite:
-            raise FileExistsError(f"{target} exists; choose another path, or pass overwrite=True to replace it.")
+        target = check_output_folder(path, overwrite)
         broken = next((word for word in self.words if "\n" in word), None)
         if broken is not None:
             raise ValueError(f"The word {broken!r} has a line break and cannot be saved; remove or change the word.")
@@ -209,18 +205,12 @@ class WordVectors:
             "metadata": dict(self.metadata),
         }
 
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        try:
-            temporary.chmod(0o755)  # mkdtemp makes folders that only their owner can read
-            save_file(tensors, temporary / _VECTORS)
-            with open(temporary / _WORDS, "w", encoding="utf-8", newline="") as file:
+        with new_folder(target, overwrite) as folder:
+            save_file(tensors, folder / _VECTORS)
+            with open(folder / _WORDS, "w", encoding="utf-8", newline="") as file:
                 file.writelines(word + "\n" for word in self.words)
             text = json.dumps(description, ensure_ascii=False, indent=1)
-            (temporary / _METADATA).write_text(text + "\n", encoding="utf-8")
-            _move_into_place(temporary, target)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            (folder / _METADATA).write_text(text + "\n", encoding="utf-8")
         logger.info("Word vectors saved to %s.", target)
         return target
 
@@ -295,19 +285,3 @@ def _download(name: str, **kwargs: Any) -> Path:
             f"Word vectors: there is no file or folder {name!r}, and no such repository could be read from the Hub "
             f"({type(error).__name__}: {error})."
         ) from error
-
-
-def _move_into_place(temporary: Path, target: Path) -> None:
-    """Renames a finished folder to `target`; what was there is removed only when the new folder is in place."""
-    if not target.exists():
-        os.replace(temporary, target)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-    os.replace(target, old / target.name)
-    try:
-        os.replace(temporary, target)
-    except OSError:
-        os.replace(old / target.name, target)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
