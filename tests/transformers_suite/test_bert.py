@@ -8,13 +8,11 @@ from .testers import ModelSuite
 
 
 common = upstream.load("test_modeling_common")
-training = upstream.load("test_training_mixin")
 
 
 class TestBertSuite(
     ModelSuite,
     common.ModelTesterMixin,
-    training.TrainingTesterMixin,
     upstream.GenerationTesterMixin,
     unittest.TestCase,
 ):

@@ -1,0 +1,94 @@
+"""Two processes with half of the batch each train the same model as one process: DDP and FSDP2, over gloo on the CPU."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForMaskedLM
+
+from .workload import MaskedSequences, assert_tied
+
+
+pytestmark = [
+    pytest.mark.distributed,
+    pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="PyTorch was built without gloo"),
+]
+SCRIPT = Path(__file__).with_name("train_distributed.py")
+STEPS = 6
+# Sums over the batch are taken in another order.
+TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
+
+
+def launch(strategy: str, output: Path) -> None:
+    command = [sys.executable]
+    if strategy != "single":
+        command += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += [str(SCRIPT), f"--strategy={strategy}", f"--output={output}", f"--steps={STEPS}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("single")
+    launch("single", output)
+    return output
+
+
+@pytest.fixture(scope="module", params=["single", "ddp", "fsdp2"])
+def run(request: pytest.FixtureRequest, single: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of one strategy: trained without a break, and again from the state saved half-way."""
+    if request.param == "single":
+        return single
+    output = tmp_path_factory.mktemp(request.param)
+    launch(request.param, output)
+    return output
+
+
+def losses(folder: Path, name: str = "model") -> list[float]:
+    return json.loads(Path(folder, f"{name}-losses.json").read_text())
+
+
+@pytest.mark.parametrize("kind", ["tied", "untied"])
+def test_same_as_one_process(run: Path, single: Path, kind: str):
+    assert losses(run / kind) == pytest.approx(losses(single / kind), rel=1e-4)
+    # The two batches come round again and again.
+    assert losses(run / kind)[STEPS - 2] < losses(run / kind)[0]
+    expected = load_file(single / kind / "model" / "model.safetensors")
+    actual = load_file(run / kind / "model" / "model.safetensors")
+    assert actual.keys() == expected.keys()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(actual[name], tensor, **TOLERANCE, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.parametrize("kind", ["tied", "untied"])
+def test_resuming_gives_the_uninterrupted_run(run: Path, kind: str):
+    assert losses(run / kind, "resumed") == pytest.approx(losses(run / kind)[STEPS // 2 :], rel=1e-6)
+    expected = load_file(run / kind / "model" / "model.safetensors")
+    actual = load_file(run / kind / "resumed" / "model.safetensors")
+    assert actual.keys() == expected.keys()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(actual[name], tensor, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["tied", "untied"])
+def test_the_saved_model_loads_with_from_pretrained(run: Path, single: Path, kind: str):
+    model, info = AutoModelForMaskedLM.from_pretrained(run / kind / "model", output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"]
+    if kind == "tied":
+        assert_tied(model)
+        # The tied factors are in the file once.
+        stored = load_file(run / kind / "model" / "model.safetensors")
+        assert sum(name.endswith("primitives.weight") for name in stored) == 1
+    else:
+        assert model.get_output_embeddings().weight is not model.get_input_embeddings().weight
+    reference = AutoModelForMaskedLM.from_pretrained(single / kind / "model")
+    batch = {name: tensor[None] for name, tensor in MaskedSequences(1, seed=5)[0].items()}
+    with torch.no_grad():
+        torch.testing.assert_close(model(**batch).logits, reference(**batch).logits, **TOLERANCE)

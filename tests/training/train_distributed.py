@@ -1,0 +1,104 @@
+"""A plain accelerate training loop, launched by test_distributed.py with one or several processes.
+
+For each of the tied and the untied model it trains `--steps` steps, keeps the training state after half of them in
+OUTPUT/KIND/state, and writes the model to OUTPUT/KIND/model and the losses to OUTPUT/KIND/model-losses.json. Then it
+starts again, from that state instead of from step 0, and writes to OUTPUT/KIND/resumed and so on.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator, FullyShardedDataParallelPlugin
+from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType
+from torch.distributed.tensor import DTensor
+from torch.utils.data import DataLoader
+from workload import GLOBAL_BATCH_SIZE, LEARNING_RATE, MaskedSequences, assert_tied, make_model
+
+
+def make_accelerator(strategy: str) -> Accelerator:
+    if strategy != "fsdp2":
+        # An untied XLM-R head has a bias that its forward does not use, stock or ours; Trainer sets this by itself.
+        return Accelerator(cpu=True, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
+    plugin = FullyShardedDataParallelPlugin(
+        fsdp_version=2,
+        auto_wrap_policy="transformer_based_wrap",
+        transformer_cls_names_to_wrap=["XLMRobertaLayer"],
+        state_dict_type="SHARDED_STATE_DICT",
+    )
+    accelerator = Accelerator(cpu=True, fsdp_plugin=plugin)
+    # accelerate picks FSDP on GPUs and their like only. PyTorch's own implementation also runs on CPUs, over gloo, so
+    # choose it by hand; all that follows is accelerate's ordinary path.
+    PartialState().distributed_type = accelerator.state.distributed_type = DistributedType.FSDP
+    accelerator.state.fsdp_plugin = plugin
+    return accelerator
+
+
+def train(strategy: str, tied: bool, steps: int, output: Path, resume: bool) -> None:
+    accelerator = make_accelerator(strategy)
+    model = make_model(tied=tied)
+    one_bias = strategy == "fsdp2" and tied
+    if one_bias:
+        # A tied XLM-R head registers its bias twice, stock or ours. FSDP2 refuses that, in two groups of parameters.
+        model.lm_head.bias = None
+    if resume:
+        # Whatever the new model starts from, the saved state must replace it all.
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(1.0)
+    data = MaskedSequences(steps * GLOBAL_BATCH_SIZE, distinct=2 * GLOBAL_BATCH_SIZE)
+    loader = DataLoader(data, batch_size=GLOBAL_BATCH_SIZE // accelerator.num_processes, shuffle=False)
+    # Adam would blow up the rounding of gradients that are zero but for it (the keys' biases) to whole steps.
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, eps=1e-3)
+    model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+    model.train()
+    if strategy == "fsdp2":
+        assert all(isinstance(parameter, DTensor) for parameter in model.parameters())
+
+    start, losses = 0, []
+    if resume:
+        accelerator.load_state(str(output / "state"))
+        start = steps // 2
+        loader = accelerator.skip_first_batches(loader, start)
+    for step, batch in enumerate(loader, start=start + 1):
+        loss = model(**batch).loss
+        accelerator.backward(loss)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(accelerator.reduce(loss.detach(), reduction="mean").item())
+        if step == steps // 2 and not resume:
+            accelerator.save_state(str(output / "state"), safe_serialization=True)
+
+    unwrapped = accelerator.unwrap_model(model)
+    if tied:
+        assert_tied(unwrapped)
+    name = "resumed" if resume else "model"
+    state_dict = accelerator.get_state_dict(model)
+    if one_bias and accelerator.is_main_process:
+        state_dict["lm_head.bias"] = state_dict["lm_head.decoder.bias"]
+    unwrapped.save_pretrained(output / name, is_main_process=accelerator.is_main_process, state_dict=state_dict)
+    if accelerator.is_main_process:
+        (output / f"{name}-losses.json").write_text(json.dumps(losses))
+    accelerator.wait_for_everyone()
+    accelerator.free_memory()
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--strategy", choices=("single", "ddp", "fsdp2"), required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=6)
+    options = parser.parse_args()
+    for tied in (True, False):
+        output = options.output / ("tied" if tied else "untied")
+        for resume in (False, True):
+            train(options.strategy, tied, options.steps, output, resume)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
