@@ -60,7 +60,7 @@ AUTHORS_KEY_MAPPING = {
     r"embeddings\.target_coordinates\.weight$": "embeddings.word_embeddings.weight",
     r"embeddings\.primitive_embeddings\.weight$": "embeddings.word_embeddings.primitives.weight",
     r"lm_head\.vocab_project\.weight$": "lm_head.decoder.weight",
-    r"lm_head\.vocab_project\.bias$": "lm_head.bias",
+    r"lm_head\.vocab_project\.bias$": "lm_head.decoder.bias",
     r"lm_head\.down_project\.weight$": "lm_head.decoder.primitives.weight",
 }
 
@@ -70,6 +70,26 @@ def _check_embedding_size(embedding_size: int, hidden_size: int) -> None:
         raise ValueError(
             f"embedding_size must lie between 1 and the hidden size, {hidden_size}, but is {embedding_size}."
         )
+
+
+class Primitives(nn.Linear):
+    """P of E ≈ F P as a linear map without bias: coordinates (..., D') to vectors (..., D), and back by the transpose.
+
+    `weight` is the transpose of P, (D, D').
+    """
+
+    def __init__(
+        self,
+        embedding_size: int,
+        hidden_size: int,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(embedding_size, hidden_size, bias=False, device=device, dtype=dtype)
+
+    def forward(self, input: torch.Tensor, transposed: bool = False) -> torch.Tensor:
+        # Both directions go through forward, where hooks of offloading look for them.
+        return F.linear(input, self.weight.t() if transposed else self.weight)
 
 
 class FactorizedEmbedding(nn.Embedding):
@@ -83,7 +103,7 @@ class FactorizedEmbedding(nn.Embedding):
 
     Attributes:
         weight (`torch.nn.Parameter` of shape (V, D')): the coordinates F.
-        primitives (`torch.nn.Linear`, no bias): maps D' to D; its weight, of shape (D, D'), is the transpose of P.
+        primitives (`Primitives`): a linear map without bias from D' to D; its weight, (D, D'), is the transpose of P.
 
     Raises:
         ValueError: if `embedding_size` is under 1 or over `embedding_dim`.
@@ -102,7 +122,7 @@ class FactorizedEmbedding(nn.Embedding):
         super().__init__(num_embeddings, embedding_size, padding_idx=padding_idx, device=device, dtype=dtype)
         self.embedding_dim = embedding_dim
         self.embedding_size = embedding_size
-        self.primitives = nn.Linear(embedding_size, embedding_dim, bias=False, device=device, dtype=dtype)
+        self.primitives = Primitives(embedding_size, embedding_dim, device=device, dtype=dtype)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Token ids of any shape (...) to vectors (..., D)."""
@@ -141,7 +161,7 @@ class FactorizedLinear(_OutputProjection):
 
     Attributes:
         weight (`torch.nn.Parameter` of shape (V, D')): the coordinates F.
-        primitives (`torch.nn.Linear`, no bias): weight of shape (D, D'), the transpose of P.
+        primitives (`Primitives`): the same kind of map, with the same weight where the model ties them.
 
     Raises:
         ValueError: if `embedding_size` is under 1 or over `in_features`.
@@ -160,7 +180,7 @@ class FactorizedLinear(_OutputProjection):
         super().__init__(embedding_size, out_features, bias=bias, device=device, dtype=dtype)
         self.in_features = in_features
         self.embedding_size = embedding_size
-        self.primitives = nn.Linear(embedding_size, in_features, bias=False, device=device, dtype=dtype)
+        self.primitives = Primitives(embedding_size, in_features, device=device, dtype=dtype)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Hidden states (..., D) to logits (..., V)."""
@@ -168,7 +188,7 @@ class FactorizedLinear(_OutputProjection):
 
     def before_vocabulary(self, input: torch.Tensor) -> torch.Tensor:
         """What `weight` is multiplied with: `x @ P.T`, (..., D) to (..., D')."""
-        return F.linear(input, self.primitives.weight.t())
+        return self.primitives(input, transposed=True)
 
     def to_dense(self) -> torch.Tensor:
         """The product F P as a new tensor (V, D), of the weights' dtype."""
@@ -176,6 +196,36 @@ class FactorizedLinear(_OutputProjection):
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, embedding_size={self.embedding_size}"
+
+
+class _BiasOfProjection:
+    """A head whose `bias` is that of its projection, rather than a second parameter tied to it.
+
+    One parameter of two modules can't be sharded by FSDP2, and untied it is left without a gradient under DDP.
+    """
+
+    @property
+    def bias(self) -> torch.Tensor:
+        return self.decoder.bias
+
+
+class OfaLMHead(_BiasOfProjection, modeling_xlm_roberta.XLMRobertaLMHead):
+    """[`XLMRobertaLMHead`] with one bias."""
+
+
+class OfaBertLMPredictionHead(_BiasOfProjection, modeling_bert.BertLMPredictionHead):
+    """[`BertLMPredictionHead`] with one bias."""
+
+
+_HEADS_WITH_TWO_BIASES = {
+    modeling_xlm_roberta.XLMRobertaLMHead: OfaLMHead,
+    modeling_bert.BertLMPredictionHead: OfaBertLMPredictionHead,
+}
+# The name of the second bias in stock checkpoints -> the one that we keep.
+_BIAS_KEY_MAPPING = {
+    r"lm_head\.bias$": "lm_head.decoder.bias",
+    r"predictions\.bias$": "predictions.decoder.bias",
+}
 
 
 class _BlockedCrossEntropy(torch.autograd.Function):
@@ -277,17 +327,6 @@ def blocked_cross_entropy(
         return _BlockedCrossEntropy.apply(hidden, weight, bias, labels, block_size, torch.is_grad_enabled()) / count
 
 
-def resize_tied_biases(model: PreTrainedModel) -> None:
-    """Gives a head's own bias the size of the projection's, to which it is tied.
-
-    Resizing in Transformers forgets it where nothing is tied, and the checkpoint then fails to load.
-    """
-    for target, source in (model._tied_weights_keys or {}).items():
-        if target.endswith(".bias") and model.get_parameter(source).shape != model.get_parameter(target).shape:
-            parent, name = source.rsplit(".", 1)
-            setattr(model.get_submodule(parent), name, nn.Parameter(model.get_parameter(target).detach().clone()))
-
-
 def swap_prefix(state_dict: dict[str, torch.Tensor], old: str, new: str) -> dict[str, torch.Tensor]:
     """The same weights, with the base model's under another name."""
     if old == new:
@@ -321,12 +360,11 @@ class OfaPreTrainedMixin:
     def _factorize_modules(self) -> None:
         base_model = getattr(self, self.base_model_prefix, None)
         if base_model is not None and not isinstance(base_model, OfaPreTrainedMixin):
-            # Stock heads construct the stock base model by name.
+            # Stock heads construct the stock base model by name. It has consumed this field, which a second one reads.
+            if any(getattr(module, "gradient_checkpointing", False) for module in base_model.modules()):
+                self.config.gradient_checkpointing = True
             pooling = {"add_pooling_layer": base_model.pooler is not None} if hasattr(base_model, "pooler") else {}
             setattr(self, self.base_model_prefix, self.base_class(self.config, **pooling))
-        # A factorized module reads its child's weight itself, so that the two must stay on one device.
-        own = (FactorizedEmbedding.__name__, FactorizedLinear.__name__)
-        self._no_split_modules = [*(self._no_split_modules or ()), *own]
 
         size = self.config.embedding_size
         embeddings = self.get_input_embeddings()
@@ -355,20 +393,28 @@ class OfaPreTrainedMixin:
                     dtype=projection.weight.dtype,
                 ),
             )
+        ties = {k: v for k, v in self._tied_weights_keys.items() if not k.endswith(".bias")}
+        for head in self.modules():
+            if type(head) in _HEADS_WITH_TWO_BIASES:
+                del head._parameters["bias"]
+                # Untied, stock checkpoints hold it as well, without a use.
+                self._keys_to_ignore_on_load_unexpected = [r"(lm_head|predictions)\.bias$"]
+                head.__class__ = _HEADS_WITH_TWO_BIASES[type(head)]
         if size is not None:
             # The coordinates are tied by the stock keys, under the stock names; the primitives come with them.
-            (output_key, input_key) = next(
-                pair for pair in self._tied_weights_keys.items() if pair[0].endswith(".weight")
-            )
-            self._tied_weights_keys = {
-                **self._tied_weights_keys,
-                output_key.replace(".weight", ".primitives.weight"): input_key.replace(
-                    ".weight", ".primitives.weight"
-                ),
+            ties |= {
+                output_key.replace(".weight", ".primitives.weight"): input_key.replace(".weight", ".primitives.weight")
+                for output_key, input_key in ties.items()
             }
+        self._tied_weights_keys = ties
+
+    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
+        # Stock code may hand a bias on to the head, which has none of its own.
+        self._replace(self.get_output_embeddings(), new_embeddings)
 
     def _replace(self, old: nn.Module, new: nn.Module) -> None:
-        # Not set_output_embeddings: some families share a bias there, which only tying should do.
+        if old is new:
+            return
         parent, name = next((m, n) for m in self.modules() for n, child in m.named_children() if child is old)
         setattr(parent, name, new)
 
@@ -420,12 +466,6 @@ class OfaPreTrainedMixin:
             self._reinit_added_rows(old_lm_head, old_num_tokens)
         return old_lm_head
 
-    def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Embedding:
-        """As `PreTrainedModel.resize_token_embeddings`; both factors and, untied, every bias follow."""
-        embeddings = super().resize_token_embeddings(*args, **kwargs)
-        resize_tied_biases(self)
-        return embeddings
-
     @torch.no_grad()
     def _reinit_added_rows(self, module: nn.Module, old_num_tokens: int) -> None:
         """Scale the rows that stock code drew for a dense matrix so that their products with P have its deviation."""
@@ -438,18 +478,32 @@ class OfaPreTrainedMixin:
         """As `PreTrainedModel.from_pretrained`; also reads the checkpoints that the authors of OFA published.
 
         Those carry `num_primitive` in their configuration, and the factors under names of their own. They are renamed
-        at load, and saving writes our layout. Stock checkpoints of the same family load unfactorized.
+        at load, and saving writes our layout. Stock checkpoints of the same family load unfactorized, and of a head's
+        two tied biases the projection's is kept.
         """
-        key_mapping = kwargs.pop("key_mapping", None)
-        if key_mapping is None and cls.config_class is OfaConfig:
-            key_mapping = AUTHORS_KEY_MAPPING
+        own_mapping = dict(AUTHORS_KEY_MAPPING)
+        if cls._is_tied(pretrained_model_name_or_path, kwargs):
+            own_mapping |= _BIAS_KEY_MAPPING
+        key_mapping = {**own_mapping, **(kwargs.pop("key_mapping", None) or {})}
         loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs, key_mapping=key_mapping)
-        if key_mapping is AUTHORS_KEY_MAPPING:
-            # `save_pretrained` would undo the renamings, and a resumed run then miss its embeddings.
-            model = loaded[0] if isinstance(loaded, tuple) else loaded
-            others = [c for c in model._weight_conversions or () if c.source_patterns[0] not in AUTHORS_KEY_MAPPING]
-            model._weight_conversions = others or None
+        # `save_pretrained` would undo the renamings, and a resumed run then miss its embeddings.
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        others = [c for c in model._weight_conversions or () if c.source_patterns[0] not in own_mapping]
+        model._weight_conversions = others or None
         return loaded
+
+    @classmethod
+    def _is_tied(cls, pretrained_model_name_or_path: Any, kwargs: dict[str, Any]) -> bool:
+        """Whether a checkpoint says that its embeddings, and with them the biases of a stock head, are tied."""
+        config = kwargs.get("config")
+        if isinstance(config, PreTrainedConfig):
+            return config.tie_word_embeddings
+        if pretrained_model_name_or_path is None:
+            return True
+        names = ("revision", "token", "cache_dir", "subfolder", "local_files_only", "force_download", "proxies")
+        access = {name: kwargs[name] for name in names if name in kwargs}
+        config_dict, _ = cls.config_class.get_config_dict(config or pretrained_model_name_or_path, **access)
+        return config_dict.get("tie_word_embeddings", cls.config_class().tie_word_embeddings)
 
     def save_pretrained(self, save_directory: Any, is_main_process: bool = True, **kwargs: Any) -> None:
         """As `PreTrainedModel.save_pretrained`; the code goes along, with an `auto_map` of all heads of the family.
@@ -487,6 +541,9 @@ class OfaPreTrainedMixin:
         for name, tensor in self.state_dict().items():
             if name not in state_dict and ".primitives." not in name:
                 state_dict[name] = tensor.clone()
+        for target, bias in (self.dense_class._tied_weights_keys or {}).items():
+            if target.endswith(".bias"):
+                state_dict[bias] = state_dict[target].clone()
         state_dict = swap_prefix(state_dict, self.base_model_prefix, self.dense_class.base_model_prefix)
         dense = self.dense_class.from_pretrained(None, config=config, state_dict=state_dict, dtype=self.dtype)
         if self.can_generate():
@@ -495,15 +552,27 @@ class OfaPreTrainedMixin:
 
 
 def _with_sparse_prediction(stock_forward: Callable, is_causal: bool) -> Callable:
-    """`stock_forward` of a language model, with the blocked loss where `config.sparse_prediction` asks for it."""
+    """`stock_forward` of a language model, with the blocked loss where `config.sparse_prediction` asks for it.
+
+    Either way a masked-LM loss is divided by `num_items_in_batch` where `Trainer` passes it.
+    """
 
     @functools.wraps(stock_forward)
     def forward(self: PreTrainedModel, *args: Any, **kwargs: Any) -> Any:
         labels = kwargs.get("labels")
-        if labels is None or not self.config.sparse_prediction:
+        if labels is None or (is_causal and not self.config.sparse_prediction):
             return stock_forward(self, *args, **kwargs)
-        del kwargs["labels"]
         num_items_in_batch = kwargs.pop("num_items_in_batch", None)
+        if not self.config.sparse_prediction:
+            output = stock_forward(self, *args, **kwargs)
+            if num_items_in_batch is not None:
+                # Stock masked-LM heads take what Trainer counts and forget it: accumulated gradients grow by the steps.
+                scale = (labels != IGNORE_INDEX).sum() / num_items_in_batch
+                if isinstance(output, tuple):
+                    return output[0] * scale.to(output[0].device), *output[1:]
+                output.loss = output.loss * scale.to(output.loss.device)
+            return output
+        del kwargs["labels"]
         shift_labels = kwargs.pop("shift_labels", None)
         return_dict = kwargs.pop("return_dict", None)
         if is_causal:
@@ -632,6 +701,9 @@ def _make_class(family: Family, head: str) -> type[PreTrainedModel]:
     }
     if head in _LANGUAGE_MODELLING_HEADS:
         namespace["forward"] = _with_sparse_prediction(stock_class.forward, _LANGUAGE_MODELLING_HEADS[head])
+    else:
+        # Stock losses of these heads ignore `num_items_in_batch`; Trainer then divides by the accumulation steps itself.
+        namespace["accepts_loss_kwargs"] = False
     return type(name, (OfaPreTrainedMixin, stock_class), namespace)
 
 

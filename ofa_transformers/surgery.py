@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedMode
 from transformers.utils import logging
 
 from .mapping import TokenMapping
-from .modeling_ofa import FAMILIES, OfaForMaskedLM, OfaPreTrainedMixin, resize_tied_biases, swap_prefix
+from .modeling_ofa import FAMILIES, OfaForMaskedLM, OfaPreTrainedMixin, swap_prefix
 
 
 logger = logging.get_logger(__name__)
@@ -233,7 +233,7 @@ def with_new_embeddings(
     # Resizing draws rows, which are all replaced below; the draws shall not disturb the caller's random state.
     with torch.random.fork_rng(devices=[]):
         model.resize_token_embeddings(len(rows["input"]), mean_resizing=False)
-    resize_tied_biases(model)
+    _resize_tied_biases(model)
     model.get_input_embeddings().weight.data = rows["input"].to(dtype)
     projection = model.get_output_embeddings()
     if "output" in rows:
@@ -244,6 +244,17 @@ def with_new_embeddings(
     if embeddings.tied:
         model.tie_weights()
     return model
+
+
+def _resize_tied_biases(model: PreTrainedModel) -> None:
+    """Gives a head's own bias the size of the projection's, to which it is tied.
+
+    Resizing in Transformers forgets it where nothing is tied, and the checkpoint then fails to load.
+    """
+    for target, source in (model._tied_weights_keys or {}).items():
+        if target.endswith(".bias") and model.get_parameter(source).shape != model.get_parameter(target).shape:
+            parent, name = source.rsplit(".", 1)
+            setattr(model.get_submodule(parent), name, nn.Parameter(model.get_parameter(target).detach().clone()))
 
 
 def factorized_model(
@@ -272,9 +283,7 @@ def factorized_model(
         state_dict[f"{name}.weight"] = rows[part].to(model.dtype)
         state_dict[f"{name}.primitives.weight"] = primitives[part].t().contiguous().to(model.dtype)
     if bias is not None:
-        key = f"{_name_of(model, projection)}.bias"
-        for name in {key, aliases.get(key, key)}:
-            state_dict[name] = bias.to(model.dtype)
+        state_dict[f"{_name_of(model, projection)}.bias"] = bias.to(model.dtype)
     state_dict = swap_prefix(state_dict, model.base_model_prefix, target_class.base_model_prefix)
 
     left_out = {"model_type", "architectures", "auto_map", "transformers_version", "vocab_size", "embedding_size"}
