@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator, FullyShardedDataParallelPlugin
 from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import DistributedDataParallelKwargs, DistributedType
+from accelerate.utils import DistributedType
 from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader
 from workload import GLOBAL_BATCH_SIZE, LEARNING_RATE, MaskedSequences, assert_tied, make_model
@@ -20,8 +20,7 @@ from workload import GLOBAL_BATCH_SIZE, LEARNING_RATE, MaskedSequences, assert_t
 
 def make_accelerator(strategy: str) -> Accelerator:
     if strategy != "fsdp2":
-        # An untied XLM-R head has a bias that its forward does not use, stock or ours; Trainer sets this by itself.
-        return Accelerator(cpu=True, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
+        return Accelerator(cpu=True)
     plugin = FullyShardedDataParallelPlugin(
         fsdp_version=2,
         auto_wrap_policy="transformer_based_wrap",
@@ -39,10 +38,6 @@ def make_accelerator(strategy: str) -> Accelerator:
 def train(strategy: str, tied: bool, steps: int, output: Path, resume: bool) -> None:
     accelerator = make_accelerator(strategy)
     model = make_model(tied=tied)
-    one_bias = strategy == "fsdp2" and tied
-    if one_bias:
-        # A tied XLM-R head registers its bias twice, stock or ours. FSDP2 refuses that, in two groups of parameters.
-        model.lm_head.bias = None
     if resume:
         # Whatever the new model starts from, the saved state must replace it all.
         with torch.no_grad():
@@ -75,10 +70,11 @@ def train(strategy: str, tied: bool, steps: int, output: Path, resume: bool) -> 
     if tied:
         assert_tied(unwrapped)
     name = "resumed" if resume else "model"
-    state_dict = accelerator.get_state_dict(model)
-    if one_bias and accelerator.is_main_process:
-        state_dict["lm_head.bias"] = state_dict["lm_head.decoder.bias"]
-    unwrapped.save_pretrained(output / name, is_main_process=accelerator.is_main_process, state_dict=state_dict)
+    unwrapped.save_pretrained(
+        output / name,
+        is_main_process=accelerator.is_main_process,
+        state_dict=accelerator.get_state_dict(model),
+    )
     if accelerator.is_main_process:
         (output / f"{name}-losses.json").write_text(json.dumps(losses))
     accelerator.wait_for_everyone()
