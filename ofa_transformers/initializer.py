@@ -140,7 +140,7 @@ class OfaInitializer:
             if not isinstance(words, WordVectors):
                 words = WordVectors.load(words, **access)
             for languages in (source_languages, target_languages):
-                words.select(languages)  # an unknown language fails here, before the model is loaded
+                words.select(languages, max_words)  # an unknown language fails here, before the model is loaded
         with clock("load"):
             model = take_source(source, source_class, hub_kwargs, share_embeddings=embedding_size is not None)
         embeddings = find_embeddings(model)
