@@ -72,10 +72,11 @@ def _check_embedding_size(embedding_size: int, hidden_size: int) -> None:
         )
 
 
-class Primitives(nn.Linear):
+class Primitives(nn.Module):
     """P of E ≈ F P as a linear map without bias: coordinates (..., D') to vectors (..., D), and back by the transpose.
 
-    `weight` is the transpose of P, (D, D').
+    `weight` is the transpose of P, (D, D'). Not an `nn.Linear`, which adapters (PEFT's "all-linear") and quantizers would
+    replace by a module of one direction.
     """
 
     def __init__(
@@ -85,11 +86,17 @@ class Primitives(nn.Linear):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(embedding_size, hidden_size, bias=False, device=device, dtype=dtype)
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(hidden_size, embedding_size, device=device, dtype=dtype))
+        nn.init.normal_(self.weight, std=hidden_size**-0.5)
 
     def forward(self, input: torch.Tensor, transposed: bool = False) -> torch.Tensor:
         # Both directions go through forward, where hooks of offloading look for them.
         return F.linear(input, self.weight.t() if transposed else self.weight)
+
+    def extra_repr(self) -> str:
+        hidden_size, embedding_size = self.weight.shape
+        return f"{embedding_size}, {hidden_size}"
 
 
 class FactorizedEmbedding(nn.Embedding):
