@@ -364,7 +364,8 @@ def _factorize(
     known = (matrix if used.all() else matrix[used.to(matrix.device)]).to(device)
     coordinates, primitives = factorize(known, embedding_size)
     # F has orthonormal columns, so that ||F P|| = ||P||, and F P is orthogonal to what it leaves out.
-    total, kept = known.double().square().sum().item(), primitives.double().square().sum().item()
+    total = sum(block.double().square().sum().item() for block in known.split(2**14))
+    kept = primitives.double().square().sum().item()
     error = math.sqrt(max(total - kept, 0.0) / total) if total else 0.0
     if not used.all():
         spread = coordinates.new_zeros(len(matrix), embedding_size)
