@@ -1,6 +1,7 @@
 """The mapping of a target vocabulary onto a source vocabulary: which rows to copy, which to compose, and of what."""
 
-from .token_mapping import TokenExplanation, TokenKind, TokenMapping, build_mapping, check_settings
+from .build import build_mapping, check_settings
+from .token_mapping import TokenExplanation, TokenKind, TokenMapping
 from .vocabulary import Vocabulary
 
 

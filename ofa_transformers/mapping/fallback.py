@@ -11,6 +11,12 @@ FALLBACKS = ("normal", "mean", "zeros")
 _DRAW_ROWS = 4096
 
 
+def check_fallback(fallback: str) -> None:
+    """Raises ValueError for a name that isn't one of `FALLBACKS`."""
+    if fallback not in FALLBACKS:
+        raise ValueError(f"fallback is {fallback!r}, but must be one of {', '.join(map(repr, FALLBACKS))}.")
+
+
 def fallback_rows(
     result: np.ndarray,
     missing: np.ndarray,

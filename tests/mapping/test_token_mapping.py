@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from ofa_transformers.mapping import TokenKind, TokenMapping, Vocabulary, build_mapping
+from ofa_transformers.mapping import build as build_module
 from ofa_transformers.mapping import fallback as fallback_module
 from ofa_transformers.mapping import neighbors as neighbors_module
 from ofa_transformers.mapping import subword_vectors as subword_module
@@ -219,7 +220,7 @@ def test_wrong_arguments_of_apply(mapping):
 )
 @pytest.mark.parametrize("authors_compatible", [False, True])
 def test_bad_arguments(tiny_tokenizers, vectors, options, message, authors_compatible, monkeypatch):
-    monkeypatch.setattr(module, "subword_vectors", None)  # nothing long has begun
+    monkeypatch.setattr(build_module, "subword_vectors", None)  # nothing long has begun
     with pytest.raises(ValueError, match=message):
         build_mapping(
             tiny_tokenizers["unigram"], tiny_tokenizers["wordpiece"], vectors, authors_compatible=authors_compatible,
@@ -234,7 +235,7 @@ def test_tokenizers_that_are_not_fast(tiny_tokenizers, vectors):
 
 def test_more_neighbors_than_source_tokens_with_a_vector(tiny_tokenizers, vectors, monkeypatch):
     messages = []
-    monkeypatch.setattr(module.logger, "warning", lambda message, *values: messages.append(message % values))
+    monkeypatch.setattr(build_module.logger, "warning", lambda message, *values: messages.append(message % values))
     mapping = build_mapping(
         tiny_tokenizers["unigram"], tiny_tokenizers["wordpiece"], vectors, num_neighbors=10_000, max_words=3
     )
