@@ -99,7 +99,18 @@ class Primitives(nn.Module):
         return f"{embedding_size}, {hidden_size}"
 
 
-class FactorizedEmbedding(nn.Embedding):
+class _Factorized:
+    """What the two factorized modules share."""
+
+    def to_dense(self) -> torch.Tensor:
+        """The product F P as a new tensor (V, D), of the weights' dtype."""
+        return F.linear(self.weight.detach(), self.primitives.weight.detach())
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, embedding_size={self.embedding_size}"
+
+
+class FactorizedEmbedding(_Factorized, nn.Embedding):
     """A lookup table E ≈ F P kept as its two factors (OFA, section 3.1): E[i] is `weight[i] @ primitives.weight.T`.
 
     Args:
@@ -135,13 +146,6 @@ class FactorizedEmbedding(nn.Embedding):
         """Token ids of any shape (...) to vectors (..., D)."""
         return self.primitives(super().forward(input))
 
-    def to_dense(self) -> torch.Tensor:
-        """The product F P as a new tensor (V, D), of the weights' dtype."""
-        return F.linear(self.weight.detach(), self.primitives.weight.detach())
-
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, embedding_size={self.embedding_size}"
-
 
 class _OutputProjection(nn.Linear):
     """The projection onto the vocabulary, which a blocked loss can take over: see `blocked_cross_entropy`."""
@@ -157,7 +161,7 @@ class _OutputProjection(nn.Linear):
         return input
 
 
-class FactorizedLinear(_OutputProjection):
+class FactorizedLinear(_Factorized, _OutputProjection):
     """The projection onto a factorized vocabulary: `(x @ P.T) @ F.T + bias`, (..., D) to (..., V).
 
     Args:
@@ -196,13 +200,6 @@ class FactorizedLinear(_OutputProjection):
     def before_vocabulary(self, input: torch.Tensor) -> torch.Tensor:
         """What `weight` is multiplied with: `x @ P.T`, (..., D) to (..., D')."""
         return self.primitives(input, transposed=True)
-
-    def to_dense(self) -> torch.Tensor:
-        """The product F P as a new tensor (V, D), of the weights' dtype."""
-        return F.linear(self.weight.detach(), self.primitives.weight.detach())
-
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, embedding_size={self.embedding_size}"
 
 
 class _BiasOfProjection:
@@ -430,7 +427,7 @@ class OfaPreTrainedMixin:
         super()._init_weights(module)
         # Stock code may initialise a child from its parent (ModernBERT does), hence the children as well.
         for child in (module, *module.children()):
-            if not isinstance(child, (FactorizedEmbedding, FactorizedLinear)):
+            if not isinstance(child, _Factorized):
                 continue
             # F P then has the standard deviation that the stock class gives to E: D' products of two factors whose
             # standard deviations multiply to it, and the scale in P, as after an SVD.
@@ -476,7 +473,7 @@ class OfaPreTrainedMixin:
     @torch.no_grad()
     def _reinit_added_rows(self, module: nn.Module, old_num_tokens: int) -> None:
         """Scale the rows that stock code drew for a dense matrix so that their products with P have its deviation."""
-        if isinstance(module, (FactorizedEmbedding, FactorizedLinear)) and module.weight.shape[0] > old_num_tokens:
+        if isinstance(module, _Factorized) and module.weight.shape[0] > old_num_tokens:
             scale = module.primitives.weight.float().square().sum(dim=1).mean().sqrt().clamp_min(1e-12)
             module.weight.data[old_num_tokens:] /= scale.to(module.weight.dtype)
 
@@ -543,7 +540,7 @@ class OfaPreTrainedMixin:
 
         state_dict = {}
         for name, module in self.named_modules(remove_duplicate=False):
-            if isinstance(module, (FactorizedEmbedding, FactorizedLinear)):
+            if isinstance(module, _Factorized):
                 state_dict[f"{name}.weight"] = module.to_dense()
         for name, tensor in self.state_dict().items():
             if name not in state_dict and ".primitives." not in name:
