@@ -70,6 +70,7 @@ def build_mapping(
     check_settings(num_neighbors, temperature)
     if num_source_rows is not None and num_source_rows < 1:
         raise ValueError(f"num_source_rows is {num_source_rows}, but must be at least 1; None takes the tokenizer's.")
+    source_languages, target_languages = _as_list(source_languages), _as_list(target_languages)
     source_words = _select_words(word_vectors, source_languages, max_words, "source_languages", authors_compatible)
     target_words = _select_words(word_vectors, target_languages, max_words, "target_languages", authors_compatible)
     source = Vocabulary.from_tokenizer(source_tokenizer, "source_tokenizer")
@@ -126,8 +127,8 @@ def build_mapping(
             "temperature": temperature,
             "fuzzy_match": fuzzy_match,
             "max_words": max_words,
-            "source_languages": _as_list(source_languages),
-            "target_languages": _as_list(target_languages),
+            "source_languages": source_languages,
+            "target_languages": target_languages,
             "authors_compatible": authors_compatible,
         },
         source=source,
@@ -194,12 +195,11 @@ def _weight_matrix(
 
 def _select_words(
     word_vectors: WordVectors,
-    languages: Iterable[str] | None,
+    languages: list[str] | None,
     max_words: int | None,
     argument: str,
     authors_compatible: bool,
 ) -> np.ndarray:
-    languages = _as_list(languages)
     try:
         if authors_compatible:  # the published code takes the first words of the file, and of these the languages
             first = word_vectors.select(None, max_words)

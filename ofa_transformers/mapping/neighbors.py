@@ -107,6 +107,18 @@ def _score(block, block_norms, candidates, norms, found, num_neighbors) -> tuple
 @contextmanager
 def _full_precision() -> Iterator[None]:
     """Float32 products in float32: the bound on rounding does not hold for TF32 or bfloat16."""
+    backends = [torch.backends.cuda.matmul, getattr(torch.backends.mkldnn, "matmul", None)]
+    if all(hasattr(backend, "fp32_precision") for backend in backends):
+        # From PyTorch 2.9 on; its older functions raise once somebody has used these attributes.
+        before = [backend.fp32_precision for backend in backends]
+        try:
+            for backend in backends:
+                backend.fp32_precision = "ieee"
+            yield
+        finally:
+            for backend, precision in zip(backends, before):
+                backend.fp32_precision = precision
+        return
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:

@@ -71,17 +71,29 @@ def test_blocks_and_threads_do_not_change_the_result(monkeypatch):
         np.testing.assert_array_equal(cosines, results[0][1])
 
 
-def test_a_lower_matmul_precision_does_not_reach_the_result():
-    before = torch.get_float32_matmul_precision()
+def lower_through_function():
+    torch.set_float32_matmul_precision("medium")
+
+
+def lower_through_attribute():
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+
+
+@pytest.mark.parametrize("lower", [lower_through_function, lower_through_attribute])
+def test_a_lower_matmul_precision_does_not_reach_the_result(lower):
+    if lower is lower_through_attribute and not hasattr(torch.backends.cuda.matmul, "fp32_precision"):
+        pytest.skip("PyTorch before 2.9 has only the function")
     queries, candidates = vectors(64, 200, seed=1), vectors(256, 200)
     expected = nearest_neighbors(queries, candidates, 5, device="cpu")
     try:
-        torch.set_float32_matmul_precision("medium")
+        lower()
+        before = getattr(torch.backends.cuda.matmul, "fp32_precision", None)
         found = nearest_neighbors(queries, candidates, 5, device="cpu")
-        assert torch.get_float32_matmul_precision() == "medium"
+        assert getattr(torch.backends.cuda.matmul, "fp32_precision", None) == before
     finally:
-        torch.set_float32_matmul_precision(before)
+        torch.set_float32_matmul_precision("highest")
     np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(found[1], expected[1])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
