@@ -116,9 +116,11 @@ def split_words(text: str) -> list[str]:
 @lru_cache(maxsize=1)
 def _word_pattern() -> re.Pattern:
     # `\w` lacks the combining marks, without which words of Indic scripts fall apart.
-    marks = "".join(chr(code) for code in range(0x300, 0x20000) if unicodedata.category(chr(code))[0] == "M")
-    letter = rf"(?![_{_UNSPACED}])[\w{marks}]"
-    return re.compile(rf"((?:{letter})+)|([{_UNSPACED}]+)")
+    unspaced = re.compile(f"[{_UNSPACED}]")
+    marks = (char for char in map(chr, range(0x300, 0x20000)) if unicodedata.category(char)[0] == "M")
+    mark = "".join(char for char in marks if not unspaced.match(char))
+    letters = rf"[^\W_{_UNSPACED}]"
+    return re.compile(rf"({letters}+(?:[{mark}]+{letters}*)*)|([{_UNSPACED}]+)")
 
 
 def _clusters(run: str) -> list[str]:
