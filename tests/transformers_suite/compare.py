@@ -87,14 +87,16 @@ def compare(families: list[str]) -> dict[str, dict]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("families", nargs="*", choices=FAMILIES, default=FAMILIES)
+    parser.add_argument("families", nargs="*", metavar="FAMILY", help=f"of {', '.join(FAMILIES)}; all by default")
     parser.add_argument("--json", type=Path, help="also write every outcome and reason to this file")
     parser.add_argument("--record", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.record:
         record(options.families[0], options.record)
         return 0
-    results = compare(list(options.families))
+    if unknown := set(options.families) - set(FAMILIES):
+        parser.error(f"unknown family {', '.join(sorted(unknown))}; there are {', '.join(FAMILIES)}")
+    results = compare(options.families or list(FAMILIES))
     if options.json:
         options.json.write_text(json.dumps(results, indent=1, sort_keys=True))
     worse = [
