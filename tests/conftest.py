@@ -4,6 +4,9 @@ import json
 import os
 from pathlib import Path
 
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imported
+
 import pytest
 from tokenizers import (
     AddedToken,
@@ -18,8 +21,6 @@ from tokenizers import (
 )
 from transformers import PreTrainedTokenizerFast
 
-
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 GOLDENS = Path(__file__).resolve().parent / "goldens"

@@ -63,13 +63,12 @@ def fallback_rows(
 def _column_statistics(rows: np.ndarray, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each column over the used rows, accumulated in float64."""
     count = max(int(used.sum()), 1)
-    mean = sum(rows[i : i + _DRAW_ROWS][used[i : i + _DRAW_ROWS]].sum(axis=0, dtype=np.float64) for i in _starts(rows))
-    mean = mean / count
-    squares = sum(
-        ((rows[i : i + _DRAW_ROWS][used[i : i + _DRAW_ROWS]] - mean) ** 2).sum(axis=0) for i in _starts(rows)
-    )
-    return mean, np.sqrt(squares / count)
-
-
-def _starts(rows: np.ndarray) -> range:
-    return range(0, len(rows), _DRAW_ROWS)
+    total, squares = np.zeros(rows.shape[1]), np.zeros(rows.shape[1])
+    shift = rows[int(used.argmax())].astype(np.float64)  # near the mean, so that the squares don't drown the variance
+    for start in range(0, len(rows), _DRAW_ROWS):
+        block, kept = rows[start : start + _DRAW_ROWS], used[start : start + _DRAW_ROWS]
+        centred = (block if kept.all() else block[kept]) - shift
+        total += centred.sum(axis=0)
+        squares += np.einsum("nd,nd->d", centred, centred)
+    mean = total / count
+    return shift + mean, np.sqrt(np.maximum(squares / count - mean**2, 0))

@@ -132,3 +132,8 @@ def test_an_empty_selection(vectors):
 def test_bad_vectors(arguments, message):
     with pytest.raises(ValueError, match=message):
         WordVectors(*arguments)
+
+
+def test_a_repository_that_cannot_be_read():
+    with pytest.raises(FileNotFoundError, match=r"no file or folder 'user/name', and no such repository"):
+        WordVectors.load("user/name")
