@@ -23,7 +23,7 @@ def demo(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of tokenizer, random rows and masking.", min=0)] = 0,
     embedding_size: Annotated[int, typer.Option(help="Size of the factorized embeddings.", min=1)] = 64,
-    steps: Annotated[int, typer.Option(help="Steps of continued pretraining, 2,048 tokens each.", min=0)] = 100,
+    steps: Annotated[int, typer.Option(help="Steps of continued pretraining, 2,048 tokens each.", min=0)] = 60,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what the folder holds.")] = False,
 ) -> None:
     """Adapt a small English model to twelve languages, offline, and measure it beside random initialisation.

@@ -6,11 +6,8 @@ import copy
 import dataclasses
 import json
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,126 +17,14 @@ from tqdm.auto import tqdm
 from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..evaluation import MaskedLMScore, embed_texts, retrieval_accuracy, score_masked_lm
+from ..files import check_output_folder, new_folder
 from ..initializer import OfaInitializer
 from ..mapping import TokenKind, TokenMapping
 from ..tokenization import train_tokenizer
 from ..vectors import WordVectors
 from .data import ENGLISH, SEED_MODEL, ParallelText, load_parallel_text
 from .pretraining import continue_pretraining, masked_batches
-
-
-@dataclass(frozen=True)
-class DemoSettings:
-    """All that decides the demo's numbers.
-
-    Attributes:
-        seed: of tokenizer, vectors, random rows and masking.
-        languages: language_Script codes of the target languages; None for all that are shipped.
-        vocab_size: tokens of the target tokenizer.
-        embedding_size: rank of the factorized model.
-        vector_size: dimensions of the word vectors; at most the number of segments to train on.
-        steps, batch_size, sequence_length: of the continued pretraining, in optimizer steps, sequences, tokens.
-        learning_rate: its peak, after a warmup over a tenth of the steps and before a linear decay to 0.
-    """
-
-    seed: int = 0
-    languages: tuple[str, ...] | None = None
-    vocab_size: int = 5000
-    embedding_size: int = 64
-    vector_size: int = 40
-    steps: int = 100
-    batch_size: int = 16
-    sequence_length: int = 128
-    learning_rate: float = 5e-4
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Held-out measures of one model; the overall values leave English out."""
-
-    masked_lm: dict[str, MaskedLMScore]
-    retrieval: dict[str, float]
-
-    @property
-    def overall(self) -> MaskedLMScore:
-        return sum((score for language, score in self.masked_lm.items() if language != ENGLISH), MaskedLMScore())
-
-    @property
-    def mean_retrieval(self) -> float:
-        return float(np.mean(list(self.retrieval.values())))
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One initialisation and how it fared."""
-
-    name: str
-    folder: Path
-    parameters: int
-    embedding_parameters: int
-    before: Scores
-    after: Scores
-    training_seconds: float
-
-
-@dataclass(frozen=True)
-class DemoResult:
-    output: Path
-    settings: DemoSettings
-    arms: list[Arm]
-    token_counts: dict[str, int]
-    train_words: dict[str, int]
-    segments: tuple[int, int]  # train, held out
-    retrieval_layer: int
-    seconds: float = 0.0
-    versions: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def chance(self) -> float:
-        """Retrieval accuracy of guessing."""
-        return 1 / self.segments[1]
-
-    def to_dict(self) -> dict:
-        """Plain values for JSON."""
-
-        def scores(value: Scores) -> dict:
-            return {
-                "loss": value.overall.loss,
-                "bits_per_character": value.overall.bits_per_character,
-                "retrieval": value.mean_retrieval,
-                "languages": {
-                    language: {
-                        "loss": score.loss,
-                        "bits_per_character": score.bits_per_character,
-                        "retrieval": value.retrieval.get(language),
-                    }
-                    for language, score in value.masked_lm.items()
-                },
-            }
-
-        return {
-            "arms": [
-                {
-                    "name": arm.name,
-                    "checkpoint": arm.folder.name,
-                    "parameters": arm.parameters,
-                    "embedding_parameters": arm.embedding_parameters,
-                    "training_seconds": round(arm.training_seconds, 1),
-                    "before": scores(arm.before),
-                    "after": scores(arm.after),
-                }
-                for arm in self.arms
-            ],
-            "target_tokens": self.token_counts,
-            "train_words": self.train_words,
-            "train_segments": self.segments[0],
-            "heldout_segments": self.segments[1],
-            "retrieval_chance": self.chance,
-            "retrieval_layer": self.retrieval_layer,
-            "settings": asdict(self.settings),
-            "seconds": round(self.seconds, 1),
-            "versions": self.versions,
-        }
+from .results import Arm, DemoResult, DemoSettings, Scores
 
 
 def run_demo(
@@ -171,41 +56,11 @@ def run_demo(
     """
     start = time.monotonic()
     settings = settings or DemoSettings()
-    output = Path(output)
-    check_output(output, overwrite)
+    output = check_output_folder(output, overwrite)
     text = load_parallel_text(settings.languages)
     source = SEED_MODEL if source is None else Path(source)
-    source_model = AutoModelForMaskedLM.from_pretrained(source, dtype=torch.float32)
-    source_tokenizer = AutoTokenizer.from_pretrained(source)
-
-    tokenizer = train_tokenizer(
-        {language: list(segments.values()) for language, segments in text.train.items()},
-        settings.vocab_size,
-        model_max_length=settings.sequence_length,
-        seed=settings.seed,
-    )
-    vectors = WordVectors.from_parallel(
-        {iso639(language): list(segments.items()) for language, segments in text.train.items()},
-        dim=settings.vector_size,
-        min_count=1,  # the text is tiny: most words occur once
-        seed=settings.seed,
-    )
-    common = {
-        "target_tokenizer": tokenizer,
-        "word_vectors": vectors,
-        "source_tokenizer": source_tokenizer,
-        "source_languages": [iso639(ENGLISH)],
-        "seed": settings.seed,
-    }
-    full = OfaInitializer.from_pretrained(source_model, **common)
-    factorized = OfaInitializer.from_pretrained(source_model, embedding_size=settings.embedding_size, **common)
-    models = {
-        "random, overlap copied": random_rows(source_model, full.model, full.mapping, settings.seed),
-        "OFA": full.model,
-        f"OFA-{settings.embedding_size}": factorized.model,
-    }
-    folders = ["random", "ofa", f"ofa-{settings.embedding_size}"]
-
+    full, factorized, random = adapt(source, text, settings)
+    tokenizer = full.tokenizer
     batches = masked_batches(
         [list(segments.values()) for segments in text.train.values()],
         tokenizer,
@@ -215,44 +70,32 @@ def run_demo(
         seed=settings.seed,
     )
     # the paper's eighth layer of twelve, as a share of the depth
-    layer = round(source_model.config.num_hidden_layers * 8 / 12)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    try:
-        arms = []
-        for (name, model), folder in zip(models.items(), folders):
-            with tqdm(total=3, desc=name, unit="stage", leave=False, disable=not show_progress) as bar:
-                before = measure(model, tokenizer, text, layer)
-                bar.update()
-                began = time.monotonic()
-                continue_pretraining(
-                    model,
-                    batches,
-                    learning_rate=settings.learning_rate,
-                    seed=settings.seed,
-                    show_progress=show_progress,
-                )
-                seconds = time.monotonic() - began
-                bar.update()
-                after = measure(model, tokenizer, text, layer)
-                bar.update()
-            arms.append(
-                Arm(
-                    name=name,
-                    folder=output / folder,
-                    parameters=model.num_parameters(),
-                    embedding_parameters=count_parameters(model.get_input_embeddings()),
-                    before=before,
-                    after=after,
-                    training_seconds=seconds,
-                )
+    layer = round(random.config.num_hidden_layers * 8 / 12)
+    models = [
+        ("random, overlap copied", "random", random),
+        ("OFA", "ofa", full.model),
+        (f"OFA-{settings.embedding_size}", f"ofa-{settings.embedding_size}", factorized.model),
+    ]
+    arms = []
+    with new_folder(output, overwrite) as temporary:
+        for name, folder, model in tqdm(models, desc="initialisations", leave=False, disable=not show_progress):
+            before = measure(model, tokenizer, text, layer, show_progress)
+            began = time.monotonic()
+            continue_pretraining(
+                model,
+                batches,
+                learning_rate=settings.learning_rate,
+                seed=settings.seed,
+                show_progress=show_progress,
             )
-            initializer = {id(full.model): full, id(factorized.model): factorized}.get(id(model))
-            if initializer is None:
-                model.save_pretrained(temporary / folder)
-                tokenizer.save_pretrained(temporary / folder)
-            else:
-                initializer.save_pretrained(temporary / folder)
+            seconds = time.monotonic() - began
+            after = measure(model, tokenizer, text, layer, show_progress)
+            embeddings = sum(parameter.numel() for parameter in model.get_input_embeddings().parameters())
+            arms.append(Arm(name, output / folder, model.num_parameters(), embeddings, before, after, seconds))
+        full.save_pretrained(temporary / models[1][1])
+        factorized.save_pretrained(temporary / models[2][1])
+        random.save_pretrained(temporary / models[0][1])
+        tokenizer.save_pretrained(temporary / models[0][1])
         result = DemoResult(
             output=output,
             settings=settings,
@@ -268,42 +111,44 @@ def run_demo(
             versions={"torch": torch.__version__, "transformers": transformers.__version__},
         )
         (temporary / "results.json").write_text(json.dumps(result.to_dict(), indent=2) + "\n", encoding="utf-8")
-        move_into_place(temporary, output)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return result
 
 
-def check_output(output: Path, overwrite: bool) -> None:
-    if output.exists() and not output.is_dir():
-        raise FileExistsError(f"{output} is a file; name a folder for the results")
-    if output.exists() and any(output.iterdir()) and not overwrite:
-        raise FileExistsError(f"{output} is not empty; name another folder, or pass overwrite to replace it")
-
-
-def move_into_place(temporary: Path, output: Path) -> None:
-    """Rename `temporary` to `output`; what lay there is removed last."""
-    temporary.chmod(0o755)  # mkdtemp makes folders that only their owner can read
-    if not output.exists():
-        os.replace(temporary, output)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{output.name}.old.", dir=output.parent))
-    os.replace(output, old)
-    try:
-        os.replace(temporary, output)
-    except OSError:
-        os.replace(old, output)
-        raise
-    shutil.rmtree(old)
+def adapt(
+    source: Path, text: ParallelText, settings: DemoSettings
+) -> tuple[OfaInitializer, OfaInitializer, PreTrainedModel]:
+    """Target tokenizer and word vectors from the text, then OFA at full size, OFA factorized, and random rows."""
+    source_model = AutoModelForMaskedLM.from_pretrained(source, dtype=torch.float32)
+    tokenizer = train_tokenizer(
+        {language: list(segments.values()) for language, segments in text.train.items()},
+        settings.vocab_size,
+        model_max_length=settings.sequence_length,
+        seed=settings.seed,
+    )
+    vectors = WordVectors.from_parallel(
+        {iso639(language): list(segments.items()) for language, segments in text.train.items()},
+        dim=settings.vector_size,
+        min_count=1,  # the text is tiny: most words occur once
+        seed=settings.seed,
+    )
+    full, factorized = (
+        OfaInitializer.from_pretrained(
+            source_model,
+            target_tokenizer=tokenizer,
+            word_vectors=vectors,
+            embedding_size=embedding_size,
+            source_tokenizer=AutoTokenizer.from_pretrained(source),
+            source_languages=[iso639(ENGLISH)],
+            seed=settings.seed,
+        )
+        for embedding_size in (None, settings.embedding_size)
+    )
+    return full, factorized, random_rows(source_model, full.model, full.mapping, settings.seed)
 
 
 def iso639(language: str) -> str:
     """`deu` of `deu_Latn`."""
     return language.split("_")[0]
-
-
-def count_parameters(module: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def random_rows(
@@ -322,17 +167,23 @@ def random_rows(
         for get in ("get_input_embeddings", "get_output_embeddings"):
             rows = baseline.apply(getattr(source_model, get)().weight, seed=seed)
             getattr(model, get)().weight[: len(rows)].copy_(rows)
-        bias = baseline.apply(source_model.get_output_embeddings().bias, seed=seed)
+        bias = baseline.apply(source_model.get_output_embeddings().bias, fallback="mean", seed=seed)
         model.get_output_embeddings().bias[: len(bias)].copy_(bias)
     return model
 
 
-def measure(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: ParallelText, layer: int) -> Scores:
+def measure(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    text: ParallelText,
+    layer: int,
+    show_progress: bool = False,
+) -> Scores:
     """Held-out masked-LM scores of every language, and retrieval from English to every other."""
     languages = list(text.heldout)
     segments: Sequence[str] = [segment for language in languages for segment in text.heldout[language].values()]
     count = len(text.heldout[ENGLISH])
-    scores = score_masked_lm(model, tokenizer, segments)
+    scores = score_masked_lm(model, tokenizer, segments, show_progress=show_progress)
     vectors = dict(zip(languages, embed_texts(model, tokenizer, segments, layer=layer).split(count)))
     return Scores(
         masked_lm={

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -99,7 +100,10 @@ def score_masked_lm(
         for offset in range(min(stride, len(positions)))
     ]
     nats = torch.zeros(len(texts), dtype=torch.float64)
-    with evaluation_mode(model), tqdm(total=len(passes), desc="held-out loss", disable=not show_progress) as bar:
+    with (
+        evaluation_mode(model),
+        tqdm(total=len(passes), desc="held-out loss", leave=False, disable=not show_progress) as bar,
+    ):
         for batch in batches_by_length([len(window) for _, window, _ in passes], tokens_per_batch):
             chosen = [passes[i] for i in batch]
             width = max(len(window) for _, window, _ in chosen)
@@ -111,10 +115,12 @@ def score_masked_lm(
                 attention[row, : len(window)] = 1
                 masked[row, positions] = True
             inputs = ids.masked_fill(masked, tokenizer.mask_token_id)
-            logits = model(input_ids=inputs.to(device), attention_mask=attention.to(device)).logits
-            losses = torch.nn.functional.cross_entropy(
-                logits[masked.to(device)].float(), ids[masked].to(device), reduction="none"
-            )
+            masked_on_device = masked.to(device)
+            with _decode_only(model, masked_on_device):
+                logits = model(input_ids=inputs.to(device), attention_mask=attention.to(device)).logits
+            if logits.dim() == 3:  # a model that doesn't call its output embeddings as a module
+                logits = logits[masked_on_device]
+            losses = torch.nn.functional.cross_entropy(logits.float(), ids[masked].to(device), reduction="none")
             rows = torch.tensor([number for number, _, _ in chosen])[masked.nonzero()[:, 0]]
             nats.index_add_(0, rows, losses.double().cpu())
             bar.update(len(chosen))
@@ -122,3 +128,17 @@ def score_masked_lm(
     for number, _, positions in windows:
         tokens[number] += len(positions)
     return [MaskedLMScore(nats=float(nats[i]), tokens=tokens[i], characters=len(text)) for i, text in enumerate(texts)]
+
+
+@contextlib.contextmanager
+def _decode_only(model: PreTrainedModel, chosen: torch.Tensor) -> Iterator[None]:
+    """Inside, the output embeddings see the chosen positions (B, L) only: (n, V) logits instead of (B, L, V)."""
+
+    def select(module, arguments):
+        return (arguments[0][chosen], *arguments[1:])
+
+    hook = model.get_output_embeddings().register_forward_pre_hook(select)
+    try:
+        yield
+    finally:
+        hook.remove()

@@ -149,7 +149,7 @@ def test_output_with_content_is_refused_before_any_work(tmp_path):
     with pytest.raises(FileExistsError, match="not empty"):
         run_demo(tmp_path, SETTINGS, source="does-not-exist")
     assert (tmp_path / "kept.txt").read_text() == "mine"
-    with pytest.raises(FileExistsError, match="is a file"):
+    with pytest.raises(FileExistsError, match="name a folder"):
         run_demo(tmp_path / "kept.txt", SETTINGS, source="does-not-exist")
 
 
