@@ -515,6 +515,19 @@ class OfaPreTrainedMixin:
         `AutoModelFor*.from_pretrained(save_directory, trust_remote_code=True)` then works where this package is not
         installed. Stock code does this through `_auto_class`, for one head, and copies the wrong file under FSDP2.
         """
+        names = (
+            "repo_id",
+            "commit_message",
+            "commit_description",
+            "private",
+            "token",
+            "revision",
+            "create_pr",
+            "tags",
+        )
+        upload = (
+            {name: kwargs.pop(name) for name in names if name in kwargs} if kwargs.pop("push_to_hub", False) else None
+        )
         adapters_only = getattr(self, "_hf_peft_config_loaded", False)
         if not adapters_only:
             self.config.auto_map = self.family.auto_map()
@@ -523,6 +536,9 @@ class OfaPreTrainedMixin:
             for cls in (OfaPreTrainedMixin, self.family.config_class):
                 code = Path(sys.modules[cls.__module__].__file__)
                 shutil.copyfile(code, Path(save_directory) / code.name)
+        if is_main_process and upload is not None:
+            # Stock code would upload before the code is there.
+            self.push_to_hub(upload.pop("repo_id", Path(save_directory).name), **upload)
 
     @torch.no_grad()
     def to_dense(self) -> PreTrainedModel:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
 from tiny_models import EMBEDDING_SIZE, FAMILY_NAMES, HIDDEN_SIZE, LM_HEADS, VOCAB_SIZE, make_config
@@ -329,6 +330,33 @@ def test_checkpoints_load_as_remote_code_where_the_package_is_not_installed(fami
     assert result.returncode == 0, result.stderr[-3000:]
     # What that process saved is an ordinary checkpoint of ours again.
     assert type(type(model).from_pretrained(tmp_path / "model-again")) is type(model)
+
+
+@pytest.mark.parametrize("how", ["push_to_hub", "save_pretrained"])
+def test_pushing_takes_the_code_along(how, tmp_path, monkeypatch):
+    """The calls that reach huggingface_hub; its conversation with a server is not ours to test."""
+    uploads = {}
+
+    def create_repo(self, repo_id, **kwargs):
+        return huggingface_hub.RepoUrl(f"https://huggingface.co/{repo_id}")
+
+    def create_commit(self, repo_id, operations, **kwargs):
+        uploads[repo_id] = {operation.path_in_repo for operation in operations}
+
+    def no_card(*args, **kwargs):
+        return huggingface_hub.ModelCard("---\ntags: []\n---\n")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", create_repo)
+    monkeypatch.setattr(huggingface_hub.HfApi, "create_commit", create_commit)
+    monkeypatch.setattr("transformers.utils.hub.create_and_tag_model_card", no_card)
+    monkeypatch.setattr("transformers.modeling_utils.create_and_tag_model_card", no_card)
+    model = make_model("xlm-roberta")
+    if how == "push_to_hub":
+        model.push_to_hub("someone/adapted")
+    else:
+        model.save_pretrained(tmp_path / "adapted", push_to_hub=True, repo_id="someone/adapted")
+    expected = {"config.json", "model.safetensors", "modeling_ofa.py", "configuration_ofa.py"}
+    assert expected <= uploads["someone/adapted"]
 
 
 def test_the_installed_package_wins_over_the_code_in_a_checkpoint(tmp_path):
