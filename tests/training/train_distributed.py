@@ -1,6 +1,6 @@
 """A plain accelerate training loop, launched by test_distributed.py with one or several processes.
 
-For each of the tied and the untied model it trains `--steps` steps, keeps the training state after half of them in
+For each kind of model (tied, untied, tied with sparse prediction) it trains `--steps` steps, keeps the training state after half of them in
 OUTPUT/KIND/state, and writes the model to OUTPUT/KIND/model and the losses to OUTPUT/KIND/model-losses.json. Then it
 starts again, from that state instead of from step 0, and writes to OUTPUT/KIND/resumed and so on.
 """
@@ -35,9 +35,16 @@ def make_accelerator(strategy: str) -> Accelerator:
     return accelerator
 
 
-def train(strategy: str, tied: bool, steps: int, output: Path, resume: bool) -> None:
+KINDS = {
+    "tied": {"tied": True},
+    "untied": {"tied": False},
+    "sparse": {"tied": True, "sparse_prediction": True},
+}
+
+
+def train(strategy: str, kind: str, steps: int, output: Path, resume: bool) -> None:
     accelerator = make_accelerator(strategy)
-    model = make_model(tied=tied)
+    model = make_model(**KINDS[kind])
     if resume:
         # Whatever the new model starts from, the saved state must replace it all.
         with torch.no_grad():
@@ -67,7 +74,7 @@ def train(strategy: str, tied: bool, steps: int, output: Path, resume: bool) -> 
             accelerator.save_state(str(output / "state"), safe_serialization=True)
 
     unwrapped = accelerator.unwrap_model(model)
-    if tied:
+    if KINDS[kind]["tied"]:
         assert_tied(unwrapped)
     name = "resumed" if resume else "model"
     unwrapped.save_pretrained(
@@ -88,10 +95,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=6)
     options = parser.parse_args()
-    for tied in (True, False):
-        output = options.output / ("tied" if tied else "untied")
+    for kind in KINDS:
         for resume in (False, True):
-            train(options.strategy, tied, options.steps, output, resume)
+            train(options.strategy, kind, options.steps, options.output / kind, resume)
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
