@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SUITE := $(VENV)/transformers-tests
+# Test files run side by side; the models are tiny, so that more threads for one of them only get in the way.
+JOBS ?= 2
 PYTEST_ARGS ?=
+export OMP_NUM_THREADS ?= 1
 
 .PHONY: help install demo test lint format suite-report clean
 .DEFAULT_GOAL := help
@@ -21,6 +24,7 @@ $(INSTALLED): setup.cfg setup.py pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test]"
 	touch $@
 
+demo: export OMP_NUM_THREADS =
 demo: $(INSTALLED)  ## adapt the shipped English model to other languages and show held-out numbers
 	$(BIN)/ofa demo
 
@@ -38,7 +42,7 @@ $(SUITE)/.fetched: $(INSTALLED) tests/transformers_suite/fetch.py
 	touch $@
 
 test: lint $(SUITE)/.fetched  ## ruff and the whole test-suite, Transformers' own model tests included
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 suite-report: $(SUITE)/.fetched  ## Transformers' model tests on our classes beside the stock ones, as a table
 	$(BIN)/python tests/transformers_suite/compare.py
