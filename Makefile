@@ -4,10 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SUITE := $(VENV)/transformers-tests
-# Test files run side by side; the models are tiny, so that more threads for one of them only get in the way.
+# Test files run side by side.
 JOBS ?= 2
 PYTEST_ARGS ?=
-export OMP_NUM_THREADS ?= 1
 
 .PHONY: help install demo test lint format suite-report clean
 .DEFAULT_GOAL := help
@@ -24,7 +23,6 @@ $(INSTALLED): setup.cfg setup.py pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test]"
 	touch $@
 
-demo: export OMP_NUM_THREADS =
 demo: $(INSTALLED)  ## adapt the shipped English model to other languages and show held-out numbers
 	$(BIN)/ofa demo
 
@@ -37,14 +35,16 @@ format: $(INSTALLED)  ## fix style
 	$(BIN)/ruff format .
 
 # Transformers' own model tests come in its source distribution; they are fetched, never copied into this repository.
-$(SUITE)/.fetched: $(INSTALLED) tests/transformers_suite/fetch.py
+$(SUITE)/version.txt: $(INSTALLED) tests/transformers_suite/fetch.py
 	$(BIN)/python tests/transformers_suite/fetch.py $(SUITE)
-	touch $@
 
-test: lint $(SUITE)/.fetched  ## ruff and the whole test-suite, Transformers' own model tests included
+# The models are tiny: more threads for one test file only get in the way of the other.
+test suite-report: export OMP_NUM_THREADS ?= 1
+
+test: lint $(SUITE)/version.txt  ## ruff and the whole test-suite, Transformers' own model tests included
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
-suite-report: $(SUITE)/.fetched  ## Transformers' model tests on our classes beside the stock ones, as a table
+suite-report: $(SUITE)/version.txt  ## Transformers' model tests on our classes beside the stock ones, as a table
 	$(BIN)/python tests/transformers_suite/compare.py
 
 clean:  ## remove .venv, builds and caches
