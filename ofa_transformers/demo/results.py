@@ -23,7 +23,8 @@ class DemoSettings:
         embedding_size: rank of the factorized model.
         vector_size: dimensions of the word vectors; at most the number of segments to train on.
         steps, batch_size, sequence_length: of the continued pretraining, in optimizer steps, sequences, tokens.
-        learning_rate: its peak, after a warmup over a tenth of the steps and before a linear decay to 0.
+        learning_rate: its peak, after a warmup over a tenth of the steps and before a linear decay to 0. The default is
+            that of the seed model's own training, with the same tokens a step.
     """
 
     seed: int = 0
@@ -34,7 +35,7 @@ class DemoSettings:
     steps: int = 60
     batch_size: int = 16
     sequence_length: int = 128
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
 
 
 @dataclass(frozen=True)

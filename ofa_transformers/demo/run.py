@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..evaluation import MaskedLMScore, embed_texts, retrieval_accuracy, score_masked_lm
+from ..evaluation.batching import longest_input
 from ..files import check_output_folder, new_folder
 from ..initializer import OfaInitializer
 from ..mapping import TokenKind, TokenMapping
@@ -119,6 +120,10 @@ def adapt(
 ) -> tuple[OfaInitializer, OfaInitializer, PreTrainedModel]:
     """Target tokenizer and word vectors from the text, then OFA at full size, OFA factorized, and random rows."""
     source_model = AutoModelForMaskedLM.from_pretrained(source, dtype=torch.float32)
+    source_tokenizer = AutoTokenizer.from_pretrained(source)
+    longest = longest_input(source_model, source_tokenizer)
+    if settings.sequence_length > longest:
+        raise ValueError(f"sequence_length={settings.sequence_length}, but {source} takes at most {longest} tokens")
     tokenizer = train_tokenizer(
         {language: list(segments.values()) for language, segments in text.train.items()},
         settings.vocab_size,
@@ -137,7 +142,7 @@ def adapt(
             target_tokenizer=tokenizer,
             word_vectors=vectors,
             embedding_size=embedding_size,
-            source_tokenizer=AutoTokenizer.from_pretrained(source),
+            source_tokenizer=source_tokenizer,
             source_languages=[iso639(ENGLISH)],
             seed=settings.seed,
         )

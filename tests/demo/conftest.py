@@ -11,7 +11,9 @@ from ofa_transformers.tokenization import train_tokenizer
 @pytest.fixture(scope="session")
 def tiny_source(tmp_path_factory):
     text = load_parallel_text([])
-    tokenizer = train_tokenizer({"eng": list(text.train[ENGLISH].values())}, 600, algorithm="bpe", model_max_length=64)
+    tokenizer = train_tokenizer(
+        {"eng": list(text.train[ENGLISH].values())}, 600, algorithm="bpe", model_max_length=128
+    )
     torch.manual_seed(0)
     model = RobertaForMaskedLM(
         RobertaConfig(
@@ -20,7 +22,7 @@ def tiny_source(tmp_path_factory):
             num_hidden_layers=2,
             num_attention_heads=2,
             intermediate_size=32,
-            max_position_embeddings=66,
+            max_position_embeddings=130,
             type_vocab_size=1,
             bos_token_id=tokenizer.bos_token_id,
             pad_token_id=tokenizer.pad_token_id,

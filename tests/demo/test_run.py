@@ -1,5 +1,6 @@
 """The demo end to end with tiny settings."""
 
+import dataclasses
 import json
 import math
 import os
@@ -113,8 +114,6 @@ def test_random_arm_copies_the_overlap_and_nothing_else(tiny_source):
 
 
 def test_same_seed_same_numbers_another_seed_others(result, tiny_source, tmp_path):
-    import dataclasses
-
     again = run_demo(tmp_path / "again", SETTINGS, source=tiny_source)
     assert [arm.before for arm in again.arms] == [arm.before for arm in result.arms]
     for ours, theirs in zip(again.arms, result.arms):
@@ -171,11 +170,15 @@ def test_failure_leaves_the_old_folder_and_nothing_else(tiny_source, tmp_path, m
 
 
 def test_overwrite_replaces_the_folder(tiny_source, tmp_path):
-    import dataclasses
-
     output = tmp_path / "out"
     output.mkdir()
     (output / "old.txt").write_text("old")
     run_demo(output, dataclasses.replace(SETTINGS, steps=0), source=tiny_source, overwrite=True)
     assert "results.json" in os.listdir(output) and "old.txt" not in os.listdir(output)
     assert os.listdir(tmp_path) == ["out"]
+
+
+def test_sequences_longer_than_the_source_takes_are_refused(tiny_source, tmp_path):
+    with pytest.raises(ValueError, match=r"sequence_length=200, .* at most 128"):
+        run_demo(tmp_path / "out", dataclasses.replace(SETTINGS, sequence_length=200), source=tiny_source)
+    assert os.listdir(tmp_path) == []

@@ -1,0 +1,79 @@
+"""`ofa adapt`, `ofa convert` and `ofa export`, on tiny models."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from test_authors_checkpoints import save_in_the_authors_layout
+from test_initializer import make_source
+from tiny_models import make_config
+from transformers import AutoModelForMaskedLM, AutoTokenizer, XLMRobertaForMaskedLM
+
+import ofa_transformers as ofa
+from ofa_transformers.cli import main
+
+
+@pytest.fixture
+def run(monkeypatch):
+    def run(*arguments) -> int:
+        monkeypatch.setattr("sys.argv", ["ofa", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return stop.value.code
+
+    return run
+
+
+@pytest.fixture
+def inputs(tiny_tokenizers, tmp_path):
+    make_source("roberta", tiny_tokenizers["byte_bpe"]).save_pretrained(tmp_path / "source")
+    tiny_tokenizers["byte_bpe"].save_pretrained(tmp_path / "source")
+    tiny_tokenizers["unigram"].save_pretrained(tmp_path / "tokenizer")
+    vectors = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    ofa.WordVectors(["$house$", "$haus$", "$stadt$"], np.array(["eng", "deu", "deu"]), vectors).save(
+        tmp_path / "vectors"
+    )
+    return [tmp_path / "source", "-t", tmp_path / "tokenizer", "-v", tmp_path / "vectors"]
+
+
+def test_adapt_then_export(run, inputs, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run("adapt", *inputs, "--size", 8, "--target-language", "deu", "-o", out) == 0
+    printed = capsys.readouterr().out
+    assert "OfaForMaskedLM" in printed and str(out) in printed
+    report = json.loads((out / "ofa_report.json").read_text())
+    assert report["settings"]["embedding_size"] == 8 and report["settings"]["target_languages"] == ["deu"]
+    model = AutoModelForMaskedLM.from_pretrained(out).eval()
+
+    assert run("export", out, "-o", tmp_path / "dense") == 0
+    dense = AutoModelForMaskedLM.from_pretrained(tmp_path / "dense").eval()
+    assert type(dense) is XLMRobertaForMaskedLM
+    batch = AutoTokenizer.from_pretrained(tmp_path / "dense")("das Haus", return_tensors="pt")
+    torch.testing.assert_close(dense(**batch).logits, model(**batch).logits, rtol=1e-4, atol=1e-5)
+    # There is nothing to multiply out in a dense model.
+    assert run("export", tmp_path / "dense", "-o", tmp_path / "again") == 1
+    assert "has nothing to multiply out" in capsys.readouterr().err
+
+
+def test_convert_writes_our_layout(run, tmp_path, capsys):
+    model = ofa.OfaForMaskedLM(make_config("xlm-roberta"))
+    save_in_the_authors_layout(model, tmp_path / "theirs")
+    assert run("convert", tmp_path / "theirs", "-o", tmp_path / "ours") == 0
+    assert "came without tokenizer" in capsys.readouterr().out
+    loaded = AutoModelForMaskedLM.from_pretrained(tmp_path / "ours")
+    torch.testing.assert_close(loaded.get_input_embeddings().weight, model.get_input_embeddings().weight)
+
+
+def test_errors_are_one_line_and_nothing_is_overwritten(run, inputs, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    assert run("adapt", *inputs, "-o", out) == 1
+    error = capsys.readouterr().err
+    assert "is not empty" in error and "Traceback" not in error
+    assert [file.name for file in out.iterdir()] == ["notes.txt"]
+    assert run("adapt", *inputs, "--size", 99, "-o", tmp_path / "new") == 1
+    assert "between 1 and the source's hidden size, 32, but is 99" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+    assert run("adapt", inputs[0], "-o", tmp_path / "new") == 2
