@@ -22,6 +22,7 @@ from .surgery import (
     factorized_class,
     factorized_model,
     find_embeddings,
+    is_empty,
     load_config,
     model_class,
     set_special_tokens,
@@ -319,13 +320,17 @@ def _source_tokenizer(source: Any, source_tokenizer: Any, config: PreTrainedConf
 def _load_tokenizer(tokenizer: Any, argument: str, access: dict[str, Any]) -> PreTrainedTokenizerBase:
     if isinstance(tokenizer, PreTrainedTokenizerBase):
         return tokenizer
+    remedy = "Pass a loaded tokenizer" + (" as source_tokenizer." if argument == "source" else ".")
     try:
-        return AutoTokenizer.from_pretrained(tokenizer, **access)
-    except (OSError, ValueError, KeyError) as error:
-        remedy = "; pass source_tokenizer" if argument == "source" else ""
+        loaded = AutoTokenizer.from_pretrained(tokenizer, **access)
+    except Exception as error:  # tokenizer files that don't fit their class fail in any way
+        reason = f"{type(error).__name__}: {error}"
         raise ValueError(
-            f"{argument}: no tokenizer could be loaded from {str(tokenizer)!r}{remedy}. {error}"
+            f"{argument}: no tokenizer could be loaded from {str(tokenizer)!r}. {remedy} ({reason})"
         ) from error
+    if is_empty(loaded):
+        raise ValueError(f"{argument}: {str(tokenizer)!r} holds no tokenizer. {remedy}")
+    return loaded
 
 
 def _check_rows(rows: int, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:

@@ -70,6 +70,11 @@ def load_config(source: str | os.PathLike, hub_kwargs: dict[str, Any]) -> PreTra
         raise ValueError(f"source: the configuration of {str(source)!r} could not be read. {error}") from error
 
 
+def is_empty(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a tokenizer knows special tokens only: what AutoTokenizer makes of a folder without tokenizer files."""
+    return len(set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)) <= 1
+
+
 def model_class(source: Any, config: PreTrainedConfig) -> type[PreTrainedModel]:
     """The class that a checkpoint was saved from, so that its head is kept; a base model where that isn't known."""
     if isinstance(source, PreTrainedModel):

@@ -463,6 +463,15 @@ def test_a_source_without_token_embeddings(tiny_tokenizers, word_vectors):
         adapt(source, tiny_tokenizers["unigram"], tiny_tokenizers["byte_bpe"], word_vectors)
 
 
+def test_a_source_folder_without_tokenizer_files(tiny_tokenizers, word_vectors, tmp_path):
+    """AutoTokenizer makes an empty tokenizer of it, without a word."""
+    make_source("xlm-roberta", tiny_tokenizers["unigram"]).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"holds no tokenizer\. Pass a loaded tokenizer as source_tokenizer"):
+        ofa.OfaInitializer.from_pretrained(
+            tmp_path, target_tokenizer=tiny_tokenizers["byte_bpe"], word_vectors=word_vectors
+        )
+
+
 def test_a_model_without_a_name_needs_its_tokenizer(tiny_tokenizers, word_vectors):
     with pytest.raises(ValueError, match="pass its tokenizer as source_tokenizer"):
         adapt(make_source("roberta", tiny_tokenizers["byte_bpe"]), None, tiny_tokenizers["unigram"], word_vectors)

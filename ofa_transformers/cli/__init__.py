@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from . import demo
+from . import adapt, demo
 
 
 app = typer.Typer(
@@ -19,12 +19,10 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _group() -> None:
-    """Keeps `ofa demo` a subcommand while it is the only one."""
-
-
 app.command("demo")(demo.demo)
+app.command("adapt")(adapt.adapt)
+app.command("convert")(adapt.convert)
+app.command("export")(adapt.export)
 
 
 def main() -> None:
