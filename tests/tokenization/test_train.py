@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 
 from ofa_transformers.demo.data import load_parallel_text
 from ofa_transformers.tokenization import train_tokenizer
-from ofa_transformers.tokenization.train import _repeats
+from ofa_transformers.tokenization.corpus import sampling_factors
 
 
 ALGORITHMS = ["unigram", "bpe", "wordpiece"]
@@ -123,10 +123,10 @@ def test_order_of_languages_does_not_matter(texts, tokenizers):
 def test_language_sampling_follows_the_exponent():
     counts = [1_000_000, 1_000]
     for alpha in (0.0, 0.3, 1.0):
-        read = _repeats(counts, alpha, None) * counts
+        read = sampling_factors(counts, alpha, None) * counts
         np.testing.assert_allclose(read.sum(), sum(counts))
         np.testing.assert_allclose(read[1] / read[0], (counts[1] / counts[0]) ** alpha)
-    np.testing.assert_allclose((_repeats(counts, 0.3, 5000) * counts).sum(), 5000)
+    np.testing.assert_allclose((sampling_factors(counts, 0.3, 5000) * counts).sum(), 5000)
 
 
 def test_lower_alpha_gives_a_small_language_more_pieces(texts):
