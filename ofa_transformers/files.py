@@ -55,3 +55,20 @@ def new_folder(path: str | os.PathLike, overwrite: bool = False) -> Iterator[Pat
         shutil.rmtree(retired.parent, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def new_file(path: str | os.PathLike) -> Iterator[Path]:
+    """A temporary file beside `path` that takes its place when the block ends well, and is removed otherwise."""
+    file = Path(path)
+    if file.is_dir():
+        raise IsADirectoryError(f"{file} is a folder; name a file.")
+    handle, name = tempfile.mkstemp(prefix=f".{file.name}.new.", dir=file.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        temporary.chmod(0o644)  # mkstemp keeps others out
+        yield temporary
+        os.replace(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)

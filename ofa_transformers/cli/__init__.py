@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from . import adapt, demo
+from . import adapt, demo, tokenizer
 
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command("demo")(demo.demo)
 app.command("adapt")(adapt.adapt)
 app.command("convert")(adapt.convert)
 app.command("export")(adapt.export)
+app.add_typer(tokenizer.app, name="tokenizer")
 
 
 def main() -> None:

@@ -1,7 +1,20 @@
 """Target tokenizers: train new ones, extend existing ones, measure both."""
 
+from .changes import TokenizationChange, measure_changes
+from .corpus import DatasetText, TextFile
 from .extend import extend_tokenizer
+from .fertility import Fertility, FertilityReport, measure_fertility
 from .train import train_tokenizer
 
 
-__all__ = ["extend_tokenizer", "train_tokenizer"]
+__all__ = [
+    "DatasetText",
+    "Fertility",
+    "FertilityReport",
+    "TextFile",
+    "TokenizationChange",
+    "extend_tokenizer",
+    "measure_changes",
+    "measure_fertility",
+    "train_tokenizer",
+]

@@ -175,10 +175,7 @@ def _extend_unigram(model, backend, words, taken, number, coverage, first) -> in
     candidates: dict[str, float] = {}
     size = round(_CANDIDATES_PER_PIECE * number) + 8000
     while wanted:
-        pieces = train_unigram_pieces(
-            ((word, weight) for word, weight in zip(words.words, words.weights.tolist()) if weight >= _MIN_WEIGHT),
-            size,
-        )
+        pieces = train_unigram_pieces(zip(words.words, words.weights.tolist()), size)
         candidates = {
             piece: score
             for piece, score in pieces
@@ -231,7 +228,8 @@ def _best(pieces: Pieces, used: Mapping[str, int], old_lengths: Mapping[str, int
     keep = wanted if last else max(wanted + wanted // 50 + 8, int(len(pieces) * 2 / 3))
     gains = {piece: used[piece] * (old_lengths[piece] - 1) for piece in pieces}
     # what saves nothing, such as a second token for what the old vocabulary has, is never kept
-    ranked = sorted((piece for piece in pieces if gains[piece] > 0), key=lambda piece: (-gains[piece], piece))
+    kept = (piece for piece in pieces if gains[piece] > 0 and used[piece] >= _MIN_WEIGHT)
+    ranked = sorted(kept, key=lambda piece: (-gains[piece], piece))
     return ranked[:keep], last
 
 
@@ -292,8 +290,10 @@ def _with_characters(word: str, values: list[str], locked: dict[str, int]) -> li
             continue
         if value in _BYTE_PIECES and not word.startswith(value, position):
             character = word[position]
-            locked[character] = len(character.encode())
-            pending = locked[character] - 1
+            size = len(character.encode())
+            # one byte, such as a missing capital: nothing is saved until merges follow; line breaks stay as they are
+            locked[character] = max(size, 2) if character.isprintable() else 1
+            pending = size - 1
             value = character
         whole.append(value)
         position += len(value)

@@ -1,0 +1,231 @@
+"""`ofa tokenizer train`, `extend` and `fertility`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+app = typer.Typer(help="Train a target tokenizer, extend an existing one, measure both.", no_args_is_help=True)
+
+
+class Algorithm(str, Enum):
+    unigram = "unigram"
+    bpe = "bpe"
+    wordpiece = "wordpiece"
+
+
+Texts = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[TEXT]...",
+        help="Text files, UTF-8, plain, .gz or .zst: lines of text, .tsv (text after the first tab) or .jsonl. The "
+        "language is what the name begins with (deu_Latn.tsv.gz), or is written before it: deu=file.txt.",
+        show_default=False,
+    ),
+]
+Datasets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dataset",
+        help="LANGUAGE=ID or LANGUAGE=ID:CONFIG of a data set on the Hub, streamed. Repeatable.",
+        show_default=False,
+    ),
+]
+Column = Annotated[str, typer.Option(help="The column or field with the text, of data sets and .jsonl files.")]
+Split = Annotated[str, typer.Option(help="Split of the data sets.")]
+Alpha = Annotated[float, typer.Option(help="Languages are sampled by their characters to this power.", min=0, max=1)]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the tokenizer.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what the folder holds.")]
+
+
+@app.command("train")
+def train(
+    texts: Texts = None,
+    output: Output = ...,
+    vocab_size: Annotated[int, typer.Option("--vocab-size", "-n", help="Tokens, special ones included.", min=1)] = ...,
+    algorithm: Annotated[Algorithm | None, typer.Option(help="Default: that of --like, else unigram.")] = None,
+    like: Annotated[
+        str | None, typer.Option(help="Take normalisation, special tokens and class from this folder or Hub id.")
+    ] = None,
+    alpha: Alpha = 0.3,
+    max_characters: Annotated[
+        int | None, typer.Option(help="Bound on the characters read in training.", min=1)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the language sampling.", min=0)] = 0,
+    dataset: Datasets = None,
+    column: Column = "text",
+    split: Split = "train",
+    overwrite: Overwrite = False,
+) -> None:
+    """Train a new tokenizer on text of many languages.
+
+    Example: ofa tokenizer train deu_Latn.txt swh_Latn.txt --vocab-size 30000 --output my-tokenizer
+    """
+    with _errors():
+        from ..files import check_output_folder, new_folder
+        from ..tokenization import train_tokenizer
+
+        check_output_folder(output, overwrite)
+        tokenizer = train_tokenizer(
+            _texts(texts, dataset, column, split),
+            vocab_size,
+            algorithm=None if algorithm is None else algorithm.value,
+            like=like,
+            alpha=alpha,
+            max_characters=max_characters,
+            seed=seed,
+        )
+        with new_folder(output, overwrite) as folder:
+            tokenizer.save_pretrained(folder)
+    typer.echo(f"A tokenizer of {len(tokenizer):,} tokens: {output}")
+
+
+@app.command("extend")
+def extend(
+    tokenizer: Annotated[str, typer.Argument(help="Folder or Hub id of a tokenizer with a tokenizer.json.")],
+    texts: Texts = None,
+    output: Output = ...,
+    num_new_tokens: Annotated[int, typer.Option("--num-new-tokens", "-n", help="Tokens to add.", min=1)] = ...,
+    alpha: Alpha = 0.3,
+    character_coverage: Annotated[
+        float, typer.Option(help="Share of the text's characters that must have a token.", min=0.5, max=1)
+    ] = 0.9999,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(help="Text like those of TEXT, of an old language: how much of it changes. Repeatable."),
+    ] = None,
+    dataset: Datasets = None,
+    column: Column = "text",
+    split: Split = "train",
+    overwrite: Overwrite = False,
+) -> None:
+    """Add the most useful new pieces to an existing tokenizer; all old ids stay.
+
+    Example: ofa tokenizer extend FacebookAI/xlm-roberta-base zul_Latn.txt --num-new-tokens 5000 --output xlmr-zul
+    """
+    with _errors():
+        from transformers.utils import logging
+
+        from ..files import check_output_folder, new_folder
+        from ..tokenization import extend_tokenizer, measure_changes
+        from ..tokenization.backend import load_fast_tokenizer
+
+        check_output_folder(output, overwrite)
+        new_text = _texts(texts, dataset, column, split)
+        old_text = _texts(compare, None, column, split) if compare else {}
+        old = load_fast_tokenizer(tokenizer)
+        extended = extend_tokenizer(old, new_text, num_new_tokens, alpha=alpha, character_coverage=character_coverage)
+        with new_folder(output, overwrite) as folder:
+            extended.save_pretrained(folder)
+        # a line longer than the model is no news here
+        logging.set_verbosity_error()
+        changes = measure_changes(old, extended, old_text) if old_text else {}
+    first = len(extended) - _added(old, extended)
+    typer.echo(f"{len(extended) - first:,} new tokens, ids {first:,} to {len(extended) - 1:,}: {output}")
+    for language, change in changes.items():
+        typer.echo(
+            f"{language}: {change.words_changed:,} of {change.words:,} words cut otherwise ({change.share_changed:.2%}; "
+            f"{change.words_changed_without_new_piece:,} without a new piece), "
+            f"{change.tokens_before:,} tokens before, {change.tokens_after:,} after; "
+            f"{change.lines_decoded_otherwise:,} of {change.lines:,} lines decode otherwise"
+        )
+
+
+@app.command("fertility")
+def fertility(
+    texts: Texts = None,
+    tokenizers: Annotated[
+        list[str],
+        typer.Option("--tokenizer", "-t", help="Folder or Hub id, or NAME=folder or id. Repeatable: side by side."),
+    ] = ...,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write counts and measures to this file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write a picture (.png, .svg, .pdf) to this file.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
+    dataset: Datasets = None,
+    column: Column = "text",
+    split: Split = "train",
+) -> None:
+    """Tokens per word, characters per token, unknown and byte tokens, of one or more tokenizers.
+
+    Example: ofa tokenizer fertility deu_Latn.txt zul_Latn.txt -t FacebookAI/xlm-roberta-base -t my-tokenizer
+    """
+    with _errors():
+        from rich.console import Console
+
+        from ..files import new_file
+        from ..tokenization import measure_fertility
+        from ..tokenization.fertility import check_picture
+
+        for path in (json_file, plot):
+            if path is not None and not path.absolute().parent.is_dir():
+                raise FileNotFoundError(f"The folder {path.absolute().parent} does not exist; create it first.")
+        if plot is not None:
+            check_picture(plot)
+        named = dict(_named_tokenizer(value) for value in tokenizers)
+        if len(named) < len(tokenizers):
+            raise ValueError("two of --tokenizer have the same name; write NAME=folder")
+        report = measure_fertility(named, _texts(texts, dataset, column, split))
+        if json_file is not None:
+            with new_file(json_file) as temporary:
+                temporary.write_text(report.to_json() + "\n", encoding="utf-8")
+        if plot is not None:
+            report.plot(plot)
+    if markdown:
+        typer.echo(report.to_markdown())
+    else:
+        Console().print(report.to_table())
+    for path in (json_file, plot):
+        if path is not None:
+            typer.echo(f"Written: {path}")
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """A missing extra is the user's to install, so it is shown like other errors of theirs."""
+    try:
+        yield
+    except ImportError as error:
+        raise ValueError(str(error)) from error
+
+
+def _added(old, extended) -> int:
+    return len(extended) - 1 - max(old.get_vocab().values())
+
+
+def _named_tokenizer(value: str) -> tuple[str, str]:
+    name, equals, path = value.partition("=")
+    if equals and name and path and not Path(value).exists():
+        return name, path
+    return Path(value).name or value, value
+
+
+def _texts(files: list[str] | None, datasets: list[str] | None, column: str, split: str) -> dict[str, Iterable[str]]:
+    from ..tokenization.corpus import Chain, DatasetText, TextFile, language_of
+
+    parts: dict[str, list[Iterable[str]]] = {}
+    for value in files or ():
+        match = re.fullmatch(r"([A-Za-z][\w-]*)=(.+)", value)
+        if match and not Path(value).exists():
+            language, path = match[1], Path(match[2])
+        else:
+            path = Path(value)
+            language = None
+        text = TextFile(path, column)
+        parts.setdefault(language or language_of(path), []).append(text)
+    for value in datasets or ():
+        language, equals, name = value.partition("=")
+        if not equals or not language or not name:
+            raise ValueError(f"--dataset {value}: write LANGUAGE=ID, for instance swh=wikimedia/wikipedia:20231101.sw")
+        name, _, config = name.partition(":")
+        source = DatasetText.from_hub(name, config=config or None, split=split, column=column)
+        parts.setdefault(language, []).append(source)
+    if not parts:
+        raise ValueError("no text: name text files, or data sets with --dataset")
+    return {language: texts[0] if len(texts) == 1 else Chain(texts) for language, texts in parts.items()}
