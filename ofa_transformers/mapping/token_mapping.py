@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from ..files import new_file
 from ..vectors import WordVectors
 from .fallback import check_fallback, fallback_rows
 from .matches import MatchKind
@@ -201,14 +201,8 @@ class TokenMapping:
             "source_rows": self.source_rows.astype(np.uint8),
         }
         settings = {"shape": [int(n) for n in self.shape], "settings": self.settings}
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        os.close(handle)
-        try:
-            save_file(tensors, temporary, metadata={"format": _FORMAT, "mapping": json.dumps(settings)})
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, target)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        with new_file(target) as file:
+            save_file(tensors, file, metadata={"format": _FORMAT, "mapping": json.dumps(settings)})
         return target
 
     @classmethod
