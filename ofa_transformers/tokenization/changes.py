@@ -68,6 +68,7 @@ def measure_changes(
     unk = old.unk_token_id
     before, after = plain_backend(old), plain_backend(extended)
     split = word_splitter(before)
+    tokenize, tokenize_after = before.model.tokenize, after.model.tokenize
     changes = {}
     for language, text in by_language(texts).items():
         table: Counter[str] = Counter()
@@ -86,7 +87,7 @@ def measure_changes(
         if not table:
             raise ValueError(f"no text for: {language}")
         for word, count in table.items():
-            cut, cut_after = ([token.id for token in t.model.tokenize(word)] for t in (before, after))
+            cut, cut_after = ([token.id for token in f(word)] for f in (tokenize, tokenize_after))
             sums["words"] += count
             if cut != cut_after:
                 sums["words_changed"] += count

@@ -1,6 +1,7 @@
 """Target tokenizers of all three kinds."""
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -84,6 +85,7 @@ def test_wordpiece_special_tokens_like_bert(tokenizers):
 
 _SCRIPT = """
 import hashlib
+import json
 from ofa_transformers.demo.data import load_parallel_text
 from ofa_transformers.tokenization import train_tokenizer
 text = load_parallel_text(["deu_Latn", "hin_Deva", "kat_Geor"])
@@ -176,3 +178,59 @@ def test_text_too_small_for_the_vocabulary_gives_fewer_tokens():
     tokenizer = train_tokenizer({"eng": ["a small text with few words"]}, 5000)
     assert len(tokenizer) < 200
     assert tokenizer.mask_token_id == len(tokenizer) - 1
+
+
+@pytest.mark.parametrize("kind", ["unigram", "byte_bpe", "wordpiece", "sentencepiece_bpe"])
+def test_like_another_tokenizer(kind, texts, tiny_tokenizers, tmp_path):
+    like = tiny_tokenizers[kind]
+    tokenizer = train_tokenizer(texts, 900, like=like)
+    assert type(tokenizer) is type(like)
+    assert len(tokenizer) == 900
+    assert tokenizer.special_tokens_map == like.special_tokens_map
+    assert tokenizer.all_special_ids != [] and max(tokenizer.get_vocab().values()) == 899
+    new, old = (json.loads(t.backend_tokenizer.to_str()) for t in (tokenizer, like))
+    for part in ("normalizer", "pre_tokenizer", "decoder"):
+        assert new[part] == old[part]
+    for option in old["model"].keys() - {"vocab", "merges", "unk_id"}:
+        assert new["model"][option] == old["model"][option], option
+    assert {token["content"] for token in new["added_tokens"]} == {token["content"] for token in old["added_tokens"]}
+    for line in texts["hin_Deva"][:5]:
+        ids = tokenizer(line)["input_ids"]
+        assert tokenizer.unk_token_id not in ids
+        assert len(ids) < 0.7 * len(line.encode())
+    # templates follow the ids of the new tokenizer
+    names = tokenizer.convert_ids_to_tokens(tokenizer("a", "b")["input_ids"])
+    assert [name for name in names if name in like.all_special_tokens] == [
+        name
+        for name in like.convert_ids_to_tokens(like("a", "b")["input_ids"])
+        if name in like.all_special_tokens and name != like.unk_token
+    ]
+    tokenizer.save_pretrained(tmp_path)
+    loaded = AutoTokenizer.from_pretrained(tmp_path)
+    assert loaded(texts["deu_Latn"])["input_ids"] == tokenizer(texts["deu_Latn"])["input_ids"]
+    again = train_tokenizer(texts, 900, like=like)
+    assert again.backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str()
+
+
+def test_like_keeps_added_tokens_at_their_end(texts, tiny_tokenizers):
+    like = train_tokenizer(texts, 400)
+    like.add_tokens(["Kilimanjaro"])
+    tokenizer = train_tokenizer(texts, 600, like=like)
+    assert tokenizer.convert_tokens_to_ids(["<s>", "<pad>", "</s>", "<unk>"]) == [0, 1, 2, 3]
+    assert tokenizer.convert_tokens_to_ids(["<mask>", "Kilimanjaro"]) == [598, 599]
+    assert "Kilimanjaro" not in tokenizer.all_special_tokens
+    assert tokenizer("a <mask>")["input_ids"] == [0, *tokenizer("a", add_special_tokens=False)["input_ids"], 598, 2]
+
+
+def test_like_refuses_another_algorithm(texts, tiny_tokenizers):
+    with pytest.raises(ValueError, match="'bpe' is not that of like, 'unigram'"):
+        train_tokenizer(texts, 900, like=tiny_tokenizers["unigram"], algorithm="bpe")
+    with pytest.raises(ValueError, match="256 bytes"):
+        train_tokenizer(texts, 200, like=tiny_tokenizers["byte_bpe"])
+
+
+def test_files_give_what_lists_give(texts, tokenizers, tmp_path):
+    for language, lines in texts.items():
+        (tmp_path / f"{language}.txt").write_text("\n".join(lines), encoding="utf-8")
+    tokenizer = train_tokenizer(sorted(tmp_path.iterdir()), 1000)
+    assert tokenizer.get_vocab() == tokenizers["unigram"].get_vocab()
