@@ -16,7 +16,7 @@ from transformers.utils import logging
 
 from .factorization import factorize
 from .files import new_folder
-from .mapping import TokenKind, TokenMapping, build_mapping, check_settings
+from .mapping import TokenKind, TokenMapping, build_mapping, check_frequencies, check_settings
 from .report import REPORT_FILE, OfaReport, count_tokens
 from .surgery import (
     factorized_class,
@@ -78,6 +78,8 @@ class OfaInitializer:
         fuzzy_match: bool = True,
         fallback: str = "normal",
         max_words: int | None = None,
+        word_weighting: str = "uniform",
+        overlap: str = "all",
         authors_compatible: bool = False,
         seed: int = 114514,
         device: torch.device | str | None = None,
@@ -103,6 +105,11 @@ class OfaInitializer:
             fallback: rows that are neither copied nor composed: "normal" (drawn with the mean and standard deviation of
                 the source's columns, as in the paper), "mean", or "zeros".
             max_words: take only so many words, from the first on.
+            word_weighting: of the words in a subword's mean: "uniform", as in the paper, or "sqrt_frequency", which
+                needs word vectors with frequencies.
+            overlap: which tokens of both vocabularies are copied: "all", as in the paper, or those "used_by_source",
+                which leaves out false friends (German "die" is no English "die"); needs frequencies and
+                source_languages.
             authors_compatible: give what the published code gives, accidents included: unk and uncovered subwords may
                 be neighbours, special tokens match by spelling, a factorized head's bias is random, one at full size
                 carried by position.
@@ -122,7 +129,7 @@ class OfaInitializer:
             FileNotFoundError, OSError: something that isn't there.
         """
         clock = _Clock()
-        check_settings(num_neighbors, temperature, fallback)
+        check_settings(num_neighbors, temperature, fallback, word_weighting, overlap)
         access = {name: hub_kwargs[name] for name in ("token", "cache_dir") if name in hub_kwargs}
         with clock("load"):
             config = source.config if isinstance(source, PreTrainedModel) else load_config(source, hub_kwargs)
@@ -142,6 +149,7 @@ class OfaInitializer:
                 words = WordVectors.load(words, **access)
             for languages in (source_languages, target_languages):
                 words.select(languages, max_words)  # an unknown language fails here, before the model is loaded
+            check_frequencies(words, word_weighting, overlap, source_languages)
         with clock("load"):
             model = take_source(source, source_class, hub_kwargs, share_embeddings=embedding_size is not None)
         embeddings = find_embeddings(model)
@@ -159,6 +167,8 @@ class OfaInitializer:
                 temperature=temperature,
                 fuzzy_match=fuzzy_match,
                 max_words=max_words,
+                word_weighting=word_weighting,
+                overlap=overlap,
                 authors_compatible=authors_compatible,
                 device=device,
             )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from safetensors import SafetensorError
@@ -13,7 +14,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from .mapping import TokenMapping
+from .mapping import TokenKind, TokenMapping
 from .modeling_ofa import FAMILIES, OfaForMaskedLM, OfaPreTrainedMixin, swap_prefix
 
 
@@ -183,8 +184,8 @@ def set_special_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBas
     """
     text_config = model.config.get_text_config()
     old_pad = getattr(text_config, "pad_token_id", None)
-    coo = mapping.weights[mapping.match_kinds > 0].tocoo()
-    targets = mapping.match_kinds.nonzero()[0]
+    targets = np.isin(mapping.kinds, (TokenKind.COPIED, TokenKind.SPECIAL)).nonzero()[0]
+    coo = mapping.weights[targets].tocoo()
     by_source = dict(zip(coo.col.tolist()[::-1], targets[coo.row].tolist()[::-1]))
 
     def new_id(name: str, old: Any) -> Any:

@@ -1,8 +1,16 @@
 """The mapping of a target vocabulary onto a source vocabulary: which rows to copy, which to compose, and of what."""
 
-from .build import build_mapping, check_settings
+from .build import build_mapping, check_frequencies, check_settings
 from .token_mapping import TokenExplanation, TokenKind, TokenMapping
 from .vocabulary import Vocabulary
 
 
-__all__ = ["TokenExplanation", "TokenKind", "TokenMapping", "Vocabulary", "build_mapping", "check_settings"]
+__all__ = [
+    "TokenExplanation",
+    "TokenKind",
+    "TokenMapping",
+    "Vocabulary",
+    "build_mapping",
+    "check_frequencies",
+    "check_settings",
+]

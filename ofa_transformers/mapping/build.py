@@ -13,6 +13,7 @@ from .authors import match_tokens_as_published
 from .fallback import check_fallback
 from .matches import Matches, MatchKind, match_tokens
 from .neighbors import nearest_neighbors, softmax_weights
+from .overlap import reject_unused, word_mass
 from .subword_vectors import subword_vectors
 from .token_mapping import TokenKind, TokenMapping
 from .vocabulary import Vocabulary
@@ -20,14 +21,46 @@ from .vocabulary import Vocabulary
 
 logger = logging.get_logger(__name__)
 
+# How words are weighted in the means that are the vectors of subwords -> weights from frequencies.
+WORD_WEIGHTINGS = {"uniform": None, "sqrt_frequency": np.sqrt}
+# Which tokens that both vocabularies have are copied.
+OVERLAPS = ("all", "used_by_source")
 
-def check_settings(num_neighbors: int = 10, temperature: float = 0.1, fallback: str = "normal") -> None:
+
+def check_settings(
+    num_neighbors: int = 10,
+    temperature: float = 0.1,
+    fallback: str = "normal",
+    word_weighting: str = "uniform",
+    overlap: str = "all",
+) -> None:
     """Raises ValueError for a setting that no mapping can be built or applied with; costs nothing."""
     if num_neighbors < 1:
         raise ValueError(f"num_neighbors is {num_neighbors}, but must be at least 1 (the paper uses 10).")
     if not temperature > 0 or not np.isfinite(temperature):
         raise ValueError(f"temperature is {temperature}, but must be a positive number (the paper uses 0.1).")
     check_fallback(fallback)
+    for name, value, known in (("word_weighting", word_weighting, WORD_WEIGHTINGS), ("overlap", overlap, OVERLAPS)):
+        if value not in known:
+            raise ValueError(f"{name} is {value!r}, but must be one of {', '.join(map(repr, known))}.")
+
+
+def check_frequencies(
+    word_vectors: WordVectors, word_weighting: str, overlap: str, source_languages: list[str] | None
+) -> None:
+    """Raises ValueError where the word vectors lack what weighting and overlap filter need."""
+    wanting = [f"word_weighting={word_weighting!r}"] if WORD_WEIGHTINGS[word_weighting] else []
+    wanting += [f"overlap={overlap!r}"] if overlap != "all" else []
+    if wanting and word_vectors.frequencies is None:
+        raise ValueError(
+            f"{' and '.join(wanting)} needs word frequencies, but these word vectors have none. Build them with "
+            "WordVectors.from_parallel, which keeps frequencies, or set WordVectors(..., frequencies=...)."
+        )
+    if overlap != "all" and not source_languages:
+        raise ValueError(
+            f"overlap={overlap!r} needs source_languages: which languages the source was trained on, for example "
+            "['eng']."
+        )
 
 
 def build_mapping(
@@ -42,6 +75,8 @@ def build_mapping(
     temperature: float = 0.1,
     fuzzy_match: bool = True,
     max_words: int | None = None,
+    word_weighting: str = "uniform",
+    overlap: str = "all",
     authors_compatible: bool = False,
     device: torch.device | str | None = None,
 ) -> TokenMapping:
@@ -60,17 +95,23 @@ def build_mapping(
         temperature: of the softmax; lower gives more weight to the nearest.
         fuzzy_match: match tokens also without regard to case, and to spacing where it says nothing about words.
         max_words: use the first so many words (of each language selection; word vector files are sorted by frequency).
+        word_weighting: of the words in a subword's mean: "uniform", as in the paper, or "sqrt_frequency".
+        overlap: which tokens of both vocabularies are copied: "all", as in the paper, or those "used_by_source":
+            whose use in the source languages' words is at least a tenth of that in any one other language's. The
+            rest are false friends, and composed.
         authors_compatible: do as the published code does, accidents included (unk and uncovered tokens may be
             neighbours, words count once for each of their forms, special tokens match by spelling, ...).
         device: where the neighbours are found; a GPU if there is one by default.
 
     Raises:
-        ValueError: num_neighbors < 1, temperature <= 0, a language that no word has, a tokenizer that isn't fast.
+        ValueError: num_neighbors < 1, temperature <= 0, a language that no word has, a tokenizer that isn't fast, a
+            weighting or filter that needs frequencies or source languages where there are none.
     """
-    check_settings(num_neighbors, temperature)
+    check_settings(num_neighbors, temperature, word_weighting=word_weighting, overlap=overlap)
     if num_source_rows is not None and num_source_rows < 1:
         raise ValueError(f"num_source_rows is {num_source_rows}, but must be at least 1; None takes the tokenizer's.")
     source_languages, target_languages = _as_list(source_languages), _as_list(target_languages)
+    check_frequencies(word_vectors, word_weighting, overlap, source_languages)
     source_words = _select_words(word_vectors, source_languages, max_words, "source_languages", authors_compatible)
     target_words = _select_words(word_vectors, target_languages, max_words, "target_languages", authors_compatible)
     source = Vocabulary.from_tokenizer(source_tokenizer, "source_tokenizer")
@@ -88,21 +129,27 @@ def build_mapping(
     else:
         matches = match_tokens(source, target, fuzzy_match=fuzzy_match, num_source_rows=num_rows)
 
-    source_vectors = subword_vectors(
+    weight = WORD_WEIGHTINGS[word_weighting]
+    options = {
+        "word_weights": None if weight is None else weight(word_vectors.frequencies),
+        "authors_compatible": authors_compatible,
+    }
+    source_subwords = subword_vectors(
         source,
         word_vectors,
         source_words,
-        authors_compatible=authors_compatible,
-        keep_incidence=False,
+        keep_incidence=overlap != "all",
         description="Tokenizing words (source)",
-    ).vectors[:num_rows]
-    target_subwords = subword_vectors(
-        target,
-        word_vectors,
-        target_words,
-        authors_compatible=authors_compatible,
-        description="Tokenizing words (target)",
+        **options,
     )
+    source_vectors = source_subwords.vectors[:num_rows]
+    target_subwords = subword_vectors(
+        target, word_vectors, target_words, description="Tokenizing words (target)", **options
+    )
+    if overlap == "used_by_source":
+        source_mass, languages = word_mass(source, word_vectors, source_subwords.incidence)
+        target_mass, _ = word_mass(target, word_vectors, target_subwords.incidence)
+        reject_unused(matches, source_mass, target_mass, languages, source_languages)
 
     composed = np.flatnonzero((matches.source_ids < 0) & target_subwords.covered)
     neighbors, cosines = _find_neighbors(
@@ -129,6 +176,8 @@ def build_mapping(
             "max_words": max_words,
             "source_languages": source_languages,
             "target_languages": target_languages,
+            "word_weighting": word_weighting,
+            "overlap": overlap,
             "authors_compatible": authors_compatible,
         },
         source=source,

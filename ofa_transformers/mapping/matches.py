@@ -16,6 +16,7 @@ class MatchKind(IntEnum):
     CASE = 2  # the same form but for upper and lower case
     SPACING = 3  # the same form but for a leading space that says nothing about a word
     ROLE = 4  # special tokens of the same role, or the same spelling
+    REJECTED = 5  # the source has it, but its languages hardly use it, so that it is composed; see overlap.py
 
 
 @dataclass(frozen=True, eq=False)

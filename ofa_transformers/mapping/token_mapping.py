@@ -40,7 +40,8 @@ class TokenExplanation:
     Attributes:
         token, id, kind: the token.
         match: the source token that is the same, or None.
-        match_kind: how it was matched: "exact", "case", "spacing", "role", or None.
+        match_kind: how it was matched: "exact", "case", "spacing", "role", or None; "rejected" where the source has the
+            token, but its languages hardly use it.
         words: (language, word) of words whose tokenization contains the token, most frequent first where known.
         num_words: how many such words there are in all.
         neighbors: for a composed token (source token, source id, weight, cosine), nearest first.

@@ -1,0 +1,70 @@
+"""Which overlapping tokens the source's languages really use: German "die" is no English "die"."""
+
+import numpy as np
+import scipy.sparse
+
+from ..vectors import WordVectors
+from .matches import Matches, MatchKind
+from .vocabulary import Vocabulary
+
+
+# A copied token needs this share of the use that any one target language makes of it.
+_SHARE = 0.1
+# How fast a token's share in a word falls with the part of the word that it covers.
+_EXPONENT = 4
+
+
+def word_mass(
+    vocabulary: Vocabulary, word_vectors: WordVectors, incidence: scipy.sparse.csr_array
+) -> tuple[np.ndarray, list[str]]:
+    """How much each language uses each token: the sum over its words of frequency x (token length / word length)^4.
+
+    Args:
+        vocabulary: V tokens.
+        word_vectors: N words with frequencies.
+        incidence: (V, N), non-zero where a word contains a token.
+
+    Returns:
+        (V, L) float64 and the L languages of the columns, sorted.
+    """
+    lengths = np.array([len(form.decode("utf-8", "ignore").strip()) if form else 0 for form in vocabulary.forms])
+    word_lengths = np.array([max(len(word.replace("$", "").strip()), 1) for word in word_vectors.words])
+    languages, columns = np.unique(word_vectors.languages, return_inverse=True)
+    pairs = incidence.tocoo()
+    covered = np.minimum(lengths[pairs.row] / word_lengths[pairs.col], 1.0) ** _EXPONENT
+    mass = scipy.sparse.coo_array(
+        (word_vectors.frequencies[pairs.col] * covered, (pairs.row, columns[pairs.col])),
+        shape=(len(vocabulary), len(languages)),
+    )
+    return mass.toarray(), [str(language) for language in languages]
+
+
+def reject_unused(
+    matches: Matches,
+    source_mass: np.ndarray,
+    target_mass: np.ndarray,
+    languages: list[str],
+    source_languages: list[str],
+) -> int:
+    """Takes back matches of ordinary tokens that the source's languages hardly use; in place, `MatchKind.REJECTED`.
+
+    A match stays if its mass in the source's languages together is at least a tenth of that in any one other language,
+    and where no word of another language contains it.
+
+    Args:
+        source_mass: (V_s, L), by the source's tokenizer.
+        target_mass: (V_t, L), by the target's.
+        languages: the L languages.
+        source_languages: those that the source was trained on.
+
+    Returns:
+        How many were taken back.
+    """
+    ours = np.isin(languages, source_languages)
+    matched = np.flatnonzero((matches.source_ids >= 0) & (matches.kinds != MatchKind.ROLE))
+    used = source_mass[matches.source_ids[matched]][:, ours].sum(axis=1)
+    wanted = target_mass[matched][:, ~ours].max(axis=1, initial=0.0)
+    rejected = matched[used < _SHARE * wanted]
+    matches.source_ids[rejected] = -1
+    matches.kinds[rejected] = MatchKind.REJECTED
+    return len(rejected)
