@@ -1,5 +1,6 @@
 """`OfaInitializer`: from a pretrained model, a target tokenizer and word vectors to a checkpoint (OFA, section 3)."""
 
+import itertools
 import math
 import os
 import tempfile
@@ -80,6 +81,7 @@ class OfaInitializer:
         max_words: int | None = None,
         word_weighting: str = "uniform",
         overlap: str = "all",
+        target_text: Iterable[str] | None = None,
         authors_compatible: bool = False,
         seed: int = 114514,
         device: torch.device | str | None = None,
@@ -110,6 +112,8 @@ class OfaInitializer:
             overlap: which tokens of both vocabularies are copied: "all", as in the paper, or those "used_by_source",
                 which leaves out false friends (German "die" is no English "die"); needs frequencies and
                 source_languages.
+            target_text: a sample of the text to train on, some thousand lines of each language. The head's bias then is
+                the log probability of each target token in it (add-one smoothed) rather than carried over.
             authors_compatible: give what the published code gives, accidents included: unk and uncovered subwords may
                 be neighbours, special tokens match by spelling, a factorized head's bias is random, one at full size
                 carried by position.
@@ -129,6 +133,8 @@ class OfaInitializer:
             FileNotFoundError, OSError: something that isn't there.
         """
         clock = _Clock()
+        if isinstance(target_text, str):
+            raise ValueError("target_text is one string, but must be lines of text: pass a list, or an open file.")
         check_settings(num_neighbors, temperature, fallback, word_weighting, overlap)
         access = {name: hub_kwargs[name] for name in ("token", "cache_dir") if name in hub_kwargs}
         with clock("load"):
@@ -194,7 +200,7 @@ class OfaInitializer:
             with clock("rows"):
                 rows[part] = mapping.apply(matrix, fallback=fallback, seed=seed)
         with clock("rows"):
-            bias = _make_bias(embeddings.bias, mapping, authors_compatible, embedding_size, seed)
+            bias = _make_bias(embeddings.bias, mapping, target, target_text, authors_compatible, embedding_size, seed)
 
         with clock("model"):
             set_special_tokens(model, target, mapping)
@@ -219,7 +225,13 @@ class OfaInitializer:
                 "languages": words.language_counts(),
                 "metadata": dict(words.metadata),
             },
-            settings={**mapping.settings, "fallback": fallback, "embedding_size": embedding_size, "seed": seed},
+            settings={
+                **mapping.settings,
+                "head_bias": "carried" if target_text is None else "log_probability",
+                "fallback": fallback,
+                "embedding_size": embedding_size,
+                "seed": seed,
+            },
             tokens=total,
             tokens_by_script=by_script,
             reconstruction_error=errors,
@@ -392,13 +404,20 @@ def _factorize(
 def _make_bias(
     bias: torch.Tensor | None,
     mapping: TokenMapping,
+    tokenizer: PreTrainedTokenizerBase,
+    target_text: Iterable[str] | None,
     authors_compatible: bool,
     embedding_size: int | None,
     seed: int,
 ) -> torch.Tensor | None:
-    """The head's bias: through the mapping, the mean elsewhere. The published code draws it, or keeps positions."""
+    """The head's bias: log probabilities where there is text; else through the mapping, and the mean elsewhere.
+
+    The published code draws it (factorized), or keeps positions (full size).
+    """
     if bias is None:
         return None
+    if target_text is not None:
+        return _log_probabilities(tokenizer, target_text, mapping.shape[0]).to(bias)
     if not authors_compatible:
         return mapping.apply(bias, fallback="mean", seed=seed)
     made = bias.new_zeros(mapping.shape[0])
@@ -408,6 +427,18 @@ def _make_bias(
         return made
     bound = embedding_size**-0.5
     return made.uniform_(-bound, bound, generator=torch.Generator(device=made.device).manual_seed(seed))
+
+
+def _log_probabilities(tokenizer: PreTrainedTokenizerBase, lines: Iterable[str], size: int) -> torch.Tensor:
+    """(V_t,) float32: the log of each token's relative frequency, with one added to every count."""
+    counts = torch.ones(size, dtype=torch.float64)
+    lines = iter(lines)
+    while block := list(itertools.islice(lines, 4096)):
+        ids = tokenizer(block, add_special_tokens=False, verbose=False)["input_ids"]
+        counts += torch.bincount(
+            torch.tensor([token for line in ids for token in line], dtype=torch.long), minlength=size
+        )
+    return (counts / counts.sum()).log().float()
 
 
 def _warnings(mapping: TokenMapping, by_script: dict[str, dict[str, int]]) -> list[str]:
