@@ -5,8 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -244,7 +245,7 @@ class Words:
     weights: np.ndarray
 
 
-def word_splitter(backend: Tokenizer):
+def word_splitter(backend: Tokenizer) -> Callable[[str], list[str]]:
     """A function that cuts a line into what the tokenizer's model gets, at `▁` too where nothing else cuts there."""
     normalizer, pre_tokenizer = backend.normalizer, backend.pre_tokenizer
     at_mark = regex.compile("▁+[^▁]*|[^▁]+").findall
@@ -271,35 +272,48 @@ def count_words(
     alpha: float,
     *,
     max_characters: int | None = None,
-    max_words: int = 4_000_000,
+    max_words: int = 8_000_000,
 ) -> Words:
-    """Streams the texts once. Memory is bounded by `max_words` distinct ones a language: the rarest are dropped.
+    """Streams the texts once, in memory for `max_words` distinct words: their number a language is bounded.
+
+    Where a language has more, frequent ones stay and of the rarest a random part (by hash, so the same each time); the
+    weights grow by what has been left out.
 
     Raises:
         ValueError: a language without text; something that is no string.
     """
     split = word_splitter(backend)
+    # most tokenizers cut at spaces and look no further, so that each distinct string between spaces is cut only once
+    coarse = (lambda line: line.split(" ")) if _cuts_at_spaces(backend) else split
+    bound = max(max_words // len(texts), 1)
     tables: list[Counter[str]] = []
     characters: list[int] = []
+    left_out: list[float] = []
     progress = logging.tqdm(sorted(texts), desc="Counting words", unit="language", delay=2, leave=False)
     for language in progress:
         table: Counter[str] = Counter()
-        read = 0
+        read = mass = 0
         for line in checked(language, texts[language]):
             if line.isspace() or not line:
                 continue
             read += len(line)
-            table.update(split(line))
-            if len(table) > max_words:
-                table = _without_rarest(table, max_words)
-                logger.warning_once(f"{language} has more than {max_words:,} distinct words; the rarest are left out.")
+            table.update(coarse(line))
+            if len(table) > bound:
+                table, lost = _halved(table, bound)
+                mass += lost
+        left_out.append(1 + mass / max(_mass(table), 1))
+        if mass:
+            logger.warning(f"{language} has more than {bound:,} distinct words; rare ones are left out.")
+        if coarse is not split:
+            table = _recut(table, split)
         tables.append(table)
         characters.append(read)
     empty = [language for language, read in zip(sorted(texts), characters) if not read]
     if empty:
         raise ValueError(f"no text for: {', '.join(empty)}")
     totals: Counter[str] = Counter()
-    for table, factor in zip(tables, sampling_factors(characters, alpha, max_characters)):
+    factors = sampling_factors(characters, alpha, max_characters) * left_out
+    for table, factor in zip(tables, factors.tolist()):
         for word, count in table.items():
             totals[word] += round(16 * factor * count)  # whole numbers add up alike in any order
         table.clear()
@@ -307,7 +321,36 @@ def count_words(
     return Words(words, np.array([totals[word] for word in words], dtype=np.int64))
 
 
-def _without_rarest(table: Counter[str], max_words: int) -> Counter[str]:
-    counts = np.sort(np.fromiter(table.values(), dtype=np.int64))
-    threshold = counts[-(max_words // 2)]
-    return Counter({word: count for word, count in table.items() if count > threshold})
+def _recut(table: Counter[str], split: Callable[[str], list[str]]) -> Counter[str]:
+    words: Counter[str] = Counter()
+    for text, count in table.items():
+        for word in split(text):
+            words[word] += count
+    return words
+
+
+def _cuts_at_spaces(backend: Tokenizer) -> bool:
+    """Whether what stands between two spaces is normalised and cut alike in any line."""
+    if backend.pre_tokenizer is None:
+        return False
+    if backend.normalizer is not None and "▁" in json.dumps(
+        json.loads(backend.normalizer.__getstate__()), ensure_ascii=False
+    ):  # it writes the mark itself, from the spaces
+        return False
+    part = json.loads(backend.pre_tokenizer.__getstate__())
+    if part["type"] == "Sequence":
+        part = part["pretokenizers"][0]
+    if part["type"] == "Metaspace":
+        return part.get("prepend_scheme") == "always" and part.get("split", True)
+    return part["type"] in ("WhitespaceSplit", "Whitespace", "BertPreTokenizer")
+
+
+def _mass(table: Mapping[str, int]) -> int:
+    return sum(len(word) * count for word, count in table.items())
+
+
+def _halved(table: Counter[str], bound: int) -> tuple[Counter[str], int]:
+    """The more frequent words, and the characters of the others."""
+    ranked = sorted(table.items(), key=lambda item: (-item[1], zlib.crc32(item[0].encode("utf-8", "replace"))))
+    kept = Counter(dict(ranked[: max(bound // 2, 1)]))
+    return kept, _mass(table) - _mass(kept)
