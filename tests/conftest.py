@@ -144,3 +144,8 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip(f"{path} is not there: the large goldens and the data are not part of the repository")
     return path
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Long bytes go by their length: compressed ones hold the time, and test ids must not differ among workers."""
+    return f"{len(val)}-bytes" if isinstance(val, bytes) and len(val) > 20 else None
