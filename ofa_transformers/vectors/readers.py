@@ -1,53 +1,183 @@
-"""Readers of word vector files. Each returns words, languages (ISO 639-3) and vectors (N, d) float32.
+"""Readers of word vector files: which format a file has, and its words, languages and vectors.
 
-A new format is one entry in `read_vectors`. No reader unpickles.
+A new format is one entry in `_READERS` and in `_recognise`. No reader unpickles.
 """
 
-import gzip
-import io
 import re
-import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from transformers.utils import logging
 
+from .binary_format import read_word2vec_binary
+from .compression import COMPRESSED_SUFFIXES, open_compressed
+from .language_codes import language_of_file, to_iso639_3
+from .text_format import glove_dimension, read_glove_text, read_word2vec_text, shown
 
-# Bytes read and parsed at once.
-_BLOCK_BYTES = 1 << 24
 
-# gzip packs at most about 1,032 to 1 (zlib's technical details).
-_MAX_GZIP_RATIO = 1032
+logger = logging.get_logger(__name__)
 
-_LARGEST = float(np.finfo(np.float32).max)
+_READERS = {"word2vec": read_word2vec_text, "glove": read_glove_text, "word2vec-binary": read_word2vec_binary}
+FORMATS = tuple(_READERS)
+
+# What files with these endings hold. Other endings say nothing.
+_ENDINGS = {
+    ".txt": ("word2vec", "glove"),
+    ".vec": ("word2vec", "glove"),
+    ".bin": ("word2vec-binary",),
+    ".wv": ("pickle",),
+    ".kv": ("pickle",),
+}
+
+_NAMES = {
+    "word2vec": "word2vec text",
+    "glove": "text without a header, as GloVe's",
+    "word2vec-binary": "word2vec binary",
+    "pickle": "a pickle, as gensim's",
+}
+
+# Enough for a line of text vectors of some 10,000 dimensions.
+_SAMPLE_BYTES = 1 << 17
 
 _LANGUAGE_KEY = re.compile(r"[a-z]{3}:(?=.)", re.DOTALL)
 
-_BINARY_SUFFIXES = {".wv", ".kv", ".bin", ".model", ".pkl", ".pickle", ".pt", ".pth", ".npy", ".npz"}
+
+class VectorFile(NamedTuple):
+    """Words without prefix, languages (N,) ISO 639-3, vectors (N, d) float32, counts or None, and their origin."""
+
+    words: list[str]
+    languages: np.ndarray
+    vectors: np.ndarray
+    frequencies: np.ndarray | None
+    metadata: dict[str, Any]
 
 
-def read_vectors(path: Path, default_language: str = "eng") -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Reads a file of word vectors, choosing the reader by the file's first bytes and name."""
-    with open(path, "rb") as file:
-        magic = file.read(2)
-    if not magic:
-        raise ValueError(f"{path} is empty; word vectors in word2vec text format begin with a header line 'N d'.")
-    gzipped = magic == b"\x1f\x8b"
-    suffix = Path(path.stem).suffix if gzipped else path.suffix
-    if magic[:1] == b"\x80" or suffix.lower() in _BINARY_SUFFIXES:
-        kind = "a pickle" if magic[:1] == b"\x80" else f"a binary file ({suffix})"
+def read_vectors(
+    path: Path, *, language: str | None = None, format: str | None = None, default_language: str = "eng"
+) -> VectorFile:
+    """Reads a file of word vectors; the arguments and errors are those of `WordVectors.load`."""
+    if format is not None and format not in FORMATS:
+        raise ValueError(f"format is {format!r}; known formats: {', '.join(map(repr, FORMATS))}, or None to find out.")
+    if language is not None:
+        language = to_iso639_3(language)
+    default_language = to_iso639_3(default_language)
+    format = _choose_format(path, format)
+    with open_compressed(path) as file, _progress(path, file.raw) as progress:
+        keys, vectors = _READERS[format](path, file, progress)
+    keys, vectors = _unique(path, keys, vectors, format)
+    words, languages = _languages(path, keys, language, default_language)
+    return VectorFile(words, languages, vectors, None, {"origin": path.name, "format": format})
+
+
+def open_text(path: Path) -> Any:
+    """A context of a text file opened for reading bytes, unpacked if it is gzip or zstd by its first bytes."""
+    return _stream(path)
+
+
+@contextmanager
+def _stream(path: Path) -> Iterator[BinaryIO]:
+    with open_compressed(path) as file:
+        yield file.stream
+
+
+def _choose_format(path: Path, format: str | None) -> str:
+    """The format to read the file in, once content, ending and the caller's wish agree."""
+    with _stream(path) as stream:
+        sample = stream.read(_SAMPLE_BYTES)
+    found = _recognise(path, sample)
+    if found == "pickle":
+        raise ValueError(_pickle_refused(path))
+    if format is None:
+        expected = _ENDINGS.get(Path(_unpacked_name(path)).suffix.lower())
+        if expected is not None and found not in expected:
+            raise ValueError(
+                f"{path} ends like {' or '.join(_NAMES[name] for name in expected)}, but its content, {shown(sample)}, "
+                f"looks like {_NAMES[found]}; rename the file, or pass format={found!r}."
+            )
+        return found
+    if (format == "word2vec-binary") != (found == "word2vec-binary"):
         raise ValueError(
-            f"{path} is {kind}. Unpickling a file can run any code, so this library doesn't. If you trust the file, "
-            "convert it once where gensim is installed: "
-            f"gensim.models.KeyedVectors.load({path.name!r}).save_word2vec_format('vectors.txt.gz', binary=False) "
-            "(for the binary word2vec format: KeyedVectors.load_word2vec_format(..., binary=True)), and load "
-            "vectors.txt.gz."
+            f"format is {format!r}, but the content of {path}, {shown(sample)}, looks like {_NAMES[found]}; leave "
+            f"format out, or pass format={found!r}."
         )
-    keys, vectors = _read_word2vec_text(path, gzipped)
-    words, languages = split_keys(keys, default_language)
-    return words, languages, vectors
+    return format
+
+
+def _recognise(path: Path, sample: bytes) -> str:
+    """The format by the first bytes of a file, unpacked; formats that aren't read get their error here."""
+    if not sample:
+        raise ValueError(f"{path} is empty; word vectors in text begin with a header line 'N d' or the first word.")
+    if sample[:1] == b"\x80" and sample[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        return "pickle"
+    if sample[:4] == b"PK\x03\x04":
+        raise ValueError(
+            f"{path} is a zip archive; unpack it and load the file in it. (A torch or numpy file is an archive, too: "
+            "build WordVectors(words, languages, vectors) from what you load from it in safety.)"
+        )
+    if sample[:6] == b"\x93NUMPY":
+        raise ValueError(
+            f"{path} is a numpy array, without words. If it belongs to a .wv or .kv file of gensim, load that file; "
+            "otherwise build WordVectors(words, languages, vectors)."
+        )
+    if sample[:4] == b"\xba\x16\x4f\x2f":
+        raise ValueError(
+            f"{path} is a fastText model (.bin with subwords), which this library doesn't read. Load the .vec file "
+            "published beside it, or write one where fasttext is installed: model = fasttext.load_model(...), then a "
+            "header line 'N d' and for each word of model.get_words() a line with model.get_word_vector(word)."
+        )
+    line, _, rest = sample.removeprefix(b"\xef\xbb\xbf").partition(b"\n")
+    fields = line.split()
+    if len(fields) == 2 and all(field.isdigit() for field in fields):
+        return "word2vec-binary" if _is_binary(rest, int(fields[1])) else "word2vec"
+    if glove_dimension(line):
+        return "glove"
+    raise ValueError(
+        f"{path}, line 1: expected a header 'N d' (number of words and dimension) or a word and its vector, 'word v1 "
+        f".. vd', but found {shown(line)}; this is no format of word vectors that this library reads."
+    )
+
+
+def _is_binary(content: bytes, dimension: int) -> bool:
+    """Whether what follows a header is the first word's vector in bytes rather than in digits."""
+    _, _, values = content.replace(b"\t", b" ").partition(b" ")
+    if glove_dimension(b"w " + values.split(b" ", 1)[0].split(b"\n", 1)[0]):
+        return False
+    return any(byte < 9 or 13 < byte < 32 or byte > 126 for byte in values[: 4 * dimension])
+
+
+def _pickle_refused(path: Path) -> str:
+    name = path.name
+    return (
+        f"{path} is a pickle, as gensim writes it. Unpickling a file can run any code, so this library doesn't. If you "
+        "trust where the file is from, or in a sandbox, convert it once where gensim is installed: "
+        f"gensim.models.KeyedVectors.load({name!r}).save_word2vec_format('vectors.txt.gz', binary=False), and load "
+        "vectors.txt.gz."
+    )
+
+
+def _unpacked_name(path: Path) -> str:
+    return path.stem if path.suffix.lower() in COMPRESSED_SUFFIXES else path.name
+
+
+def _languages(path: Path, keys: list[str], language: str | None, default: str) -> tuple[list[str], np.ndarray]:
+    """Words and their languages: as the caller says, else as the keys say, else as the file's name says."""
+    of_file = None if language is not None else language_of_file(_unpacked_name(path))
+    if language is None and of_file is None:
+        return split_keys(keys, default)
+    num_prefixed = sum(_LANGUAGE_KEY.match(key) is not None for key in keys)
+    if num_prefixed * 2 <= len(keys):
+        # A file of one language; what looks like a prefix is part of the word.
+        return keys, np.full(len(keys), language or of_file)
+    if language is not None:
+        raise ValueError(
+            f"language is {language!r}, but {num_prefixed} of {len(keys)} words in {path} name their language "
+            f"themselves, as {next(filter(_LANGUAGE_KEY.match, keys))!r}; leave language out, and select the words of "
+            "a language afterwards."
+        )
+    return split_keys(keys, default)
 
 
 def split_keys(keys: list[str], default_language: str = "eng") -> tuple[list[str], np.ndarray]:
@@ -61,164 +191,29 @@ def split_keys(keys: list[str], default_language: str = "eng") -> tuple[list[str
     return words, languages
 
 
-def _read_word2vec_text(path: Path, gzipped: bool) -> tuple[list[str], np.ndarray]:
-    size = path.stat().st_size
-    with (
-        open(path, "rb") as raw,
-        logging.tqdm(
-            total=size, unit="B", unit_scale=True, desc=f"Reading {path.name}", delay=2, leave=False
-        ) as progress,
-    ):
-        stream: BinaryIO = gzip.GzipFile(fileobj=raw) if gzipped else raw
-        try:
-            return _parse_word2vec_text(path, stream, size * (_MAX_GZIP_RATIO if gzipped else 1), raw, progress)
-        except (EOFError, gzip.BadGzipFile) as error:
-            raise ValueError(f"{path} is damaged or cut short ({error}); download it again.") from error
-
-
-def _parse_word2vec_text(path, stream, max_bytes, raw, progress) -> tuple[list[str], np.ndarray]:
-    count, dimension = _header(path, stream.readline(), max_bytes)
-    vectors = np.empty((count, dimension), dtype=np.float32)
-    keys: list[str] = []
-    for lines in _line_blocks(stream):
-        first_line = len(keys) + 2  # counted from 1, after the header
-        heads, numbers = _parse_lines(path, lines, first_line, dimension)
-        if len(keys) + len(lines) > count:
-            line = lines[count - len(keys)]
-            raise ValueError(
-                f"{path}, line {count + 2}: the header says {count} words, but more lines follow, first "
-                f"{_shown(line)}; correct the header's count."
-            )
-        vectors[len(keys) : len(keys) + len(lines)] = numbers
-        keys.extend(heads)
-        progress.update(raw.tell() - progress.n)
-    if not keys:
-        raise ValueError(f"{path} has a header ({count} words of {dimension} dimensions) but no words after it.")
-    if len(keys) < count:
-        raise ValueError(
-            f"{path}, line {len(keys) + 1}: the file ends after {len(keys)} words, but its header says {count}; the "
-            "file is cut short, or the header's count is wrong."
-        )
-    _check_unique(path, keys)
-    return keys, vectors
-
-
-def _header(path: Path, line: bytes, max_bytes: int) -> tuple[int, int]:
-    fields = line.removeprefix(b"\xef\xbb\xbf").split()
-    if len(fields) != 2 or not all(field.isdigit() for field in fields) or b"0" in fields:
-        raise ValueError(
-            f"{path}, line 1: expected the header of word2vec text, 'N d' (number of words and dimension, both at "
-            f"least 1), but found {_shown(line)}."
-        )
-    count, dimension = int(fields[0]), int(fields[1])
-    if count * dimension * 2 > max(max_bytes, 1 << 24):  # a digit and a space each; small files end later
-        raise ValueError(
-            f"{path}, line 1: the header says {count} words of {dimension} dimensions, which do not fit into a file "
-            "of this size; the file is cut short, or the header is wrong."
-        )
-    return count, dimension
-
-
-def _line_blocks(stream: BinaryIO) -> Iterator[list[bytes]]:
-    """The stream's lines without line ends, in blocks; empty lines at the end of the file are left out."""
-    rest, blank = b"", 0
-    while block := stream.read(_BLOCK_BYTES):
-        *lines, rest = (rest + block).split(b"\n")
-        filled = len(lines)
-        while filled and not lines[filled - 1].strip():
-            filled -= 1
-        if filled:
-            yield [b""] * blank + lines[:filled]
-            blank = 0
-        blank += len(lines) - filled
-    if rest.strip():
-        yield [b""] * blank + [rest]
-
-
-def _parse_lines(path: Path, lines: list[bytes], first_line: int, dimension: int) -> tuple[list[str], np.ndarray]:
-    """Words and numbers of a block of lines: one split a line for the word, one parse a block for the numbers."""
-    lines = [line.rstrip() for line in lines]
-    if any(b"\t" in line for line in lines):
-        lines = [line.replace(b"\t", b" ") for line in lines]
-    parts = [line.partition(b" ") for line in lines]
-    ragged = next((i for i, line in enumerate(lines) if line.count(b" ") != dimension), None)
-    if ragged is not None:
-        found = max(len(lines[ragged].split(b" ")) - 1, 0)
-        raise ValueError(
-            f"{path}, line {first_line + ragged}: {found} values where the header says {dimension}, in "
-            f"{_shown(lines[ragged])}; correct or remove the line."
-        )
-    try:
-        with warnings.catch_warnings():  # numpy before 2.4 warns, and stops at text that isn't a number
-            warnings.simplefilter("ignore", DeprecationWarning)
-            numbers = np.fromstring(b" ".join([rest for _, _, rest in parts]), dtype=np.float32, sep=" ")
-    except ValueError:
-        numbers = np.empty(0, dtype=np.float32)
-    if numbers.size != len(lines) * dimension or not np.isfinite(numbers).all():
-        _name_bad_number(path, parts, first_line, dimension)
-    try:
-        text = b"\n".join([head for head, _, _ in parts]).decode("utf-8")
-    except UnicodeDecodeError:
-        _name_bad_word(path, parts, first_line)
-        raise
-    words = text.split("\n")
-    if "" in words:
-        line = words.index("")
-        raise ValueError(
-            f"{path}, line {first_line + line}: no word before the first space, in {_shown(lines[line])}; correct or "
-            "remove the line."
-        )
-    return words, numbers.reshape(len(lines), dimension)
-
-
-def _name_bad_number(path: Path, parts: list, first_line: int, dimension: int) -> None:
-    for i, (head, _, rest) in enumerate(parts):
-        for value in rest.split(b" "):
-            try:
-                number = float(value)
-            except ValueError:
-                number = None
-            # Python's float() takes digits with underscores, which no vector file means.
-            if number is None or b"_" in value or not abs(number) <= _LARGEST:
-                what = "not a number" if number is None or b"_" in value else "not a finite float32"
-                raise ValueError(
-                    f"{path}, line {first_line + i}: {_shown(value)} is {what}, in the vector of "
-                    f"{_shown(head)}; correct or remove the line."
-                )
-    raise ValueError(f"{path}, lines {first_line} to {first_line + len(parts) - 1}: the numbers cannot be read.")
-
-
-def _name_bad_word(path: Path, parts: list, first_line: int) -> None:
-    for i, (head, _, _) in enumerate(parts):
-        try:
-            head.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{path}, line {first_line + i}: the word {head[:60]!r} is not valid UTF-8 ({error.reason}); convert "
-                "the file to UTF-8 or remove the line."
-            ) from error
-
-
-def _check_unique(path: Path, keys: list[str]) -> None:
+def _unique(path: Path, keys: list[str], vectors: np.ndarray, format: str) -> tuple[list[str], np.ndarray]:
+    """Keys and vectors once each: GloVe's own files have a few words twice, in others that is an error."""
     if len(set(keys)) == len(keys):
-        return
+        return keys, vectors
     seen: dict[str, int] = {}
-    for i, key in enumerate(keys):
-        if key in seen:
-            raise ValueError(
-                f"{path}, line {i + 2}: the word {key!r} is there twice, first in line {seen[key] + 2}; remove one."
-            )
-        seen[key] = i
+    twice = [i for i, key in enumerate(keys) if seen.setdefault(key, i) != i]
+    first = keys[twice[0]]
+    unit, offset = ("word", 1) if format == "word2vec-binary" else ("line", 1 if format == "glove" else 2)
+    where = (
+        f"{path}, {unit} {twice[0] + offset}: the word {first!r} is there twice, first in {unit} "
+        f"{seen[first] + offset}"
+    )
+    if format != "glove":
+        raise ValueError(f"{where}; remove one.")
+    logger.warning("%s; of %d such words the first vector is kept.", where, len(twice))
+    keep = np.ones(len(keys), dtype=bool)
+    keep[twice] = False
+    return list(seen), vectors[keep]
 
 
-def _shown(content: bytes, limit: int = 80) -> str:
-    """Bytes of a file as they may stand in an error: quoted, cut short, undecodable bytes escaped."""
-    text = content.rstrip(b"\r\n").decode("utf-8", errors="backslashreplace")
-    return repr(text if len(text) <= limit else text[:limit] + "...")
-
-
-def open_text(path: Path) -> io.BufferedIOBase:
-    """A file opened for reading bytes, unpacked if it is gzipped (by its first bytes, not its name)."""
-    with open(path, "rb") as file:
-        gzipped = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if gzipped else open(path, "rb")
+@contextmanager
+def _progress(path: Path, raw: BinaryIO) -> Iterator[Any]:
+    with logging.tqdm(
+        total=path.stat().st_size, unit="B", unit_scale=True, desc=f"Reading {path.name}", delay=2, leave=False
+    ) as bar:
+        yield lambda: bar.update(raw.tell() - bar.n)

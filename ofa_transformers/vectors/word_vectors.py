@@ -120,6 +120,8 @@ class WordVectors:
         cls,
         path_or_hub_id: str | os.PathLike,
         *,
+        language: str | None = None,
+        format: str | None = None,
         default_language: str = "eng",
         revision: str | None = None,
         cache_dir: str | None = None,
@@ -127,25 +129,40 @@ class WordVectors:
     ) -> "WordVectors":
         """Word vectors from a file, a folder written by `save`, or a repository on the Hub that holds such a folder.
 
-        Files are word2vec text, plain or gzipped: a header `N d`, then one line a word. Words are keyed `lng:word`
-        with an ISO 639-3 code. Nothing is ever unpickled.
+        Files, plain or packed with gzip or zstd (extra `zstd`), are
+
+        - "word2vec": text with a header `N d`, then one line a word, fastText's .vec and MUSE among it;
+        - "glove": the same without a header; a word that is there twice counts once, with a warning;
+        - "word2vec-binary": the binary format of word2vec (GoogleNews), .bin.
+
+        A file has many languages, its words keyed `lng:word` with an ISO 639-3 code, or one. Nothing is unpickled.
 
         Args:
             path_or_hub_id: a file, a folder, or `user/name` on the Hub.
-            default_language: the language of words without a `lng:` prefix.
+            language: the language of all words of a file of one language, whose keys are then taken whole; an ISO 639
+                code of three letters, or two, which become ISO 639-3 (`de` is `deu`; `sw` the macrolanguage `swa`).
+                If None and keys have no prefix, names such as `wiki.multi.de.vec`, `wiki.de.align.vec`,
+                `cc.de.300.vec.gz` and `numberbatch-de.txt` tell.
+            format: one of the above; None to see it from the content, which has to agree with the ending if that is
+                .txt, .vec, .bin, .wv or .kv.
+            default_language: the language of words without a `lng:` prefix where neither `language` nor the name of
+                the file says it.
             revision, cache_dir, token: as in Transformers' `from_pretrained`, for the Hub.
 
         Raises:
             FileNotFoundError: no such file or folder, and not the name of a repository.
-            ValueError: anything in the file that is not as it should be, with file, line and content.
+            ImportError: the extra that the file needs isn't installed.
+            ValueError: anything in the file that is not as it should be, with file, line or byte and content, or
+                arguments that don't fit it.
         """
         path = Path(path_or_hub_id)
         if not path.exists():
             path = _download(str(path_or_hub_id), revision=revision, cache_dir=cache_dir, token=token)
         if path.is_dir():
+            if language is not None or format is not None:
+                raise ValueError(f"{path} is a folder, which knows its languages; leave language and format out.")
             return cls._load_folder(path)
-        words, languages, vectors = read_vectors(path, default_language)
-        return cls(words, languages, vectors, metadata={"origin": path.name})
+        return cls(*read_vectors(path, language=language, format=format, default_language=default_language))
 
     @classmethod
     def _load_folder(cls, folder: Path) -> "WordVectors":
