@@ -1,6 +1,6 @@
 """Readers of word vector files: which format a file has, and its words, languages and vectors.
 
-A new format is one entry in `_READERS` and in `_recognise`. No reader unpickles.
+A new format is one entry in `_READERS` and in `_recognise`. Only "gensim" unpickles, and only where the user allows it.
 """
 
 import re
@@ -14,6 +14,7 @@ from transformers.utils import logging
 
 from .binary_format import read_word2vec_binary
 from .compression import COMPRESSED_SUFFIXES, open_compressed
+from .gensim_format import read_gensim
 from .language_codes import language_of_file, to_iso639_3
 from .text_format import glove_dimension, read_glove_text, read_word2vec_text, shown
 
@@ -21,22 +22,22 @@ from .text_format import glove_dimension, read_glove_text, read_word2vec_text, s
 logger = logging.get_logger(__name__)
 
 _READERS = {"word2vec": read_word2vec_text, "glove": read_glove_text, "word2vec-binary": read_word2vec_binary}
-FORMATS = tuple(_READERS)
+FORMATS = (*_READERS, "gensim")
 
 # What files with these endings hold. Other endings say nothing.
 _ENDINGS = {
     ".txt": ("word2vec", "glove"),
     ".vec": ("word2vec", "glove"),
     ".bin": ("word2vec-binary",),
-    ".wv": ("pickle",),
-    ".kv": ("pickle",),
+    ".wv": ("gensim",),
+    ".kv": ("gensim",),
 }
 
 _NAMES = {
     "word2vec": "word2vec text",
     "glove": "text without a header, as GloVe's",
     "word2vec-binary": "word2vec binary",
-    "pickle": "a pickle, as gensim's",
+    "gensim": "a pickle, as gensim's",
 }
 
 # Enough for a line of text vectors of some 10,000 dimensions.
@@ -56,7 +57,12 @@ class VectorFile(NamedTuple):
 
 
 def read_vectors(
-    path: Path, *, language: str | None = None, format: str | None = None, default_language: str = "eng"
+    path: Path,
+    *,
+    language: str | None = None,
+    format: str | None = None,
+    default_language: str = "eng",
+    allow_pickle: bool = False,
 ) -> VectorFile:
     """Reads a file of word vectors; the arguments and errors are those of `WordVectors.load`."""
     if format is not None and format not in FORMATS:
@@ -65,11 +71,17 @@ def read_vectors(
         language = to_iso639_3(language)
     default_language = to_iso639_3(default_language)
     format = _choose_format(path, format)
-    with open_compressed(path) as file, _progress(path, file.raw) as progress:
-        keys, vectors = _READERS[format](path, file, progress)
-    keys, vectors = _unique(path, keys, vectors, format)
+    frequencies = None
+    if format == "gensim":
+        if not allow_pickle:
+            raise ValueError(_pickle_refused(path))
+        keys, vectors, frequencies = read_gensim(path)
+    else:
+        with open_compressed(path) as file, _progress(path, file.raw) as progress:
+            keys, vectors = _READERS[format](path, file, progress)
+        keys, vectors = _unique(path, keys, vectors, format)
     words, languages = _languages(path, keys, language, default_language)
-    return VectorFile(words, languages, vectors, None, {"origin": path.name, "format": format})
+    return VectorFile(words, languages, vectors, frequencies, {"origin": path.name, "format": format})
 
 
 def open_text(path: Path) -> Any:
@@ -88,17 +100,16 @@ def _choose_format(path: Path, format: str | None) -> str:
     with _stream(path) as stream:
         sample = stream.read(_SAMPLE_BYTES)
     found = _recognise(path, sample)
-    if found == "pickle":
-        raise ValueError(_pickle_refused(path))
     if format is None:
         expected = _ENDINGS.get(Path(_unpacked_name(path)).suffix.lower())
-        if expected is not None and found not in expected:
+        if expected is not None and found not in expected and found != "gensim":
             raise ValueError(
                 f"{path} ends like {' or '.join(_NAMES[name] for name in expected)}, but its content, {shown(sample)}, "
                 f"looks like {_NAMES[found]}; rename the file, or pass format={found!r}."
             )
         return found
-    if (format == "word2vec-binary") != (found == "word2vec-binary"):
+    text = {"word2vec", "glove"}
+    if format != found and not {format, found} <= text:
         raise ValueError(
             f"format is {format!r}, but the content of {path}, {shown(sample)}, looks like {_NAMES[found]}; leave "
             f"format out, or pass format={found!r}."
@@ -111,7 +122,7 @@ def _recognise(path: Path, sample: bytes) -> str:
     if not sample:
         raise ValueError(f"{path} is empty; word vectors in text begin with a header line 'N d' or the first word.")
     if sample[:1] == b"\x80" and sample[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-        return "pickle"
+        return "gensim"
     if sample[:4] == b"PK\x03\x04":
         raise ValueError(
             f"{path} is a zip archive; unpack it and load the file in it. (A torch or numpy file is an archive, too: "
@@ -151,8 +162,8 @@ def _is_binary(content: bytes, dimension: int) -> bool:
 def _pickle_refused(path: Path) -> str:
     name = path.name
     return (
-        f"{path} is a pickle, as gensim writes it. Unpickling a file can run any code, so this library doesn't. If you "
-        "trust where the file is from, or in a sandbox, convert it once where gensim is installed: "
+        f"{path} is a pickle, as gensim writes it. Unpickling a file can run any code, so this library does it only "
+        "where allow_pickle=True says that you trust where the file is from. Otherwise convert it once in a sandbox: "
         f"gensim.models.KeyedVectors.load({name!r}).save_word2vec_format('vectors.txt.gz', binary=False), and load "
         "vectors.txt.gz."
     )

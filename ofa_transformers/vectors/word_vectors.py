@@ -123,6 +123,7 @@ class WordVectors:
         language: str | None = None,
         format: str | None = None,
         default_language: str = "eng",
+        allow_pickle: bool = False,
         revision: str | None = None,
         cache_dir: str | None = None,
         token: str | bool | None = None,
@@ -133,9 +134,11 @@ class WordVectors:
 
         - "word2vec": text with a header `N d`, then one line a word, fastText's .vec and MUSE among it;
         - "glove": the same without a header; a word that is there twice counts once, with a warning;
-        - "word2vec-binary": the binary format of word2vec (GoogleNews), .bin.
+        - "word2vec-binary": the binary format of word2vec (GoogleNews), .bin;
+        - "gensim": KeyedVectors as gensim saves them (.wv, .kv, with .npy files beside), or a model with such as its
+          `.wv`; a pickle, read only with `allow_pickle=True` (extra `gensim`), with counts where they are real ones.
 
-        A file has many languages, its words keyed `lng:word` with an ISO 639-3 code, or one. Nothing is unpickled.
+        A file has many languages, its words keyed `lng:word` with an ISO 639-3 code, or one.
 
         Args:
             path_or_hub_id: a file, a folder, or `user/name` on the Hub.
@@ -147,6 +150,8 @@ class WordVectors:
                 .txt, .vec, .bin, .wv or .kv.
             default_language: the language of words without a `lng:` prefix where neither `language` nor the name of
                 the file says it.
+            allow_pickle: unpickle the file if its format needs it. A pickle can run any code when it is loaded: say
+                True only for files from a source that you trust.
             revision, cache_dir, token: as in Transformers' `from_pretrained`, for the Hub.
 
         Raises:
@@ -162,7 +167,11 @@ class WordVectors:
             if language is not None or format is not None:
                 raise ValueError(f"{path} is a folder, which knows its languages; leave language and format out.")
             return cls._load_folder(path)
-        return cls(*read_vectors(path, language=language, format=format, default_language=default_language))
+        return cls(
+            *read_vectors(
+                path, language=language, format=format, default_language=default_language, allow_pickle=allow_pickle
+            )
+        )
 
     @classmethod
     def _load_folder(cls, folder: Path) -> "WordVectors":

@@ -1,6 +1,7 @@
 import gzip
 import pickle
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -235,7 +236,9 @@ TEXT, GLOVE, BINARY = b"2 2\nthe 1 2\na 3 4\n", b"the 1 2\na 3 4\n", b"1 2\nthe 
         ("v.txt", BINARY, {"format": "word2vec"}, ["format is 'word2vec'", "word2vec binary"]),
         ("v", GLOVE, {"format": "word2vec-binary"}, ["format is 'word2vec-binary'", "GloVe"]),
         ("v", GLOVE, {"format": "word2vec"}, ["line 1", "'N d'", "'the 1 2'"]),
-        ("v", GLOVE, {"format": "csv"}, ["format is 'csv'", "'word2vec', 'glove', 'word2vec-binary'"]),
+        ("v", GLOVE, {"format": "gensim", "allow_pickle": True}, ["format is 'gensim'", "GloVe"]),
+        ("v.wv", TEXT, {"allow_pickle": True}, ["a pickle", "word2vec text", "format='word2vec'"]),
+        ("v", GLOVE, {"format": "csv"}, ["format is 'csv'", "'word2vec', 'glove', 'word2vec-binary', 'gensim'"]),
         ("v.bin", b"\xba\x16\x4f\x2f\x0c\0\0\0", {}, ["fastText model", ".vec"]),
         ("v.vec", b"PK\x03\x04abc", {}, ["zip archive", "unpack"]),
         ("v.wv.vectors.npy", b"\x93NUMPY\x01\0", {}, ["numpy array", ".wv"]),
@@ -326,6 +329,92 @@ def test_nothing_is_unpickled(name, protocol, tmp_path):
         assert "save_word2vec_format" in str(error.value) and "run any code" in str(error.value)
     pickle.loads(content).close()
     assert ran.exists()  # the attack is one
+
+
+@pytest.mark.parametrize("arguments", [{"format": "gensim"}, {"allow_pickle": False}, {"language": "deu"}])
+def test_nothing_is_unpickled_without_a_word_for_word_yes(arguments, tmp_path):
+    ran = tmp_path / "ran"
+    path = write(tmp_path / "vectors.wv", pickle.dumps(Attack(ran)))
+    with pytest.raises(ValueError, match="allow_pickle=True"):
+        WordVectors.load(path, **arguments)
+    assert not ran.exists()
+
+
+def test_arrays_beside_are_not_unpickled_either(tmp_path):
+    ran = tmp_path / "ran"
+    path = tmp_path / "vectors.npy"
+    np.save(path, np.array([Attack(ran)], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match="numpy array"):
+        WordVectors.load(path, allow_pickle=True)
+    assert not ran.exists()
+
+
+def test_gensim_without_its_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gensim", None)
+    monkeypatch.setitem(sys.modules, "gensim.models", None)
+    ran = tmp_path / "ran"
+    path = write(tmp_path / "vectors.wv", pickle.dumps(Attack(ran)))
+    with pytest.raises(ImportError, match=r"ofa-transformers\[gensim\]"):
+        WordVectors.load(path, allow_pickle=True)
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("arrays", ["inside", "beside"])
+def test_gensim_keyed_vectors(arrays, tmp_path):
+    models = pytest.importorskip("gensim.models")
+    values = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
+    saved = models.KeyedVectors(6)
+    saved.add_vectors(["the", "deu:$haus$", "fra:a:b", "of"], values)
+    path = tmp_path / "vectors.kv"
+    saved.save(str(path), sep_limit=1 if arrays == "beside" else 1 << 30)
+    assert (tmp_path / "vectors.kv.vectors.npy").exists() == (arrays == "beside")
+    with pytest.raises(ValueError, match="allow_pickle=True"):
+        WordVectors.load(path)
+    vectors = WordVectors.load(path, allow_pickle=True)
+    assert list(vectors.words) == ["the", "$haus$", "a:b", "of"]
+    assert vectors.languages.tolist() == ["eng", "deu", "fra", "eng"]
+    np.testing.assert_array_equal(vectors.vectors, values)
+    assert vectors.frequencies is None and vectors.metadata["format"] == "gensim"
+    if arrays == "beside":
+        (tmp_path / "vectors.kv.vectors.npy").unlink()
+        with pytest.raises(FileNotFoundError, match=r"beside it.*vectors\.kv\.vectors\.npy"):
+            WordVectors.load(path, allow_pickle=True)
+
+
+def test_gensim_counts_are_kept_unless_invented(tmp_path):
+    models = pytest.importorskip("gensim.models")
+    model = models.Word2Vec([["a", "b", "a", "c", "a", "a"]], min_count=1, vector_size=4, workers=1)
+    for saved, name in [(model, "words.model"), (model.wv, "words.wv")]:
+        saved.save(str(tmp_path / name))
+        vectors = WordVectors.load(tmp_path / name, allow_pickle=True, language="de")
+        assert vectors.frequencies.tolist() == [4, 1, 1] and vectors.languages.tolist() == ["deu"] * 3
+    model.wv.save_word2vec_format(str(tmp_path / "words.txt"))
+    models.KeyedVectors.load_word2vec_format(str(tmp_path / "words.txt")).save(str(tmp_path / "text.kv"))
+    assert WordVectors.load(tmp_path / "text.kv", allow_pickle=True).frequencies is None
+
+
+def test_pickles_of_something_else(tmp_path):
+    pytest.importorskip("gensim")
+    path = write(tmp_path / "vectors.wv", pickle.dumps({"a": 1}))
+    with pytest.raises(ValueError, match=r"vectors\.wv cannot be read by gensim"):
+        WordVectors.load(path, allow_pickle=True)
+    path.write_bytes(pickle.dumps(list(range(1000)))[:-100])
+    with pytest.raises(ValueError, match=r"vectors\.wv cannot be read by gensim"):
+        WordVectors.load(path, allow_pickle=True)
+
+
+def test_the_golden_vectors_of_gensim():
+    pytest.importorskip("gensim")
+    folder = Path(__file__).parents[3] / "shared" / "golden" / "init" / "xlmr"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there")
+    vectors, expected = (
+        WordVectors.load(folder / "vectors.wv", allow_pickle=True),
+        WordVectors.load(folder / "vectors.txt"),
+    )
+    assert vectors.words == expected.words
+    np.testing.assert_array_equal(vectors.languages, expected.languages)
+    np.testing.assert_allclose(vectors.vectors, expected.vectors, atol=1e-5)
 
 
 def test_no_such_file(tmp_path):
