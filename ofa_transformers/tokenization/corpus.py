@@ -20,6 +20,9 @@ from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
 
+# Of the weight of a word: language sampling gives fractions of occurrences.
+WEIGHT_UNIT = 16
+
 # A longer line than this is no line of text.
 _MAX_LINE_BYTES = 1 << 24
 
@@ -238,7 +241,7 @@ class Words:
 
     Attributes:
         words: N words, sorted.
-        weights: (N,) int64, occurrences; where languages were sampled, in units of 1/16 of one.
+        weights: (N,) int64, occurrences times `WEIGHT_UNIT`.
     """
 
     words: list[str]
@@ -315,7 +318,7 @@ def count_words(
     factors = sampling_factors(characters, alpha, max_characters) * left_out
     for table, factor in zip(tables, factors.tolist()):
         for word, count in table.items():
-            totals[word] += round(16 * factor * count)  # whole numbers add up alike in any order
+            totals[word] += round(WEIGHT_UNIT * factor * count)  # whole numbers add up alike in any order
         table.clear()
     words = sorted(word for word, weight in totals.items() if weight and word)
     return Words(words, np.array([totals[word] for word in words], dtype=np.int64))

@@ -19,15 +19,15 @@ from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from .backend import load_fast_tokenizer, plain_backend, with_backend
-from .corpus import Words, by_language, count_words
+from .corpus import WEIGHT_UNIT, Words, by_language, count_words
 from .merges import learn_merges
 from .train import train_unigram_pieces
 
 
 logger = logging.get_logger(__name__)
 
-# A new piece must occur this often (`count_words` counts in sixteenths).
-_MIN_WEIGHT = 2 * 16
+# A new piece must occur twice.
+_MIN_WEIGHT = 2 * WEIGHT_UNIT
 
 # Far more pieces are tried than kept: what a piece saves shows only beside the old ones.
 _CANDIDATES_PER_PIECE = 2.5
@@ -175,7 +175,7 @@ def _extend_unigram(model, backend, words, taken, number, coverage, first) -> in
     candidates: dict[str, float] = {}
     size = round(_CANDIDATES_PER_PIECE * number) + 8000
     while wanted:
-        pieces = train_unigram_pieces(zip(words.words, words.weights.tolist()), size)
+        pieces = train_unigram_pieces(words, size)
         candidates = {
             piece: score
             for piece, score in pieces
