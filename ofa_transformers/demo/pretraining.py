@@ -13,6 +13,8 @@ from transformers import (
     get_linear_schedule_with_warmup,
 )
 
+from ..evaluation.masked_lm import decode_only
+
 
 def masked_batches(
     texts: Sequence[Sequence[str]],
@@ -66,7 +68,10 @@ def continue_pretraining(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for batch in tqdm(batches, desc="continued pretraining", unit="step", leave=False, disable=not show_progress):
-            loss = model(**batch).loss
+            chosen = batch["labels"] != -100
+            with decode_only(model, chosen):  # most of the work would go into logits that nothing is learned from
+                logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+            loss = torch.nn.functional.cross_entropy(logits, batch["labels"][chosen])
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()

@@ -116,7 +116,7 @@ def score_masked_lm(
                 masked[row, positions] = True
             inputs = ids.masked_fill(masked, tokenizer.mask_token_id)
             masked_on_device = masked.to(device)
-            with _decode_only(model, masked_on_device):
+            with decode_only(model, masked_on_device):
                 logits = model(input_ids=inputs.to(device), attention_mask=attention.to(device)).logits
             if logits.dim() == 3:  # a model that doesn't call its output embeddings as a module
                 logits = logits[masked_on_device]
@@ -131,7 +131,7 @@ def score_masked_lm(
 
 
 @contextlib.contextmanager
-def _decode_only(model: PreTrainedModel, chosen: torch.Tensor) -> Iterator[None]:
+def decode_only(model: PreTrainedModel, chosen: torch.Tensor) -> Iterator[None]:
     """Inside, the output embeddings see the chosen positions (B, L) only: (n, V) logits instead of (B, L, V)."""
 
     def select(module, arguments):

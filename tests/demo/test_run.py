@@ -12,7 +12,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 import ofa_transformers
 from ofa_transformers.demo import DemoSettings, load_parallel_text, run_demo
 from ofa_transformers.demo.data import ENGLISH
-from ofa_transformers.demo.pretraining import masked_batches
+from ofa_transformers.demo.pretraining import continue_pretraining, masked_batches
 from ofa_transformers.demo.run import measure
 
 
@@ -182,3 +182,32 @@ def test_sequences_longer_than_the_source_takes_are_refused(tiny_source, tmp_pat
     with pytest.raises(ValueError, match=r"sequence_length=200, .* at most 128"):
         run_demo(tmp_path / "out", dataclasses.replace(SETTINGS, sequence_length=200), source=tiny_source)
     assert os.listdir(tmp_path) == []
+
+
+def test_training_equals_a_plain_loop(tiny_source):
+    """Decoding the labelled positions alone changes nothing but the time."""
+    text = load_parallel_text([]).train
+    tokenizer = AutoTokenizer.from_pretrained(tiny_source)
+    batches = masked_batches(
+        [list(segments.values()) for segments in text.values()],
+        tokenizer,
+        steps=3,
+        batch_size=2,
+        sequence_length=32,
+        seed=0,
+    )
+    ours, plain = (AutoModelForMaskedLM.from_pretrained(tiny_source) for _ in range(2))
+    continue_pretraining(ours, batches, learning_rate=1e-2, seed=5)
+    optimizer = torch.optim.AdamW(plain.parameters(), lr=1e-2, weight_decay=0.01)
+    torch.manual_seed(5)
+    plain.train()
+    for step, batch in enumerate(batches):
+        optimizer.param_groups[0]["lr"] = 1e-2 * (1 - step / 3)
+        plain(**batch).loss.backward()
+        torch.nn.utils.clip_grad_norm_(plain.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    before = AutoModelForMaskedLM.from_pretrained(tiny_source).state_dict()
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], value, rtol=1e-4, atol=1e-4)
+    assert not torch.equal(ours.state_dict()["lm_head.bias"], before["lm_head.bias"])
