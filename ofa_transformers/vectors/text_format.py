@@ -1,7 +1,11 @@
 """Word vectors as text: word2vec and fastText .vec (a header line `N d`), GloVe (none); then a line a word."""
 
+import itertools
+import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,7 +15,10 @@ from .compression import OpenFile
 
 
 # Bytes read and parsed at once.
-_BLOCK_BYTES = 1 << 24
+_BLOCK_BYTES = 1 << 23
+
+# Blocks parsed side by side where pyarrow is there, which needs no GIL for it.
+_THREADS = min(4, os.cpu_count() or 1)
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -22,8 +29,7 @@ def read_word2vec_text(path: Path, file: OpenFile, progress: Callable[[], None])
     vectors = np.empty((count, dimension), dtype=np.float32)
     keys: list[str] = []
     layout = _Layout(path, dimension, "the header says")
-    for lines in _line_blocks(file.stream):
-        heads, numbers = layout.parse(lines, len(keys) + 2)  # lines count from 1, after the header
+    for lines, heads, numbers in layout.parse_all(_line_blocks(file.stream), 2):  # lines count from 1
         if len(keys) + len(lines) > count:
             line = lines[count - len(keys)]
             raise ValueError(
@@ -48,16 +54,15 @@ def read_glove_text(path: Path, file: OpenFile, progress: Callable[[], None]) ->
 
     Words with spaces (glove.840B has a few, as `. . .`) are read from the right.
     """
-    vectors = np.empty((0, 0), dtype=np.float32)
+    blocks = _line_blocks(file.stream)
+    first = next(blocks, [b""])
+    first[0] = first[0].removeprefix(b"\xef\xbb\xbf")
+    layout = _Layout(path, glove_dimension(first[0]), "line 1 has", spaces_in_words=True)
+    if not layout.dimension:
+        raise ValueError(f"{path}, line 1: expected 'word v1 .. vd', but found {shown(first[0])}.")
+    vectors = np.empty((0, layout.dimension), dtype=np.float32)
     keys: list[str] = []
-    layout = None
-    for lines in _line_blocks(file.stream):
-        if layout is None:
-            lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")
-            layout = _Layout(path, glove_dimension(lines[0]), "line 1 has", spaces_in_words=True)
-            if not layout.dimension:
-                raise ValueError(f"{path}, line 1: expected 'word v1 .. vd', but found {shown(lines[0])}.")
-        heads, numbers = layout.parse(lines, len(keys) + 1)
+    for _, heads, numbers in layout.parse_all(itertools.chain([first], blocks), 1):
         if len(keys) + len(heads) > len(vectors):
             # realloc moves pages rather than bytes: the peak stays near the final size.
             rows = max(len(keys) + len(heads), len(vectors) * 5 // 4)
@@ -117,6 +122,22 @@ class _Layout:
     def __init__(self, path: Path, dimension: int, says: str, spaces_in_words: bool = False):
         self.path, self.dimension, self.says, self.spaces_in_words = path, dimension, says, spaces_in_words
 
+    def parse_all(
+        self, blocks: Iterable[list[bytes]], first_line: int
+    ) -> Iterator[tuple[list[bytes], list[str], np.ndarray]]:
+        """Lines, words and numbers of each block, in order; at most `_THREADS` blocks are under way."""
+        with ThreadPoolExecutor(_THREADS) as pool:
+            under_way: deque = deque()
+            for lines in blocks:
+                under_way.append((lines, pool.submit(self.parse, lines, first_line)))
+                first_line += len(lines)
+                if len(under_way) > _THREADS:
+                    lines, parsed = under_way.popleft()
+                    yield lines, *parsed.result()
+            while under_way:
+                lines, parsed = under_way.popleft()
+                yield lines, *parsed.result()
+
     def parse(self, lines: list[bytes], first_line: int) -> tuple[list[str], np.ndarray]:
         """Words and numbers of a block of lines: one split a line for the word, one parse for the numbers."""
         path, dimension = self.path, self.dimension
@@ -126,12 +147,7 @@ class _Layout:
         parts = [line.partition(b" ")[::2] for line in lines]
         for i in [i for i, line in enumerate(lines) if line.count(b" ") != dimension]:
             parts[i] = self._ragged(lines[i], first_line + i)
-        try:
-            with warnings.catch_warnings():  # numpy before 2.4 warns, and stops at text that isn't a number
-                warnings.simplefilter("ignore", DeprecationWarning)
-                numbers = np.fromstring(b" ".join([rest for _, rest in parts]), dtype=np.float32, sep=" ")
-        except ValueError:
-            numbers = np.empty(0, dtype=np.float32)
+        numbers = _parse_numbers(b" ".join([rest for _, rest in parts]))
         if numbers.size != len(lines) * dimension or not np.isfinite(numbers).all():
             _name_bad_number(path, parts, first_line)
         try:
@@ -158,6 +174,40 @@ class _Layout:
             f"{self.path}, line {number}: {max(len(fields) - 1, 0)} values where {self.says} {self.dimension}, in "
             f"{shown(line)}; correct or remove the line."
         )
+
+
+def _parse_numbers(text: bytes) -> np.ndarray:
+    """Numbers between single spaces, float32; empty where something else is among them.
+
+    Both ways round twice, to float64 and to float32, and give the same.
+    """
+    try:
+        import pyarrow
+    except ImportError:
+        pyarrow = None
+    if pyarrow is not None and text.isascii():
+        # An Arrow array of strings is their bytes in one buffer, and where each ends.
+        ends = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == ord(" "))
+        ends -= np.arange(len(ends))
+        joined = text.translate(None, b" ")
+        offsets = np.empty(len(ends) + 2, dtype=np.int32)
+        offsets[0], offsets[1:-1], offsets[-1] = 0, ends, len(joined)
+        strings = pyarrow.Array.from_buffers(
+            pyarrow.string(), len(offsets) - 1, [None, pyarrow.py_buffer(offsets), pyarrow.py_buffer(joined)]
+        )
+        try:
+            numbers = strings.cast(pyarrow.float64())
+        except pyarrow.ArrowInvalid:
+            pass  # numpy reads a few forms more, as +1
+        else:
+            with np.errstate(over="ignore"):  # what is too large for float32 is found afterwards
+                return numbers.to_numpy().astype(np.float32)
+    try:
+        with warnings.catch_warnings():  # numpy before 2.4 warns, and stops at text that isn't a number
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return np.fromstring(text, dtype=np.float32, sep=" ")
+    except ValueError:
+        return np.empty(0, dtype=np.float32)
 
 
 def _is_number(field: bytes) -> bool:
