@@ -15,7 +15,7 @@ from .compression import OpenFile
 
 
 # Bytes read and parsed at once.
-_BLOCK_BYTES = 1 << 23
+_BLOCK_BYTES = 1 << 22
 
 # Blocks parsed side by side where pyarrow is there, which needs no GIL for it.
 _THREADS = min(4, os.cpu_count() or 1)
