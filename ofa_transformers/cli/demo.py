@@ -50,6 +50,7 @@ def demo(
 
 
 def show(console: Console, result: DemoResult) -> None:
+    from rich import box
     from rich.markup import escape
     from rich.table import Table
 
@@ -57,48 +58,49 @@ def show(console: Console, result: DemoResult) -> None:
 
     arms = result.arms
     targets = [language for language in arms[0].before.masked_lm if language != ENGLISH]
+    # Eighty columns have to do: figures before and after stand close, and nothing wraps.
+    look = {"box": box.SIMPLE_HEAD, "title_justify": "left", "pad_edge": False, "padding": (0, 1, 0, 0)}
     overall = Table(
-        title=f"Held-out text of {len(targets)} languages, before → after {result.settings.steps} steps",
-        title_justify="left",
+        title=f"Held-out text of {len(targets)} languages, before → after {result.settings.steps} steps", **look
     )
-    overall.add_column("initialisation")
-    for heading in ("parameters", "of which embeddings", "masked-LM loss", "bits per character", "English → X, top-1"):
-        overall.add_column(heading, justify="right")
+    overall.add_column("initialisation", no_wrap=True)
+    for heading in ("params", "embed.", "MLM loss", "bits/char", "top-1 %"):
+        overall.add_column(heading, justify="right", no_wrap=True)
     for arm in arms:
         overall.add_row(
             arm.name,
-            f"{arm.parameters:,}",
-            f"{arm.embedding_parameters:,}",
-            f"{arm.before.overall.loss:.2f} → {arm.after.overall.loss:.2f}",
-            f"{arm.before.overall.bits_per_character:.2f} → {arm.after.overall.bits_per_character:.2f}",
-            f"{arm.before.mean_retrieval:.1%} → {arm.after.mean_retrieval:.1%}",
+            f"{arm.parameters / 1e6:.2f} M",
+            f"{arm.embedding_parameters / 1e6:.2f} M",
+            f"{arm.before.overall.loss:.2f}→{arm.after.overall.loss:.2f}",
+            f"{arm.before.overall.bits_per_character:.2f}→{arm.after.overall.bits_per_character:.2f}",
+            f"{100 * arm.before.mean_retrieval:.1f}→{100 * arm.after.mean_retrieval:.1f}",
         )
-    per_language = Table(title="Each language: bits per character, and retrieval top-1", title_justify="left")
-    per_language.add_column("language")
-    per_language.add_column("words trained on", justify="right")
+    per_language = Table(title="Each language: bits per character, and retrieval top-1 in %", **look)
+    per_language.add_column("language", no_wrap=True)
+    per_language.add_column("words", justify="right", no_wrap=True)
     for arm in arms:
-        per_language.add_column(arm.name + "\nbits/char", justify="right")
-        per_language.add_column("\ntop-1", justify="right")
+        per_language.add_column(arm.name.split(",")[0] + " bits", justify="right", no_wrap=True)
+        per_language.add_column("top-1", justify="right", no_wrap=True)
     for language in arms[0].before.masked_lm:
         row = [language, f"{result.train_words[language]:,}"]
         for arm in arms:
             bits = [scores.masked_lm[language].bits_per_character for scores in (arm.before, arm.after)]
-            row.append(f"{bits[0]:.2f} → {bits[1]:.2f}")
+            row.append(f"{bits[0]:.2f}→{bits[1]:.2f}")
             if language == ENGLISH:
                 row.append("")
             else:
                 hits = [scores.retrieval[language] for scores in (arm.before, arm.after)]
-                row.append(f"{hits[0]:.0%} → {hits[1]:.0%}")
+                row.append(f"{100 * hits[0]:.0f}→{100 * hits[1]:.0f}")
         per_language.add_row(*row)
     counts = ", ".join(f"{count:,} {kind}" for kind, count in result.token_counts.items())
     console.print()
     console.print(overall)
     console.print(per_language)
     console.print(
-        f"Tokens of the target vocabulary by OFA: {counts}. Trained on {result.segments[0]} segments of the Universal "
+        f"Parameters in all and of the embeddings. Words: those of the text trained on. Tokens of the target vocabulary by OFA: {counts}. Trained on {result.segments[0]} segments of the Universal "
         f"Declaration of Human Rights a language, measured on {result.segments[1]} others.\n"
         "Masked-LM loss: nats a token, each token masked once, every seventh at a time. Bits per character: that sum in "
-        "bits, divided by the characters of the text. English → X: the translation has the highest cosine (mean of the "
+        "bits, divided by the characters of the text. Top-1, English → X: the translation has the highest cosine (mean of the "
         f"hidden states after layer {result.retrieval_layer}); chance is {result.chance:.1%}. One seed; the numbers of "
         "so little text vary from seed to seed.",
         highlight=False,

@@ -27,8 +27,8 @@ def test_prints_the_table_and_how_to_load(small):
     assert [arm["checkpoint"] for arm in results["arms"]] == ["random", "ofa", "ofa-8"]
     for arm in results["arms"]:
         assert arm["name"] in result.stdout
-        assert f"{arm['parameters']:,}" in result.stdout
-        assert f"{arm['before']['loss']:.2f} → {arm['after']['loss']:.2f}" in result.stdout
+        assert f"{arm['parameters'] / 1e6:.2f} M" in result.stdout
+        assert f"{arm['before']['loss']:.2f}→{arm['after']['loss']:.2f}" in result.stdout
         assert f"ofa-demo-2/{arm['checkpoint']}" in result.stdout
     for language in results["train_words"]:
         assert language in result.stdout
