@@ -142,13 +142,10 @@ class OfaInitializer:
             source_class = model_class(source, config)
             _check_embedding_size(embedding_size, source_class, config)
             target = _load_tokenizer(target_tokenizer, "target_tokenizer", access)
-            original = _load_tokenizer(
-                *_source_tokenizer(source, source_tokenizer, config),
-                {
-                    **access,
-                    **{k: hub_kwargs[k] for k in ("revision",) if source_tokenizer is None and k in hub_kwargs},
-                },
-            )
+            # A revision is one of the source's repository, and of its tokenizer where that lies there.
+            beside = ("revision",) if source_tokenizer is None else ()
+            source_access = {**access, **{name: hub_kwargs[name] for name in beside if name in hub_kwargs}}
+            original = _load_tokenizer(*_source_tokenizer(source, source_tokenizer, config), source_access)
         with clock("word vectors"):
             words = word_vectors
             if not isinstance(words, WordVectors):

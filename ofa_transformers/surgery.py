@@ -118,7 +118,7 @@ def take_source(
     if isinstance(source, OfaPreTrainedMixin):
         return source.to_dense()
     if isinstance(source, PreTrainedModel):
-        shared = {id(p): p for _, p in find_embedding_parameters(source)} if share_embeddings else {}
+        shared = {id(p): p for p in _embedding_parameters(source)} if share_embeddings else {}
         return copy.deepcopy(source, shared)
     try:
         model, loaded = source_class.from_pretrained(source, output_loading_info=True, **hub_kwargs)
@@ -127,7 +127,7 @@ def take_source(
             f"source: the weights of {str(source)!r} could not be read; the checkpoint is damaged, cut short, or of "
             f"another shape than its configuration says. Fetch it again. ({type(error).__name__}: {error})"
         ) from error
-    own = {id(p): name for name, p in find_embedding_parameters(model)}
+    own = {id(p) for p in _embedding_parameters(model)}
     missing = [name for name in loaded["missing_keys"] if id(model.get_parameter_or_buffer(name)) in own]
     if missing:
         raise ValueError(
@@ -137,14 +137,17 @@ def take_source(
     return model.to_dense() if isinstance(model, OfaPreTrainedMixin) else model
 
 
-def find_embedding_parameters(model: PreTrainedModel) -> Iterator[tuple[str, nn.Parameter]]:
-    """Names and parameters of the input embeddings."""
+def _input_embeddings(model: PreTrainedModel) -> nn.Module | None:
+    """The module that looks tokens up, or None where Transformers doesn't know it."""
     try:
-        embeddings = model.get_input_embeddings()
+        return model.get_input_embeddings()
     except NotImplementedError:
-        embeddings = None
-    if embeddings is not None:
-        yield from embeddings.named_parameters()
+        return None
+
+
+def _embedding_parameters(model: PreTrainedModel) -> list[nn.Parameter]:
+    module = _input_embeddings(model)
+    return [] if module is None else list(module.parameters())
 
 
 def find_embeddings(model: PreTrainedModel) -> ModelEmbeddings:
@@ -153,10 +156,7 @@ def find_embeddings(model: PreTrainedModel) -> ModelEmbeddings:
     Raises:
         ValueError: a model whose embeddings Transformers doesn't expose as a matrix.
     """
-    try:
-        module = model.get_input_embeddings()
-    except NotImplementedError:
-        module = None
+    module = _input_embeddings(model)
     if not isinstance(module, nn.Embedding) or module.weight.ndim != 2:
         raise ValueError(
             f"source: the token embeddings of {type(model).__name__} were not found: get_input_embeddings() gives "

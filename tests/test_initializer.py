@@ -254,7 +254,6 @@ def test_positions_follow_the_pad_id(tiny_tokenizers, word_vectors):
 
 def test_a_pad_id_that_positions_cannot_count_from(tiny_tokenizers, word_vectors):
     source = make_source("xlm-roberta", tiny_tokenizers["unigram"])
-    goal = AutoTokenizer.from_pretrained  # a copy that has its pad token past the end
     from conftest import build_sentencepiece_bpe
 
     goal = build_sentencepiece_bpe()

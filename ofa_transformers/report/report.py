@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..files import new_file
 from ..mapping import TokenExplanation, TokenKind, TokenMapping
 from .scripts import scripts_of
 
@@ -64,11 +65,9 @@ class OfaReport:
 
     def save(self, path: str | os.PathLike) -> Path:
         """Writes the report as JSON."""
-        file = Path(path)
-        temporary = file.with_name(f".{file.name}.new")
-        temporary.write_text(json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(temporary, file)
-        return file
+        with new_file(path) as file:
+            file.write_text(json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        return Path(path)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "OfaReport":
