@@ -21,7 +21,7 @@ def word_mass(
 
     Args:
         vocabulary: V tokens.
-        word_vectors: N words with frequencies.
+        word_vectors: N words; where they have no frequencies, each counts once.
         incidence: (V, N), non-zero where a word contains a token.
 
     Returns:
@@ -32,8 +32,9 @@ def word_mass(
     languages, columns = np.unique(word_vectors.languages, return_inverse=True)
     pairs = incidence.tocoo()
     covered = np.minimum(lengths[pairs.row] / word_lengths[pairs.col], 1.0) ** _EXPONENT
+    frequencies = word_vectors.frequencies
     mass = scipy.sparse.coo_array(
-        (word_vectors.frequencies[pairs.col] * covered, (pairs.row, columns[pairs.col])),
+        (covered if frequencies is None else frequencies[pairs.col] * covered, (pairs.row, columns[pairs.col])),
         shape=(len(vocabulary), len(languages)),
     )
     return mass.toarray(), [str(language) for language in languages]

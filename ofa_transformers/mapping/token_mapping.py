@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from safetensors.numpy import save_file
 from ..files import new_file
 from ..vectors import WordVectors
 from .fallback import check_fallback, fallback_rows
+from .language_offset import add_language_offset, check_language_offset, dominant_languages
 from .matches import MatchKind
 from .vocabulary import Vocabulary
 
@@ -100,8 +102,27 @@ class TokenMapping:
         numbers = np.bincount(self.kinds, minlength=len(TokenKind))
         return {kind: int(numbers[kind]) for kind in TokenKind}
 
+    @cached_property
+    def languages(self) -> np.ndarray:
+        """(V_t,) str: the language whose words use each token most (ISO 639-3), "" for tokens of no word.
+
+        Raises:
+            ValueError: the mapping was loaded from a file, which holds no words.
+        """
+        if self.target is None or self.word_vectors is None or self.incidence is None:
+            raise ValueError(
+                "This mapping was loaded from a file and has no words; build it to know the languages of its tokens."
+            )
+        return dominant_languages(self.target, self.word_vectors, self.incidence)
+
     def apply(
-        self, source_rows: torch.Tensor | np.ndarray, fallback: str = "normal", seed: int = 114514
+        self,
+        source_rows: torch.Tensor | np.ndarray,
+        fallback: str = "normal",
+        seed: int = 114514,
+        *,
+        language_offset: float = 0.0,
+        primitives: torch.Tensor | np.ndarray | None = None,
     ) -> torch.Tensor | np.ndarray:
         """The target's rows, made from the source's: input or output embeddings, coordinates, or a head's bias.
 
@@ -110,19 +131,31 @@ class TokenMapping:
             fallback: rows of tokens that the mapping cannot make. "normal": drawn with the mean and standard
                 deviation that each column has over the source's tokens (the paper's choice); "mean": that mean;
                 "zeros".
-            seed: of the draws, which depend on nothing else than the token's id and k.
+            seed: of the draws, which depend on nothing else than the token's id and k, and of the offsets.
+            language_offset: g. Each composed row gets a vector of g times the mean norm of the source's rows, whose
+                direction is random and the same for all tokens of a language (the one that uses the token most; a
+                language of the source gets none). Without it the rows of translations are nearly equal, so that a
+                masked LM cannot tell in which language to answer. Not part of the paper, and not for a bias.
+            primitives: (k, D), where `source_rows` are coordinates: the offset then has that norm after them.
 
         Returns:
             (V_t, k) or (V_t,), of the type, dtype and device of `source_rows`.
 
         Raises:
-            ValueError: a number of rows that isn't V_s, or an unknown fallback.
+            ValueError: a number of rows that isn't V_s, an unknown fallback, a negative offset or one for a bias.
         """
         check_fallback(fallback)
+        check_language_offset(language_offset)
+        if language_offset and source_rows.ndim == 1:
+            raise ValueError(f"language_offset is {language_offset}, but a bias takes none; pass 0.")
         if isinstance(source_rows, torch.Tensor):
             tensor = source_rows.detach().cpu()
             exact = tensor.dtype if tensor.dtype in (torch.float32, torch.float64) else torch.float32
-            rows = self.apply(tensor.to(exact).numpy(), fallback, seed)
+            if isinstance(primitives, torch.Tensor):
+                primitives = primitives.detach().cpu().float().numpy()
+            rows = self.apply(
+                tensor.to(exact).numpy(), fallback, seed, language_offset=language_offset, primitives=primitives
+            )
             return torch.from_numpy(rows).to(device=source_rows.device, dtype=source_rows.dtype)
         if source_rows.ndim not in (1, 2) or len(source_rows) != self.shape[1]:
             raise ValueError(
@@ -138,6 +171,11 @@ class TokenMapping:
         missing = np.flatnonzero(self.kinds == TokenKind.FALLBACK)
         published = bool(self.settings.get("authors_compatible", False))
         fallback_rows(result, missing, work, self.source_rows, fallback, seed, published)
+        if language_offset:
+            theirs = self.settings.get("source_languages") or []
+            receives = (self.kinds == TokenKind.COMPOSED) & ~np.isin(self.languages, theirs)
+            languages = np.where(receives, self.languages, "")
+            add_language_offset(result, languages, work, self.source_rows, language_offset, seed, primitives)
         return result.reshape(self.shape[0], *source_rows.shape[1:]).astype(source_rows.dtype, copy=False)
 
     def explain(self, token: str | int, max_words: int = 20) -> TokenExplanation:
