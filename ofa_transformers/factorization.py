@@ -12,7 +12,9 @@ _BLOCK_ROWS = 16_384
 _SMALLEST_SINGULAR_RATIO = 1e-4
 
 
-def factorize(embeddings: Tensor, embedding_size: int) -> tuple[Tensor, Tensor]:
+def factorize(
+    embeddings: Tensor, embedding_size: int, return_singular_values: bool = False
+) -> tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Tensor]:
     """The best approximation E ≈ F P of rank `embedding_size` in Frobenius norm (Eckart and Young, 1936).
 
     The split is that of OFA (Liu et al., 2024, section 3.1): without centring, the coordinates F are the left singular
@@ -24,9 +26,11 @@ def factorize(embeddings: Tensor, embedding_size: int) -> tuple[Tensor, Tensor]:
     Args:
         embeddings: (V, D), any floating dtype, on any device; the work happens on that device.
         embedding_size: the rank k, at least 1 and at most min(V, D).
+        return_singular_values: return all singular values, too.
 
     Returns:
-        Coordinates (V, k) with orthonormal columns and primitives (k, D), float32, on the device of `embeddings`.
+        Coordinates (V, k) with orthonormal columns and primitives (k, D), float32, on the device of `embeddings`; and,
+        if asked for, the min(V, D) singular values, float64, largest first.
 
     Raises:
         ValueError: `embeddings` is not a matrix or has NaN or infinite entries, or `embedding_size` is out of range.
@@ -42,7 +46,34 @@ def factorize(embeddings: Tensor, embedding_size: int) -> tuple[Tensor, Tensor]:
             f"a size from 1 to {min(rows, columns)}; pass embedding_size=None to keep the matrix as it is."
         )
     embeddings = embeddings.detach()
+    eigenvalues, eigenvectors = _eigen_decomposition(embeddings)
+    values = eigenvalues[: min(rows, columns)].sqrt()
+    scale, right = values[:embedding_size], eigenvectors[:, :embedding_size]  # (k,), (D, k)
 
+    if scale[-1] > _SMALLEST_SINGULAR_RATIO * scale[0]:
+        coordinates = _project(embeddings, right / scale, torch.float32)
+        primitives = (right * scale).T
+    else:
+        # A matrix of (nearly) lower rank: its last columns cannot be had by division. A QR decomposition gives
+        # orthonormal columns whatever the rank, and the same product.
+        coordinates, triangle = torch.linalg.qr(_project(embeddings, right, torch.float64))
+        primitives = triangle @ right.T
+    largest = primitives.gather(1, primitives.abs().argmax(dim=1, keepdim=True)).squeeze(1)
+    signs = torch.where(largest < 0, -1.0, 1.0).to(primitives.dtype)
+    coordinates = coordinates.to(torch.float32).mul_(signs.to(torch.float32))
+    primitives = (primitives * signs[:, None]).to(torch.float32).contiguous()
+    return (coordinates, primitives, values) if return_singular_values else (coordinates, primitives)
+
+
+def singular_values(embeddings: Tensor) -> Tensor:
+    """The min(V, D) singular values of a matrix (V, D), float64, largest first, from the Gram matrix as above."""
+    eigenvalues, _ = _eigen_decomposition(embeddings.detach())
+    return eigenvalues[: min(embeddings.shape)].sqrt()
+
+
+def _eigen_decomposition(embeddings: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues (D,) of the Gram matrix, largest first and none negative, and its eigenvectors (D, D) in columns."""
+    rows, columns = embeddings.shape
     gram = torch.zeros(columns, columns, dtype=torch.float64, device=embeddings.device)
     for start in range(0, rows, _BLOCK_ROWS):
         block = embeddings[start : start + _BLOCK_ROWS].to(torch.float64)
@@ -55,22 +86,7 @@ def factorize(embeddings: Tensor, embedding_size: int) -> tuple[Tensor, Tensor]:
         gram.addmm_(block.T, block)
 
     eigenvalues, eigenvectors = torch.linalg.eigh(gram)  # ascending
-    singular_values = eigenvalues.flip(0)[:embedding_size].clamp_min(0).sqrt()
-    right = eigenvectors.flip(1)[:, :embedding_size]  # (D, k)
-
-    if singular_values[-1] > _SMALLEST_SINGULAR_RATIO * singular_values[0]:
-        scale = 1 / singular_values
-        coordinates = _project(embeddings, right * scale, torch.float32)
-        primitives = (right * singular_values).T
-    else:
-        # A matrix of (nearly) lower rank: its last columns cannot be had by division. A QR decomposition gives
-        # orthonormal columns whatever the rank, and the same product.
-        coordinates, triangle = torch.linalg.qr(_project(embeddings, right, torch.float64))
-        primitives = triangle @ right.T
-    largest = primitives.gather(1, primitives.abs().argmax(dim=1, keepdim=True)).squeeze(1)
-    signs = torch.where(largest < 0, -1.0, 1.0).to(primitives.dtype)
-    coordinates = coordinates.to(torch.float32).mul_(signs.to(torch.float32))
-    return coordinates, (primitives * signs[:, None]).to(torch.float32).contiguous()
+    return eigenvalues.flip(0).clamp_min(0), eigenvectors.flip(1)
 
 
 def _project(embeddings: Tensor, directions: Tensor, dtype: torch.dtype) -> Tensor:
