@@ -1,37 +1,12 @@
-"""Language codes as vector files name them, as ISO 639-3 codes."""
+"""Language codes as people and vector files write them, as ISO 639-3 codes."""
 
 import difflib
 import re
+from functools import lru_cache
 
 
-def _pairs(table: str) -> dict[str, str]:
-    codes = table.split()
-    return dict(zip(codes[::2], codes[1::2], strict=True))
-
-
-# ISO 639-1 -> ISO 639-3, as the registration authority (iso639-3.sil.org) lists them; macrolanguages stay themselves.
-# `sh` was withdrawn in 2000, but Wikipedia, and so fastText, still uses it.
-_ISO_639_1 = """
-aa aar ab abk ae ave af afr ak aka am amh an arg ar ara as asm av ava ay aym az aze ba bak be bel bg bul bi bis bm bam
-bn ben bo bod br bre bs bos ca cat ce che ch cha co cos cr cre cs ces cu chu cv chv cy cym da dan de deu dv div dz dzo
-ee ewe el ell en eng eo epo es spa et est eu eus fa fas ff ful fi fin fj fij fo fao fr fra fy fry ga gle gd gla gl glg
-gn grn gu guj gv glv ha hau he heb hi hin ho hmo hr hrv ht hat hu hun hy hye hz her ia ina id ind ie ile ig ibo ii iii
-ik ipk io ido is isl it ita iu iku ja jpn jv jav ka kat kg kon ki kik kj kua kk kaz kl kal km khm kn kan ko kor kr kau
-ks kas ku kur kv kom kw cor ky kir la lat lb ltz lg lug li lim ln lin lo lao lt lit lu lub lv lav mg mlg mh mah mi mri
-mk mkd ml mal mn mon mr mar ms msa mt mlt my mya na nau nb nob nd nde ne nep ng ndo nl nld nn nno no nor nr nbl nv nav
-ny nya oc oci oj oji om orm or ori os oss pa pan pi pli pl pol ps pus pt por qu que rm roh rn run ro ron ru rus rw kin
-sa san sc srd sd snd se sme sg sag sh hbs si sin sk slk sl slv sm smo sn sna so som sq sqi sr srp ss ssw st sot su sun
-sv swe sw swa ta tam te tel tg tgk th tha ti tir tk tuk tl tgl tn tsn to ton tr tur ts tso tt tat tw twi ty tah ug uig
-uk ukr ur urd uz uzb ve ven vi vie vo vol wa wln wo wol xh xho yi yid yo yor za zha zh zho zu zul
-"""
-_TWO_LETTERS = _pairs(_ISO_639_1)
-
-# The bibliographic codes of ISO 639-2 that differ from ISO 639-3.
-_ISO_639_2B = """
-alb sqi arm hye baq eus bur mya chi zho cze ces dut nld fre fra geo kat ger deu gre ell ice isl mac mkd mao mri may msa
-per fas rum ron slo slk tib bod wel cym
-"""
-_BIBLIOGRAPHIC = _pairs(_ISO_639_2B)
+# Codes for local use, which ISO 639-3 leaves to everyone.
+_PRIVATE = re.compile(r"q[a-t][a-z]")
 
 # Names of Wikipedias, and so of fastText's files, that mean another language in ISO 639 or none.
 _WIKIPEDIAS = {"als": "gsw", "simple": "eng"}
@@ -40,29 +15,78 @@ _WIKIPEDIAS = {"als": "gsw", "simple": "eng"}
 # (vectors-de.txt), ConceptNet Numberbatch (numberbatch-en.txt).
 _FILE_NAME = re.compile(
     r"(?:wiki(?:\.multi)?\.(?P<wiki>[a-z]{2,3}|simple)(?:\.align)?|cc\.(?P<cc>[a-z]{2,3})\.\d+|"
-    r"(?:vectors|numberbatch)-(?P<other>[a-z]{2,3}))\.(?:vec|txt|bin)",
+    r"(?:vectors|numberbatch)-(?P<other>[a-z]{2,3}))\.(?:vec|txt|bin|pth)",
 )
 
 
-def to_iso639_3(code: str) -> str:
+@lru_cache
+def _languages() -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+    """Every code of ISO 639-1, 639-2 and 639-3 -> ISO 639-3; and of these, English names and codes of two letters."""
+    import iso639  # reads its tables when imported
+
+    codes: dict[str, str] = {}
+    names: dict[str, str] = {}
+    short: dict[str, str] = {}
+    for language in iso639.ALL_LANGUAGES:  # retired ones too: texts still go by them
+        codes.update({code: language.part3 for code in (language.part3, language.part2b, language.part1) if code})
+        names[language.part3] = language.name
+        if language.part1:
+            short[language.part3] = language.part1
+    return codes, names, short
+
+
+def to_iso639_3(code: str, name: str = "language") -> str:
     """The ISO 639-3 code of a code of two letters (ISO 639-1) or three (ISO 639-3, or ISO 639-2's other names).
 
-    Codes of three letters are checked by their form only.
+    Macrolanguages stay themselves (`sw` is `swa`, not `swh`), and so do retired codes and those for local use (qaa to
+    qtz).
+
+    Args:
+        code: in lower case.
+        name: of the argument that it came from, for the error.
 
     Raises:
-        ValueError: not such a code; the nearest ones are named.
+        ValueError: no such code; the nearest ones are named.
     """
     if isinstance(code, str):
-        if code in _TWO_LETTERS:
-            return _TWO_LETTERS[code]
-        if re.fullmatch(r"[a-z]{3}", code):
-            return _BIBLIOGRAPHIC.get(code, code)
-    known = sorted({*_TWO_LETTERS, *_TWO_LETTERS.values()})
-    near = difflib.get_close_matches(str(code).lower(), known, n=3, cutoff=0.5)
+        if _PRIVATE.fullmatch(code):
+            return code
+        codes, _, _ = _languages()
+        if code in codes:
+            return codes[code]
     raise ValueError(
-        f"language is {code!r}, which is not an ISO 639 code in lower case (like 'deu' or 'de')"
-        + (f"; nearest: {', '.join(near)}." if near else ".")
+        f"{name} is {code!r}, which is not an ISO 639 code in lower case (like 'deu' or 'de'){nearest_codes(code)}."
     )
+
+
+def is_iso639_3(code: str) -> bool:
+    """Whether a code is one of ISO 639-3 itself, in use, retired or for local use."""
+    return _PRIVATE.fullmatch(code) is not None or _languages()[0].get(code) == code
+
+
+def nearest_codes(code: object, limit: int = 3) -> str:
+    """`; nearest: deu (German), ...` for what was meant as a language, or an empty string."""
+    codes, names, _ = _languages()
+    text = str(code).strip().lower()
+    found = [codes[part] for part in (text, *re.split(r"[-_.]", text)[:1]) if part in codes]
+    if len(text) <= 4:
+        near = difflib.get_close_matches(text, names, n=len(names), cutoff=0.6)
+        # First letters count most in codes.
+        found += sorted(near, key=lambda part3: (part3[:1] != text[:1], part3[:2] != text[:2], part3))
+    elif not found:
+        by_name: dict[str, list[str]] = {}
+        for part3, full in sorted(names.items()):
+            by_name.setdefault(full.partition(" (")[0].lower(), []).append(part3)
+        for name in difflib.get_close_matches(text, by_name, n=limit, cutoff=0.75):
+            found += by_name[name]
+    shown = [f"{part3!r} ({names[part3]})" for part3 in list(dict.fromkeys(found))[:limit]]
+    return f"; nearest: {', '.join(shown)}" if shown else ""
+
+
+def hub_code(language: str) -> str | None:
+    """The code that the Hub's metadata prefer: two letters where there are two, else three; None if it is no code."""
+    codes, _, short = _languages()
+    return short.get(codes[language], codes[language]) if language in codes else None
 
 
 def language_of_file(name: str) -> str | None:
@@ -72,5 +96,4 @@ def language_of_file(name: str) -> str | None:
         return None
     if match["wiki"] in _WIKIPEDIAS:
         return _WIKIPEDIAS[match["wiki"]]
-    code = match["wiki"] or match["cc"] or match["other"]
-    return None if len(code) == 2 and code not in _TWO_LETTERS else to_iso639_3(code)
+    return _languages()[0].get(match["wiki"] or match["cc"] or match["other"])

@@ -69,7 +69,7 @@ def read_vectors(
         raise ValueError(f"format is {format!r}; known formats: {', '.join(map(repr, FORMATS))}, or None to find out.")
     if language is not None:
         language = to_iso639_3(language)
-    default_language = to_iso639_3(default_language)
+    default_language = to_iso639_3(default_language, "default_language")
     format = _choose_format(path, format)
     frequencies = None
     if format == "gensim":

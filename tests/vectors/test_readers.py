@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ofa_transformers.vectors import WordVectors, binary_format, readers, text_format
+from ofa_transformers.vectors.language_codes import is_iso639_3, to_iso639_3
 
 
 def write(path, text: str | bytes):
@@ -319,14 +320,35 @@ def test_keys_with_languages_in_a_file_of_one_language(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("code", "near"), [("DE", "de"), ("german", None), ("xq", None), ("en-US", None), ("d", None)]
+    ("code", "near"),
+    [
+        ("DE", "deu"),
+        ("german", "'deu' (German)"),
+        ("xq", "xqa"),
+        ("xqz", "xqa"),
+        ("en-US", "eng"),
+        ("deu_Latn", "deu"),
+        ("deuu", "deu"),
+        ("Swahili", "'swh' (Swahili (individual language))"),
+        ("d", None),
+        ("", None),
+    ],
 )
 def test_languages_that_are_none(code, near, tmp_path):
     path = write(tmp_path / "v.vec", TEXT)
     for name in ("language", "default_language"):
-        with pytest.raises(ValueError, match=f"{code!r}, which is not an ISO 639 code") as error:
+        with pytest.raises(ValueError, match=f"{name} is {code!r}, which is not an ISO 639 code") as error:
             WordVectors.load(path, **{name: code})
         assert near is None or near in str(error.value).partition("nearest")[2]
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [("de", "deu"), ("ger", "deu"), ("deu", "deu"), ("sh", "hbs"), ("qab", "qab"), ("mol", "mol")],
+)
+def test_codes_that_are_languages(code, expected):
+    assert to_iso639_3(code) == expected
+    assert is_iso639_3(code) == (code == expected)
 
 
 class Attack:
