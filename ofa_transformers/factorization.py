@@ -71,6 +71,13 @@ def singular_values(embeddings: Tensor) -> Tensor:
     return eigenvalues[: min(embeddings.shape)].sqrt()
 
 
+def truncation_error(values: Tensor, embedding_size: int) -> float:
+    """||E - F P|| / ||E|| in Frobenius norm at rank `embedding_size`, from all singular values of E, largest first."""
+    squares = values.double().square()
+    total = squares.sum().item()
+    return (squares[embedding_size:].sum().item() / total) ** 0.5 if total else 0.0
+
+
 def _eigen_decomposition(embeddings: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvalues (D,) of the Gram matrix, largest first and none negative, and its eigenvectors (D, D) in columns."""
     rows, columns = embeddings.shape

@@ -1,7 +1,6 @@
 """`OfaInitializer`: from a pretrained model, a target tokenizer and word vectors to a checkpoint (OFA, section 3)."""
 
 import itertools
-import math
 import os
 import tempfile
 import time
@@ -15,10 +14,10 @@ from huggingface_hub import HfApi
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from .factorization import factorize
+from .factorization import factorize, truncation_error
 from .files import new_folder
-from .mapping import TokenKind, TokenMapping, build_mapping, check_frequencies, check_settings
-from .report import REPORT_FILE, OfaReport, count_tokens
+from .mapping import TokenMapping, build_mapping, check_frequencies, check_settings
+from .report import REPORT_FILE, OfaReport, count_languages, count_tokens, find_warnings, measure_rows
 from .surgery import (
     factorized_class,
     factorized_model,
@@ -188,16 +187,25 @@ class OfaInitializer:
         errors: dict[str, float] | None = None if embedding_size is None else {}
         rows: dict[str, torch.Tensor] = {}
         primitives: dict[str, torch.Tensor] = {}
+        singular_values: dict[str, torch.Tensor] = {}
         for part, matrix in embeddings.matrices():
             if embedding_size is not None:
                 with clock("factorization"):
-                    matrix, primitives[part], errors[part] = _factorize(
+                    matrix, primitives[part], singular_values[part] = _factorize(
                         matrix, embedding_size, mapping, authors_compatible, device
                     )
+                    errors[part] = truncation_error(singular_values[part], embedding_size)
             with clock("rows"):
                 rows[part] = mapping.apply(matrix, fallback=fallback, seed=seed)
         with clock("rows"):
             bias = _make_bias(embeddings.bias, mapping, target, target_text, authors_compatible, embedding_size, seed)
+
+        with clock("report"):
+            total, by_script = count_tokens(mapping)
+            by_language, unused = count_languages(mapping)
+            figures, embedding_map = measure_rows(
+                embeddings.input, rows["input"], primitives.get("input"), mapping, singular_values, seed
+            )
 
         with clock("model"):
             set_special_tokens(model, target, mapping)
@@ -205,7 +213,6 @@ class OfaInitializer:
                 model = with_new_embeddings(model, embeddings, rows, bias)
             else:
                 model = factorized_model(model, embeddings, rows, primitives, bias, embedding_size)
-        total, by_script = count_tokens(mapping)
         report = OfaReport(
             source=described,
             target={
@@ -220,6 +227,7 @@ class OfaInitializer:
                 "words": len(words),
                 "dimension": words.dimension,
                 "languages": words.language_counts(),
+                "unused": unused,
                 "metadata": dict(words.metadata),
             },
             settings={
@@ -236,8 +244,11 @@ class OfaInitializer:
             versions={
                 p: version(p) for p in ("ofa-transformers", "transformers", "tokenizers", "torch", "numpy", "scipy")
             },
-            warnings=_warnings(mapping, by_script),
+            warnings=find_warnings(total, by_script, by_language, unused, words.language_counts()),
+            tokens_by_language=by_language,
+            figures=figures,
             mapping=mapping,
+            map=embedding_map,
         )
         logger.info("%s", report)
         return cls(model, target, mapping, report)
@@ -379,23 +390,19 @@ def _factorize(
     mapping: TokenMapping,
     authors_compatible: bool,
     device: torch.device | str | None,
-) -> tuple[torch.Tensor, torch.Tensor, float]:
-    """Coordinates (V_s, k), primitives (k, D), and the relative error in Frobenius norm."""
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Coordinates (V_s, k), primitives (k, D), and all singular values."""
     if device is None:
         device = "cuda" if torch.cuda.is_available() else matrix.device
     # Padding rows say nothing about the space of embeddings.
     used = torch.ones(len(matrix), dtype=torch.bool) if authors_compatible else torch.from_numpy(mapping.source_rows)
     known = (matrix if used.all() else matrix[used.to(matrix.device)]).to(device)
-    coordinates, primitives = factorize(known, embedding_size)
-    # F has orthonormal columns, so that ||F P|| = ||P||, and F P is orthogonal to what it leaves out.
-    total = sum(block.double().square().sum().item() for block in known.split(2**14))
-    kept = primitives.double().square().sum().item()
-    error = math.sqrt(max(total - kept, 0.0) / total) if total else 0.0
+    coordinates, primitives, values = factorize(known, embedding_size, return_singular_values=True)
     if not used.all():
         spread = coordinates.new_zeros(len(matrix), embedding_size)
         spread[used.to(spread.device)] = coordinates
         coordinates = spread
-    return coordinates.to(matrix.device), primitives.to(matrix.device), error
+    return coordinates.to(matrix.device), primitives.to(matrix.device), values.cpu()
 
 
 def _make_bias(
@@ -436,20 +443,3 @@ def _log_probabilities(tokenizer: PreTrainedTokenizerBase, lines: Iterable[str],
             torch.tensor([token for line in ids for token in line], dtype=torch.long), minlength=size
         )
     return (counts / counts.sum()).log().float()
-
-
-def _warnings(mapping: TokenMapping, by_script: dict[str, dict[str, int]]) -> list[str]:
-    found = []
-    fallback = mapping.counts()[TokenKind.FALLBACK]
-    if fallback > mapping.shape[0] / 2:
-        found.append(
-            f"{fallback:,} of {mapping.shape[0]:,} target tokens are neither in the source's vocabulary nor part of a "
-            "word with a vector; their rows are draws. Word vectors of more words or languages would help."
-        )
-    for script, counts in by_script.items():
-        total = sum(counts.values())
-        if total >= 50 and counts["fallback"] > 0.9 * total:
-            found.append(
-                f"Script {script}: {counts['fallback']:,} of {total:,} tokens have no word vectors behind them."
-            )
-    return found

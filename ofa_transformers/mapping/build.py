@@ -112,8 +112,8 @@ def build_mapping(
         raise ValueError(f"num_source_rows is {num_source_rows}, but must be at least 1; None takes the tokenizer's.")
     source_languages, target_languages = _as_list(source_languages), _as_list(target_languages)
     check_frequencies(word_vectors, word_weighting, overlap, source_languages)
-    source_words = _select_words(word_vectors, source_languages, max_words, "source_languages", authors_compatible)
-    target_words = _select_words(word_vectors, target_languages, max_words, "target_languages", authors_compatible)
+    source_words = select_words(word_vectors, source_languages, max_words, "source_languages", authors_compatible)
+    target_words = select_words(word_vectors, target_languages, max_words, "target_languages", authors_compatible)
     source = Vocabulary.from_tokenizer(source_tokenizer, "source_tokenizer")
     target = Vocabulary.from_tokenizer(target_tokenizer, "target_tokenizer")
     num_rows = len(source) if num_source_rows is None else num_source_rows
@@ -242,13 +242,14 @@ def _weight_matrix(
     return matrix, similarity[order]
 
 
-def _select_words(
+def select_words(
     word_vectors: WordVectors,
     languages: list[str] | None,
     max_words: int | None,
     argument: str,
     authors_compatible: bool,
 ) -> np.ndarray:
+    """The indices of the words that count; errors name `argument`."""
     try:
         if authors_compatible:  # the published code takes the first words of the file, and of these the languages
             first = word_vectors.select(None, max_words)

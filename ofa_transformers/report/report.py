@@ -2,18 +2,28 @@
 
 import json
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 
 from ..files import new_file
 from ..mapping import TokenExplanation, TokenKind, TokenMapping
+from ..mapping.build import select_words
+from .measures import EmbeddingMap
 from .scripts import scripts_of
 
 
 REPORT_FILE = "ofa_report.json"
+_NOT_SAVED = ("mapping", "map")
+
+# Scripts and languages of fewer tokens say little.
+_FEWEST_TOKENS = 50
+# Languages that one kind of warning names.
+_MOST_LANGUAGES = 12
 
 
 @dataclass
@@ -26,11 +36,15 @@ class OfaReport:
         settings: the arguments of the initialisation.
         tokens: target tokens of each kind (copied, composed, fallback, special).
         tokens_by_script: the same for each script, ISO 15924; `Zyyy` are tokens without letters.
+        tokens_by_language: the same for each language of the word vectors, ISO 639-3, over the tokens that occur in its
+            words; a token counts for each language that has it.
         reconstruction_error: ||E - F P|| / ||E|| in Frobenius norm, of input and, untied, output embeddings; None at
             full size.
         seconds: wall time of each phase.
         versions: of the libraries.
         warnings: what a person should know before training.
+        figures: histograms of norms and similarities, and the source's singular values; see `measure_rows`.
+        mapping, map: what made the rows, and a picture of them; not part of the JSON.
     """
 
     source: dict[str, Any]
@@ -43,7 +57,10 @@ class OfaReport:
     seconds: dict[str, float]
     versions: dict[str, str]
     warnings: list[str] = field(default_factory=list)
+    tokens_by_language: dict[str, dict[str, int]] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
     mapping: TokenMapping | None = field(default=None, repr=False)
+    map: EmbeddingMap | None = field(default=None, repr=False)
 
     def explain(self, token: str | int, max_words: int = 20) -> TokenExplanation:
         """The words and source tokens behind a target token; see [`TokenMapping.explain`].
@@ -60,13 +77,16 @@ class OfaReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        own = {name: value for name, value in vars(self).items() if name != "mapping"}
+        own = {name: value for name, value in vars(self).items() if name not in _NOT_SAVED}
         return json.loads(json.dumps(own))
 
     def save(self, path: str | os.PathLike) -> Path:
         """Writes the report as JSON."""
         with new_file(path) as file:
-            file.write_text(json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False)
+            # A list of numbers is one line.
+            text = re.sub(r"\[\s+([-+\d.e,\s]+?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text)
+            file.write_text(text + "\n", encoding="utf-8")
         return Path(path)
 
     @classmethod
@@ -75,7 +95,7 @@ class OfaReport:
         file = Path(path)
         file = file / REPORT_FILE if file.is_dir() else file
         values = json.loads(file.read_text(encoding="utf-8"))
-        known = {name for name in cls.__dataclass_fields__ if name != "mapping"}
+        known = {name for name in cls.__dataclass_fields__ if name not in _NOT_SAVED}
         return cls(**{name: value for name, value in values.items() if name in known})
 
     def __str__(self) -> str:
@@ -98,3 +118,77 @@ def count_tokens(mapping: TokenMapping) -> tuple[dict[str, int], dict[str, dict[
     np.add.at(table, (index, mapping.kinds), 1)
     order = np.lexsort((found, -table.sum(axis=1)))
     return total, {str(found[i]): dict(zip(names, table[i].tolist())) for i in order}
+
+
+def find_warnings(
+    tokens: dict[str, int],
+    by_script: dict[str, dict[str, int]],
+    by_language: dict[str, dict[str, int]],
+    unused: dict[str, int],
+    words: dict[str, int],
+) -> list[str]:
+    """What a person should know before training, from what `count_tokens` and `count_languages` return.
+
+    Args:
+        words: the words of each language.
+    """
+    found = []
+    total = sum(tokens.values())
+    if tokens["fallback"] > total / 2:
+        found.append(
+            f"{tokens['fallback']:,} of {total:,} target tokens are neither in the source's vocabulary nor part of a "
+            "word with a vector; their rows are draws. Word vectors of more words or languages would help."
+        )
+    for script, counts in by_script.items():
+        total = sum(counts.values())
+        if total >= _FEWEST_TOKENS and counts["fallback"] > 0.9 * total:
+            found.append(
+                f"Script {script}: {counts['fallback']:,} of {total:,} tokens have no word vectors behind them."
+            )
+    lost = {code: count for code, count in unused.items() if count > 0.2 * words[code]}
+    for code, count in list(lost.items())[:_MOST_LANGUAGES]:
+        found.append(
+            f"Language {code}: {count:,} of {words[code]:,} words have no token but unknown ones, so that their "
+            "vectors are unused; the target tokenizer hardly covers this language."
+        )
+    few = [code for code, counts in by_language.items() if sum(counts.values()) < _FEWEST_TOKENS and code not in lost]
+    if few:
+        shown = ", ".join(few[:_MOST_LANGUAGES]) + (
+            f" and {len(few) - _MOST_LANGUAGES} more" * (len(few) > _MOST_LANGUAGES)
+        )
+        found.append(
+            f"Fewer than {_FEWEST_TOKENS} tokens occur in the words of {shown}: too few words for a language's rows."
+        )
+    return found
+
+
+def count_languages(mapping: TokenMapping) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
+    """Target tokens of each kind by language, and the words of each language that no target token occurs in.
+
+    Of the words, those that the mapping was built with count. Languages with most tokens come first.
+    """
+    vectors, incidence, settings = mapping.word_vectors, mapping.incidence, mapping.settings
+    names = [kind.name.lower() for kind in TokenKind]
+    languages, index = np.unique(vectors.languages, return_inverse=True)
+    words = select_words(
+        vectors, settings["target_languages"], settings["max_words"], "target_languages", settings["authors_compatible"]
+    )
+    # (N, L), one entry a word; the product has one for each language that a token occurs in.
+    members = scipy.sparse.csr_array(
+        (np.ones(len(words), dtype=np.int32), (words, index[words])), shape=(len(vectors), len(languages))
+    )
+    occurs = scipy.sparse.csr_array(
+        (np.ones(incidence.nnz, dtype=np.int32), incidence.indices, incidence.indptr), shape=incidence.shape
+    )
+    uses = occurs @ members
+    table = np.zeros((len(languages), len(TokenKind)), dtype=np.int64)
+    np.add.at(table, (uses.indices, np.repeat(mapping.kinds, np.diff(uses.indptr))), 1)
+    unused = np.ones(len(vectors), dtype=bool)
+    unused[incidence.indices] = False
+    idle = np.bincount(index[words], weights=unused[words], minlength=len(languages)).astype(np.int64)
+    present = np.bincount(index[words], minlength=len(languages)) > 0
+    order = [i for i in np.lexsort((languages, -table.sum(axis=1))) if present[i]]
+    return (
+        {str(languages[i]): dict(zip(names, table[i].tolist())) for i in order},
+        {str(languages[i]): int(idle[i]) for i in order if idle[i]},
+    )
