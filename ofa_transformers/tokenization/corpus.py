@@ -54,7 +54,7 @@ class TextFile:
     def __iter__(self) -> Iterator[str]:
         suffixes = [suffix.lower() for suffix in self.path.suffixes if suffix.lower() not in (".gz", ".zst")]
         kind = suffixes[-1] if suffixes else ""
-        with open(self.path, "rb") as raw, _decompressed(raw, self.path) as file:
+        with open(self.path, "rb") as raw, decompressed(raw, self.path) as file:
             number = 0
             try:
                 while line := file.readline(_MAX_LINE_BYTES):
@@ -134,7 +134,8 @@ def _field(record: Any, column: str, where: str) -> str:
     return text
 
 
-def _decompressed(raw: BinaryIO, path: Path) -> BinaryIO:
+def decompressed(raw: BinaryIO, path: Path) -> BinaryIO:
+    """What a plain, gzip or zstd file holds, told by its first bytes."""
     magic = raw.read(4)
     raw.seek(0)
     if magic[:2] == _GZIP:
