@@ -8,14 +8,17 @@ import torch
 from transformers.utils import logging
 
 
-# Similarities held at once: 2^25 float32 values are 128 MiB.
-_BLOCK_SIMILARITIES = 1 << 25
+# Similarities held at once: 2^26 bfloat16 values are 128 MiB.
+_BLOCK_SIMILARITIES = 1 << 26
 
-# Rows normalized at once.
+# Queries and candidates multiplied at once. A tile of 2^21 products lies in the processor's cache.
+_TILE_QUERIES, _TILE_CANDIDATES = 256, 8192
+
+# Candidates of which only the best is looked at first.
+_GROUP = 64
+
+# Rows normalized at once, and pairs of a query and a candidate scored at once.
 _BLOCK_ROWS = 16_384
-
-# Candidates beyond the k asked for that are scored exactly. More are scored where ties need it.
-_MARGIN = 22
 
 
 def nearest_neighbors(
@@ -27,9 +30,9 @@ def nearest_neighbors(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The `num_neighbors` candidates with the highest cosine to each query, best first, ties by lower index.
 
-    A float32 matrix product finds all candidates that can be among the best, given the bound on its rounding; these
-    are scored in float64. So the result is that of float64 throughout, whatever the device, the number of threads or
-    the size of blocks.
+    A matrix product in low precision (bfloat16 where the processor multiplies it, else float32) finds all candidates
+    that can be among the best, given the bound on its error; these are scored in float64. So the result is that of
+    float64 throughout, whatever the device, the number of threads or the size of blocks.
 
     Args:
         queries: (n, d), float32 or float64, no row of zeros.
@@ -42,35 +45,86 @@ def nearest_neighbors(
     """
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    count, dimension = queries.shape
     units, norms = _normalize(candidates)
-    units = torch.from_numpy(units).to(device)
-    indices = np.empty((count, num_neighbors), dtype=np.int64)
-    cosines = np.empty((count, num_neighbors), dtype=np.float64)
-
-    # |fl(x.y) - x.y| <= (d + 2) u for unit vectors rounded to float32 with unit roundoff u (Higham, 2002, section 3.1).
-    slack = 2 * (dimension + 2) * 2.0**-24
-    block_rows = max(1, _BLOCK_SIMILARITIES // len(candidates))
-    wide = min(num_neighbors + _MARGIN, len(candidates))
-    bar = logging.tqdm(total=count, unit="token", unit_scale=True, desc="Finding neighbours", delay=2, leave=False)
+    search = _Search(torch.from_numpy(units), num_neighbors, torch.device(device))
+    indices = np.empty((len(queries), num_neighbors), dtype=np.int64)
+    cosines = np.empty((len(queries), num_neighbors), dtype=np.float64)
+    bar = logging.tqdm(
+        total=len(queries), unit="token", unit_scale=True, desc="Finding neighbours", delay=2, leave=False
+    )
     with bar, _full_precision(), torch.inference_mode():
-        for start in range(0, count, block_rows):
-            block = queries[start : start + block_rows]
+        for start in range(0, len(queries), search.block_rows):
+            block = queries[start : start + search.block_rows]
             block_units, block_norms = _normalize(block)
-            similarities = torch.from_numpy(block_units).to(device) @ units.T
-            values, found = similarities.topk(wide, dim=1)
-            threshold = values[:, num_neighbors - 1] - slack
-            undecided = (values[:, -1] >= threshold) if wide < len(candidates) else torch.zeros_like(threshold) > 0
-            rows = slice(start, start + len(block))
-            indices[rows], cosines[rows] = _score(block, block_norms, candidates, norms, found.cpu(), num_neighbors)
-            for row in undecided.nonzero().flatten().tolist():
-                tied = (similarities[row] >= threshold[row]).nonzero().flatten().cpu()
-                at = slice(row, row + 1)
-                indices[start + row], cosines[start + row] = _score(
-                    block[at], block_norms[at], candidates, norms, tied[None], num_neighbors
-                )
+            rows, found = search.candidates(torch.from_numpy(block_units))
+            scores = _score(block, block_norms, candidates, norms, rows, found)
+            best = _best(rows, found, scores, num_neighbors)
+            indices[start : start + len(block)] = found[best].reshape(-1, num_neighbors)
+            cosines[start : start + len(block)] = scores[best].reshape(-1, num_neighbors)
             bar.update(len(block))
     return indices, cosines
+
+
+class _Search:
+    """Which candidates can be among the k best of a query, given the error of the products.
+
+    Products are made a tile at a time, and the best of every group of candidates is noted while the tile is in the
+    cache. The k-th best of these is a lower bound on the k-th best product, so that only groups that reach it, less
+    the error, are looked at again. That avoids a selection over whole rows, which would cost as much as the products.
+
+    Args:
+        units: (m, d) float32, rows of unit length or zeros.
+        num_neighbors: k, at most m.
+        device: where the products are computed.
+    """
+
+    def __init__(self, units: torch.Tensor, num_neighbors: int, device: torch.device) -> None:
+        self.num_neighbors, self.device = num_neighbors, device
+        self.dtype = torch.bfloat16 if device.type == "cpu" and _cpu_multiplies_bfloat16() else torch.float32
+        count, dimension = units.shape
+        # There must be as many groups as neighbours; with several times as many, few of the best share a group.
+        self.group = _GROUP
+        while self.group > 1 and count < 8 * num_neighbors * self.group:
+            self.group //= 2
+        tiles = -(-count // _TILE_CANDIDATES)
+        self.tile = -(-count // (tiles * self.group)) * self.group
+        self.count = count
+        rounded = units.to(self.dtype)
+        self.error = _distance(rounded, units)
+        padded = torch.zeros(tiles * self.tile, dimension, dtype=self.dtype, device=device)
+        padded[:count] = rounded
+        self.tiles = padded.unflatten(0, (tiles, self.tile))
+        self.block_rows = max(1, _BLOCK_SIMILARITIES // len(padded))
+        if self.block_rows > _TILE_QUERIES:
+            self.block_rows -= self.block_rows % _TILE_QUERIES
+        shape = (tiles, self.block_rows, self.tile)
+        self.products = torch.empty(shape, dtype=self.dtype, device=device)
+
+    def candidates(self, units: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of `units` (n, d) and indices of candidates, int64 pairs sorted by row and candidate."""
+        rounded = units.to(self.dtype)
+        # |x'.y' - x.y| <= |x' - x| + |y' - y| + |x' - x| |y' - y| for unit vectors x, y and what they are rounded to;
+        # float32 sums err by (d + 2) u (Higham, 2002, section 3.1), and the product is rounded to its type.
+        own = _distance(rounded, units)
+        error = own + self.error + own * self.error + 2 * (units.shape[1] + 2) * 2.0**-24
+        if self.dtype == torch.bfloat16:
+            error += 2.0**-8
+        queries = rounded.to(self.device)
+        products, groups = self.products[:, : len(queries)], self.tile // self.group
+        best = torch.empty(len(queries), len(self.tiles), groups, device=self.device)
+        for first in range(0, len(queries), _TILE_QUERIES):
+            rows = slice(first, min(first + _TILE_QUERIES, len(queries)))
+            for number, tile in enumerate(self.tiles):
+                product = torch.mm(queries[rows], tile.T, out=products[number, rows])
+                if (number + 1) * self.tile > self.count:
+                    product[:, self.count - (number + 1) * self.tile :] = -torch.inf
+                best[rows, number] = product.float().unflatten(1, (groups, self.group)).amax(2)
+        best = best.flatten(1)
+        threshold = best.topk(self.num_neighbors, dim=1).values[:, -1:] - 2 * error
+        rows, reached = (best >= threshold).nonzero().unbind(1)
+        members = products.unflatten(2, (groups, self.group))[reached // groups, rows, reached % groups]
+        pairs, member = (members >= threshold[rows]).nonzero().unbind(1)
+        return rows[pairs].cpu().numpy(), (reached[pairs] * self.group + member).cpu().numpy()
 
 
 def softmax_weights(cosines: np.ndarray, temperature: float) -> np.ndarray:
@@ -93,15 +147,45 @@ def _normalize(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return units, norms
 
 
-def _score(block, block_norms, candidates, norms, found, num_neighbors) -> tuple[np.ndarray, np.ndarray]:
-    """The best of the candidates `found` (n, w) for each row of `block`, scored in float64."""
-    found = np.sort(found.numpy(), axis=1)
-    products = candidates[found].astype(np.float64)
-    products *= block[:, None, :]
-    # A plain sum adds in an order that depends on the length alone, so that equal vectors have equal cosines.
-    cosines = products.sum(axis=-1) / (norms[found] * block_norms[:, None])
-    order = np.argsort(-cosines, axis=1, kind="stable")[:, :num_neighbors]
-    return np.take_along_axis(found, order, axis=1), np.take_along_axis(cosines, order, axis=1)
+def _distance(rounded: torch.Tensor, units: torch.Tensor) -> float:
+    """How far a row is from what it was rounded to, at most."""
+    if rounded.dtype == units.dtype:
+        return 0.0
+    return max(
+        (a.double() - b).norm(dim=1).max().item() for a, b in zip(rounded.split(_BLOCK_ROWS), units.split(_BLOCK_ROWS))
+    )
+
+
+def _score(
+    queries: np.ndarray,
+    query_norms: np.ndarray,
+    candidates: np.ndarray,
+    norms: np.ndarray,
+    rows: np.ndarray,
+    found: np.ndarray,
+) -> np.ndarray:
+    """The cosines of pairs of a query and a candidate, in float64."""
+    scores = np.empty(len(rows))
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        pairs = slice(start, start + _BLOCK_ROWS)
+        products = candidates[found[pairs]].astype(np.float64)
+        products *= queries[rows[pairs]]
+        # A plain sum adds in an order that depends on the length alone, so that equal vectors have equal cosines.
+        scores[pairs] = products.sum(axis=1)
+    return scores / (norms[found] * query_norms[rows])
+
+
+def _best(rows: np.ndarray, found: np.ndarray, scores: np.ndarray, num_neighbors: int) -> np.ndarray:
+    """Positions of the best `num_neighbors` of each row, best first; of equal ones the lower candidate."""
+    order = np.lexsort((found, -scores, rows))
+    first = np.searchsorted(rows, np.arange(rows[-1] + 1))
+    return order[(first[:, None] + np.arange(num_neighbors)).ravel()]
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    """Whether the processor has instructions for it; without them it is slower than float32."""
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return torch.backends.mkldnn.is_available() and any(getattr(torch.cpu, name, bool)() for name in probes)
 
 
 @contextmanager

@@ -55,20 +55,34 @@ def test_zero_rows_have_cosine_zero():
     assert indices.tolist() == [[0, 1, 2, 3, 4]] * 2 and (cosines == 0).all()
 
 
-def test_blocks_and_threads_do_not_change_the_result(monkeypatch):
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_precision_blocks_and_threads_do_not_change_the_result(bfloat16, monkeypatch):
     queries, candidates = vectors(200, 33, seed=1), vectors(500, 33)
     candidates[100:150] = candidates[:50]
-    before, results = torch.get_num_threads(), []
+    candidates[150:200] = candidates[200:250] * 1.25 + 1e-4 * candidates[:50]  # nearer than bfloat16 tells apart
+    expected, before = nearest_neighbors(queries, candidates, 10, device="cpu"), torch.get_num_threads()
+    monkeypatch.setattr(module, "_cpu_multiplies_bfloat16", lambda: bfloat16)
     try:
-        for similarities, threads in ((1 << 25, 1), (1 << 25, 2), (1, 2), (7 * 500, 1)):
-            monkeypatch.setattr(module, "_BLOCK_SIMILARITIES", similarities)
+        for similarities, tile, group, threads in (
+            (1 << 25, 99, 1, 1),
+            (1 << 25, 128, 4, 2),
+            (1, 7, 8, 2),
+            (7 * 500, 999, 2, 1),
+        ):
+            for name, value in (
+                ("BLOCK_SIMILARITIES", similarities),
+                ("TILE_CANDIDATES", tile),
+                ("TILE_QUERIES", tile),
+                ("GROUP", group),
+            ):
+                monkeypatch.setattr(module, f"_{name}", value)
             torch.set_num_threads(threads)
-            results.append(nearest_neighbors(queries, candidates, 10, device="cpu"))
+            found = nearest_neighbors(queries, candidates, 10, device="cpu")
+            np.testing.assert_array_equal(found[0], expected[0])
+            np.testing.assert_array_equal(found[1], expected[1])
     finally:
         torch.set_num_threads(before)
-    for indices, cosines in results[1:]:
-        np.testing.assert_array_equal(indices, results[0][0])
-        np.testing.assert_array_equal(cosines, results[0][1])
+    np.testing.assert_array_equal(expected[0], exact(queries, candidates, 10)[0])
 
 
 def lower_through_function():
