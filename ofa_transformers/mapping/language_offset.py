@@ -34,8 +34,16 @@ def dominant_languages(vocabulary: Vocabulary, word_vectors: WordVectors, incide
         incidence: (V, N) CSR, non-zero where a word contains a token.
     """
     mass, languages = word_mass(vocabulary, word_vectors, incidence)
-    found = np.array([*languages, ""])[mass.argmax(axis=1)]
-    found[~mass.any(axis=1)] = ""
+    counts = np.diff(mass.indptr)
+    filled = np.flatnonzero(counts)
+    found = np.full(len(vocabulary), "", dtype=f"<U{max(map(len, languages))}")
+    if not len(filled):
+        return found
+    most = np.maximum.reduceat(mass.data, mass.indptr[filled])
+    (best,) = np.nonzero((mass.data == np.repeat(most, counts[filled])) & (mass.data > 0))
+    # Of languages that use a token alike, the first.
+    rows, first = np.unique(np.repeat(filled, counts[filled])[best], return_index=True)
+    found[rows] = np.array(languages)[mass.indices[best[first]]]
     return found
 
 

@@ -16,7 +16,7 @@ _EXPONENT = 4
 
 def word_mass(
     vocabulary: Vocabulary, word_vectors: WordVectors, incidence: scipy.sparse.csr_array
-) -> tuple[np.ndarray, list[str]]:
+) -> tuple[scipy.sparse.csr_array, list[str]]:
     """How much each language uses each token: the sum over its words of frequency x (token length / word length)^4.
 
     Args:
@@ -25,7 +25,7 @@ def word_mass(
         incidence: (V, N), non-zero where a word contains a token.
 
     Returns:
-        (V, L) float64 and the L languages of the columns, sorted.
+        (V, L) CSR float64 and the L languages of the columns, sorted.
     """
     lengths = np.array([len(form.decode("utf-8", "ignore").strip()) if form else 0 for form in vocabulary.forms])
     word_lengths = np.array([max(len(word.replace("$", "").strip()), 1) for word in word_vectors.words])
@@ -37,13 +37,13 @@ def word_mass(
         (covered if frequencies is None else frequencies[pairs.col] * covered, (pairs.row, columns[pairs.col])),
         shape=(len(vocabulary), len(languages)),
     )
-    return mass.toarray(), [str(language) for language in languages]
+    return mass.tocsr(), [str(language) for language in languages]
 
 
 def reject_unused(
     matches: Matches,
-    source_mass: np.ndarray,
-    target_mass: np.ndarray,
+    source_mass: scipy.sparse.csr_array,
+    target_mass: scipy.sparse.csr_array,
     languages: list[str],
     source_languages: list[str],
 ) -> int:
@@ -64,7 +64,7 @@ def reject_unused(
     ours = np.isin(languages, source_languages)
     matched = np.flatnonzero((matches.source_ids >= 0) & (matches.kinds != MatchKind.ROLE))
     used = source_mass[matches.source_ids[matched]][:, ours].sum(axis=1)
-    wanted = target_mass[matched][:, ~ours].max(axis=1, initial=0.0)
+    wanted = target_mass[matched][:, ~ours].max(axis=1).toarray() if len(matched) and not ours.all() else 0.0
     rejected = matched[used < _SHARE * wanted]
     matches.source_ids[rejected] = -1
     matches.kinds[rejected] = MatchKind.REJECTED
