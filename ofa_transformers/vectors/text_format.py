@@ -1,23 +1,22 @@
 """Word vectors as text: word2vec and fastText .vec (a header line `N d`), GloVe (none); then a line a word."""
 
-import itertools
 import os
-import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from .compression import OpenFile
 
 
 # Bytes read and parsed at once.
-_BLOCK_BYTES = 1 << 22
+_BLOCK_BYTES = 1 << 20
 
-# Blocks parsed side by side where pyarrow is there, which needs no GIL for it.
+# Blocks parsed side by side.
 _THREADS = min(4, os.cpu_count() or 1)
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -29,14 +28,14 @@ def read_word2vec_text(path: Path, file: OpenFile, progress: Callable[[], None])
     vectors = np.empty((count, dimension), dtype=np.float32)
     keys: list[str] = []
     layout = _Layout(path, dimension, "the header says")
-    for lines, heads, numbers in layout.parse_all(_line_blocks(file.stream), 2):  # lines count from 1
-        if len(keys) + len(lines) > count:
-            line = lines[count - len(keys)]
+    for block, heads, numbers in layout.parse_all(file.stream, 2):
+        if len(keys) + len(heads) > count:
+            line = block.lines()[count - len(keys)]
             raise ValueError(
                 f"{path}, line {count + 2}: the header says {count} words, but more lines follow, first "
                 f"{shown(line)}; correct the header's count."
             )
-        vectors[len(keys) : len(keys) + len(lines)] = numbers
+        vectors[len(keys) : len(keys) + len(heads)] = numbers
         keys.extend(heads)
         progress()
     if not keys:
@@ -54,15 +53,14 @@ def read_glove_text(path: Path, file: OpenFile, progress: Callable[[], None]) ->
 
     Words with spaces (glove.840B has a few, as `. . .`) are read from the right.
     """
-    blocks = _line_blocks(file.stream)
-    first = next(blocks, [b""])
-    first[0] = first[0].removeprefix(b"\xef\xbb\xbf")
-    layout = _Layout(path, glove_dimension(first[0]), "line 1 has", spaces_in_words=True)
+    line = file.stream.readline()
+    first = line.removeprefix(b"\xef\xbb\xbf")
+    layout = _Layout(path, glove_dimension(first), "line 1 has", spaces_in_words=True)
     if not layout.dimension:
-        raise ValueError(f"{path}, line 1: expected 'word v1 .. vd', but found {shown(first[0])}.")
+        raise ValueError(f"{path}, line 1: expected 'word v1 .. vd', but found {shown(first)}.")
     vectors = np.empty((0, layout.dimension), dtype=np.float32)
     keys: list[str] = []
-    for _, heads, numbers in layout.parse_all(itertools.chain([first], blocks), 1):
+    for _, heads, numbers in layout.parse_all(file.stream, 1, first):
         if len(keys) + len(heads) > len(vectors):
             # realloc moves pages rather than bytes: the peak stays near the final size.
             rows = max(len(keys) + len(heads), len(vectors) * 5 // 4)
@@ -100,69 +98,123 @@ def glove_dimension(line: bytes) -> int:
     return numbers
 
 
-def _line_blocks(stream: BinaryIO) -> Iterator[list[bytes]]:
-    """The stream's lines without line ends, in blocks; empty lines at the end of the file are left out."""
-    rest, blank = b"", 0
-    while block := stream.read(_BLOCK_BYTES):
-        *lines, rest = (rest + block).split(b"\n")
-        filled = len(lines)
-        while filled and not lines[filled - 1].strip():
-            filled -= 1
-        if filled:
-            yield [b""] * blank + lines[:filled]
+class _Block(NamedTuple):
+    """Whole lines, each with its newline, and the number of the first of them in the file."""
+
+    data: bytes
+    first_line: int
+
+    def lines(self) -> list[bytes]:
+        return self.data.split(b"\n")[:-1]
+
+
+def _blocks(stream: BinaryIO, first_line: int, rest: bytes) -> Iterator[_Block]:
+    """`rest` and the stream in blocks of whole lines; blank lines at the end of the file are left out."""
+    blank = 0  # lines at the end of the last block
+    while True:
+        read = stream.read(_BLOCK_BYTES)
+        data = rest + read if read else rest + b"\n"
+        cut = data.rfind(b"\n") + 1
+        whole, rest = data[:cut], data[cut:]
+        text = len(whole.rstrip())
+        end = whole.find(b"\n", text) + 1 if text else 0
+        if end:
+            block = _Block(b"\n" * blank + whole[:end], first_line)
+            first_line += block.data.count(b"\n")
             blank = 0
-        blank += len(lines) - filled
-    if rest.strip():
-        yield [b""] * blank + [rest]
+            yield block
+        blank += whole.count(b"\n", end)
+        if not read:
+            return
 
 
 class _Layout:
-    """Parses lines of one file."""
+    """Parses the lines of one file."""
 
     def __init__(self, path: Path, dimension: int, says: str, spaces_in_words: bool = False):
         self.path, self.dimension, self.says, self.spaces_in_words = path, dimension, says, spaces_in_words
 
     def parse_all(
-        self, blocks: Iterable[list[bytes]], first_line: int
-    ) -> Iterator[tuple[list[bytes], list[str], np.ndarray]]:
-        """Lines, words and numbers of each block, in order; at most `_THREADS` blocks are under way."""
+        self, stream: BinaryIO, first_line: int, begin: bytes = b""
+    ) -> Iterator[tuple[_Block, list[str], np.ndarray]]:
+        """Words and numbers (n, d) of each block of `begin` and what follows in the stream, in order.
+
+        At most `_THREADS` blocks are under way.
+        """
         with ThreadPoolExecutor(_THREADS) as pool:
             under_way: deque = deque()
-            for lines in blocks:
-                under_way.append((lines, pool.submit(self.parse, lines, first_line)))
-                first_line += len(lines)
+            for block in _blocks(stream, first_line, begin):
+                under_way.append((block, pool.submit(self.parse, block)))
                 if len(under_way) > _THREADS:
-                    lines, parsed = under_way.popleft()
-                    yield lines, *parsed.result()
+                    block, parsed = under_way.popleft()
+                    yield block, *parsed.result()
             while under_way:
-                lines, parsed = under_way.popleft()
-                yield lines, *parsed.result()
+                block, parsed = under_way.popleft()
+                yield block, *parsed.result()
 
-    def parse(self, lines: list[bytes], first_line: int) -> tuple[list[str], np.ndarray]:
-        """Words and numbers of a block of lines: one split a line for the word, one parse for the numbers."""
-        path, dimension = self.path, self.dimension
-        lines = [line.rstrip() for line in lines]
-        if any(b"\t" in line for line in lines):
-            lines = [line.replace(b"\t", b" ") for line in lines]
-        parts = [line.partition(b" ")[::2] for line in lines]
-        for i in [i for i, line in enumerate(lines) if line.count(b" ") != dimension]:
-            parts[i] = self._ragged(lines[i], first_line + i)
-        numbers = _parse_numbers(b" ".join([rest for _, rest in parts]))
-        if numbers.size != len(lines) * dimension or not np.isfinite(numbers).all():
-            _name_bad_number(path, parts, first_line)
+    def parse(self, block: _Block) -> tuple[list[str], np.ndarray]:
+        """Words and numbers of a block of lines."""
+        parsed = self._parse_regular(block.data)
+        if parsed is None:
+            # fastText's own files have a space at the end of each line.
+            tidy = block.data.replace(b"\r\n", b"\n").replace(b"\t", b" ").replace(b" \n", b"\n")
+            parsed = self._parse_regular(tidy) if tidy != block.data else None
+        return self._parse_lines(block) if parsed is None else parsed
+
+    def _parse_regular(self, data: bytes) -> tuple[list[str], np.ndarray] | None:
+        """All at once, where every line has a word and d numbers; None where any line has anything else."""
+        codes = np.frombuffer(data, dtype=np.uint8)
+        ends = np.flatnonzero(codes <= ord(" ")).astype(np.int32)  # where a field ends
+        if len(ends) % (self.dimension + 1):
+            return None
+        ends = ends.reshape(-1, self.dimension + 1)
+        if (codes[ends[:, :-1]] != ord(" ")).any() or (codes[ends[:, -1]] != ord("\n")).any():
+            return None
+        numbers = _parse_fields(data, ends)
+        if numbers is None or not np.isfinite(numbers).all():
+            return None
+        starts = np.append(0, ends[:-1, -1] + 1)
+        lengths = ends[:, 0] + 1 - starts
+        if lengths.min() < 2:  # a line that begins with a space
+            return None
+        places = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
         try:
-            text = b"\n".join([head for head, _ in parts]).decode("utf-8")
+            return codes[places].tobytes().decode("utf-8").split(" ")[:-1], numbers
         except UnicodeDecodeError:
-            _name_bad_word(path, parts, first_line)
-            raise
-        words = text.split("\n")
-        if "" in words:
-            line = words.index("")
-            raise ValueError(
-                f"{path}, line {first_line + line}: no word before the first space, in {shown(lines[line])}; correct "
-                "or remove the line."
-            )
-        return words, numbers.reshape(len(lines), dimension)
+            return None
+
+    def _parse_lines(self, block: _Block) -> tuple[list[str], np.ndarray]:
+        """Line by line: for words with spaces and for errors with their line."""
+        path, first_line = self.path, block.first_line
+        lines = [line.rstrip().replace(b"\t", b" ") for line in block.lines()]
+        parts = [line.partition(b" ")[::2] for line in lines]
+        for i in [i for i, line in enumerate(lines) if line.count(b" ") != self.dimension]:
+            parts[i] = self._ragged(lines[i], first_line + i)
+        numbers = np.empty((len(lines), self.dimension), dtype=np.float32)
+        words: list[str] = []
+        for i, (head, rest) in enumerate(parts):
+            try:
+                words.append(head.decode("utf-8"))
+            except UnicodeDecodeError as error:
+                raise ValueError(
+                    f"{path}, line {first_line + i}: the word {head[:60]!r} is not valid UTF-8 ({error.reason}); "
+                    "convert the file to UTF-8 or remove the line."
+                ) from error
+            if not head:
+                raise ValueError(
+                    f"{path}, line {first_line + i}: no word before the first space, in {shown(lines[i])}; correct or "
+                    "remove the line."
+                )
+            values = rest.split(b" ")
+            for value in values:
+                if not _is_number(value) or not abs(float(value)) <= _LARGEST:
+                    what = "not a finite float32" if _is_number(value) else "not a number"
+                    raise ValueError(
+                        f"{path}, line {first_line + i}: {shown(value)} is {what}, in the vector of {shown(head)}; "
+                        "correct or remove the line."
+                    )
+            numbers[i] = list(map(float, values))
+        return words, numbers
 
     def _ragged(self, line: bytes, number: int) -> tuple[bytes, bytes]:
         fields = line.split(b" ")
@@ -176,38 +228,28 @@ class _Layout:
         )
 
 
-def _parse_numbers(text: bytes) -> np.ndarray:
-    """Numbers between single spaces, float32; empty where something else is among them.
+def _parse_fields(data: bytes, ends: np.ndarray) -> np.ndarray | None:
+    """The numbers (n, d) float32 of lines of a word and d numbers; None where one of them is none.
 
-    Both ways round twice, to float64 and to float32, and give the same.
+    Args:
+        data: the lines.
+        ends: (n, d + 1) int32, the position behind each field.
     """
+    # An Arrow array of strings is their bytes in one buffer, and where each ends. Words, and the space after each
+    # field, are strings as well, but null, so that nothing has to be cut out.
+    offsets = np.zeros(2 * ends.size + 1, dtype=np.int32)
+    offsets[1::2], offsets[2::2] = ends.reshape(-1), ends.reshape(-1) + 1
+    valid = np.zeros((*ends.shape, 2), dtype=bool)
+    valid[:, 1:, 0] = True
+    buffers = [np.packbits(valid, bitorder="little"), offsets, data]
+    strings = pa.Array.from_buffers(pa.string(), 2 * ends.size, list(map(pa.py_buffer, buffers)))
     try:
-        import pyarrow
-    except ImportError:
-        pyarrow = None
-    if pyarrow is not None and text.isascii():
-        # An Arrow array of strings is their bytes in one buffer, and where each ends.
-        ends = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == ord(" "))
-        ends -= np.arange(len(ends))
-        joined = text.translate(None, b" ")
-        offsets = np.empty(len(ends) + 2, dtype=np.int32)
-        offsets[0], offsets[1:-1], offsets[-1] = 0, ends, len(joined)
-        strings = pyarrow.Array.from_buffers(
-            pyarrow.string(), len(offsets) - 1, [None, pyarrow.py_buffer(offsets), pyarrow.py_buffer(joined)]
-        )
-        try:
-            numbers = strings.cast(pyarrow.float64())
-        except pyarrow.ArrowInvalid:
-            pass  # numpy reads a few forms more, as +1
-        else:
-            with np.errstate(over="ignore"):  # what is too large for float32 is found afterwards
-                return numbers.to_numpy().astype(np.float32)
-    try:
-        with warnings.catch_warnings():  # numpy before 2.4 warns, and stops at text that isn't a number
-            warnings.simplefilter("ignore", DeprecationWarning)
-            return np.fromstring(text, dtype=np.float32, sep=" ")
-    except ValueError:
-        return np.empty(0, dtype=np.float32)
+        numbers = strings.cast(pa.float64())  # rounded twice, as Python and gensim do; faster than to float32 at once
+    except pa.ArrowInvalid:
+        return None
+    values = np.frombuffer(numbers.buffers()[1], dtype=np.float64, count=valid.size).reshape(valid.shape)
+    with np.errstate(over="ignore"):  # what is too large for float32 is found afterwards
+        return values[:, 1:, 0].astype(np.float32)
 
 
 def _is_number(field: bytes) -> bool:
@@ -216,29 +258,6 @@ def _is_number(field: bytes) -> bool:
     except ValueError:
         return False
     return b"_" not in field  # Python takes digits with underscores, which no vector file means
-
-
-def _name_bad_number(path: Path, parts: list, first_line: int) -> None:
-    for i, (head, rest) in enumerate(parts):
-        for value in rest.split(b" "):
-            if not _is_number(value) or not abs(float(value)) <= _LARGEST:
-                what = "not a finite float32" if _is_number(value) else "not a number"
-                raise ValueError(
-                    f"{path}, line {first_line + i}: {shown(value)} is {what}, in the vector of "
-                    f"{shown(head)}; correct or remove the line."
-                )
-    raise ValueError(f"{path}, lines {first_line} to {first_line + len(parts) - 1}: the numbers cannot be read.")
-
-
-def _name_bad_word(path: Path, parts: list, first_line: int) -> None:
-    for i, (head, _) in enumerate(parts):
-        try:
-            head.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{path}, line {first_line + i}: the word {head[:60]!r} is not valid UTF-8 ({error.reason}); convert "
-                "the file to UTF-8 or remove the line."
-            ) from error
 
 
 def shown(content: bytes, limit: int = 80) -> str:

@@ -1,65 +1,83 @@
 """`WordVectors`: words of many languages with vectors in one space."""
 
 import difflib
-import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 from transformers.utils import logging
 
 from ..files import check_output_folder, new_folder
 from .readers import read_vectors
+from .saved_format import read_folder, write_folder
+from .words import CodedLanguages, take_words
+
+
+if TYPE_CHECKING:
+    from .dictionaries import Dictionary
 
 
 logger = logging.get_logger(__name__)
 
-FORMAT = "ofa_transformers.word_vectors"
-FORMAT_VERSION = 1
-_VECTORS, _WORDS, _METADATA = "vectors.safetensors", "words.txt", "metadata.json"
 
-
-@dataclass(frozen=True, eq=False)
 class WordVectors:
     """Words of one or many languages with vectors in one space, as OFA needs them (section 3.2).
 
     Attributes:
-        words: N words without language prefix. A `$` in a word marks a word boundary and stands for a space, as in
-            ColexNet+ (`$haus$`); words without it are whole words or parts of words, as their maker meant.
+        words: N words without language prefix, a list or another sequence, which may decode words only when they are
+            asked for. A `$` in a word marks a word boundary and stands for a space, as in ColexNet+ (`$haus$`); words
+            without it are whole words or parts of words, as their maker meant.
         languages: (N,) the language of each word, ISO 639-3 codes as a numpy string array.
-        vectors: (N, d) float32.
-        frequencies: (N,) float32 counts of the words, or None where the origin has none.
-        metadata: where the vectors come from; anything that JSON can hold.
+        vectors: (N, d) float32, memory-mapped where they come from a folder written by `save`.
+        frequencies: (N,) float32 counts of the words, or None where nothing is known of them.
+        metadata: where the vectors come from; a dictionary of anything that JSON can hold. `origin`, `license` (by a
+            name that the Hub knows, as `cc-by-sa-4.0`), `method` and `frequencies` are its usual keys.
 
     Raises:
         ValueError: lengths that differ, no words, or vectors with NaN or infinite values.
     """
 
-    words: Sequence[str]
-    languages: np.ndarray
-    vectors: np.ndarray
-    frequencies: np.ndarray | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    def __init__(
+        self,
+        words: Sequence[str],
+        languages: Sequence[str] | np.ndarray | CodedLanguages,
+        vectors: np.ndarray,
+        frequencies: np.ndarray | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ):
+        self._fill(words, languages, vectors, frequencies, metadata)
+        self._check_finite()
 
-    def __post_init__(self):
-        object.__setattr__(self, "languages", np.asarray(self.languages, dtype=np.str_))
-        object.__setattr__(self, "vectors", np.asarray(self.vectors, dtype=np.float32))
+    @classmethod
+    def _trusted(cls, *columns: Any) -> "WordVectors":
+        """From columns whose vectors are known to be finite, so that they need not be read."""
+        made = cls.__new__(cls)
+        made._fill(*columns)
+        return made
+
+    def _fill(self, words, languages, vectors, frequencies, metadata) -> None:
+        if isinstance(languages, CodedLanguages):
+            self._coded_languages = languages
+        else:
+            self.languages = np.asarray(languages, dtype=np.str_)
+        self.words, self.vectors, self.metadata = words, np.asarray(vectors, dtype=np.float32), dict(metadata or {})
         if self.vectors.ndim != 2:
             raise ValueError(f"vectors must be a matrix (N, d), but has the shape {self.vectors.shape}.")
-        lengths = {"words": len(self.words), "languages": len(self.languages), "vectors": len(self.vectors)}
-        if self.frequencies is not None:
-            object.__setattr__(self, "frequencies", np.asarray(self.frequencies, dtype=np.float32))
+        lengths = {"words": len(words), "languages": len(languages), "vectors": len(self.vectors)}
+        self.frequencies = None
+        if frequencies is not None:
+            self.frequencies = np.asarray(frequencies, dtype=np.float32)
             lengths["frequencies"] = len(self.frequencies)
         if len(set(lengths.values())) > 1:
             found = ", ".join(f"{count} {name}" for name, count in lengths.items())
             raise ValueError(f"Each word needs one language and one vector, but there are {found}.")
         if self.vectors.size == 0:
             raise ValueError(f"Word vectors need at least one word and one dimension, but have {self.vectors.shape}.")
+
+    def _check_finite(self) -> None:
         for start in range(0, len(self.vectors), 65_536):
             finite = np.isfinite(self.vectors[start : start + 65_536]).all(axis=1)
             if not finite.all():
@@ -68,6 +86,14 @@ class WordVectors:
                     f"The vector of word {row}, {self.words[row]!r} ({self.languages[row]}), has NaN or infinite "
                     "values; remove the word or repair its vector."
                 )
+
+    @cached_property
+    def languages(self) -> np.ndarray:
+        return self._coded_languages.array()
+
+    @cached_property
+    def _coded_languages(self) -> CodedLanguages:
+        return CodedLanguages.from_names(self.languages)
 
     def __len__(self) -> int:
         return len(self.words)
@@ -83,9 +109,9 @@ class WordVectors:
 
     def language_counts(self) -> dict[str, int]:
         """Words per language, the largest first."""
-        names, counts = np.unique(self.languages, return_counts=True)
+        names, counts = self._coded_languages.names, self._coded_languages.counts()
         order = np.lexsort((names, -counts))
-        return {str(names[i]): int(counts[i]) for i in order}
+        return {str(names[i]): int(counts[i]) for i in order if counts[i]}
 
     def select(self, languages: Iterable[str] | None = None, max_words: int | None = None) -> np.ndarray:
         """The indices of the words of `languages` (all if None), of these the first `max_words`, in their order.
@@ -98,21 +124,22 @@ class WordVectors:
         if languages is None:
             return np.arange(len(self))[:max_words]
         wanted = [languages] if isinstance(languages, str) else sorted(set(languages))
-        available = [str(name) for name in np.unique(self.languages)]
+        available = sorted(self.language_counts())
         missing = [code for code in wanted if code not in available]
         if missing or not wanted:
             raise ValueError(_missing_languages(missing, available))
-        return np.flatnonzero(np.isin(self.languages, wanted))[:max_words]
+        is_wanted = np.isin(self._coded_languages.names, wanted)
+        return np.flatnonzero(is_wanted[self._coded_languages.ids])[:max_words]
 
     def subset(self, indices: np.ndarray) -> "WordVectors":
         """The words at `indices`, an integer or boolean array over the words, in that order."""
         indices = np.arange(len(self))[indices]
-        return WordVectors(
-            words=[self.words[i] for i in indices.tolist()],
-            languages=self.languages[indices],
-            vectors=self.vectors[indices],
-            frequencies=None if self.frequencies is None else self.frequencies[indices],
-            metadata=self.metadata,
+        return self._trusted(
+            take_words(self.words, indices),
+            self._coded_languages.take(indices),
+            self.vectors[indices],
+            None if self.frequencies is None else self.frequencies[indices],
+            self.metadata,
         )
 
     @classmethod
@@ -124,6 +151,7 @@ class WordVectors:
         format: str | None = None,
         default_language: str = "eng",
         allow_pickle: bool = False,
+        verify: bool = False,
         revision: str | None = None,
         cache_dir: str | None = None,
         token: str | bool | None = None,
@@ -167,79 +195,34 @@ class WordVectors:
         if path.is_dir():
             if language is not None or format is not None:
                 raise ValueError(f"{path} is a folder, which knows its languages; leave language and format out.")
-            return cls._load_folder(path)
+            return cls._trusted(*read_folder(path, verify))
         return cls(
             *read_vectors(
                 path, language=language, format=format, default_language=default_language, allow_pickle=allow_pickle
             )
         )
 
-    @classmethod
-    def _load_folder(cls, folder: Path) -> "WordVectors":
-        absent = [name for name in (_VECTORS, _WORDS, _METADATA) if not (folder / name).is_file()]
-        if absent:
-            raise ValueError(
-                f"{folder} is not a folder written by WordVectors.save: {', '.join(absent)} missing. For vectors in "
-                "another format pass the file itself."
-            )
-        try:
-            metadata = json.loads((folder / _METADATA).read_text(encoding="utf-8"))
-            tensors = load_file(folder / _VECTORS)
-            words = (folder / _WORDS).read_bytes().decode("utf-8").split("\n")
-        except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError) as error:
-            raise ValueError(f"{folder} is damaged: {error}. Save or download the word vectors again.") from error
-        if metadata.get("format") != FORMAT or metadata.get("format_version", 0) > FORMAT_VERSION:
-            raise ValueError(
-                f"{folder / _METADATA} says {metadata.get('format')!r}, version {metadata.get('format_version')!r}; "
-                f"this library reads {FORMAT!r} up to version {FORMAT_VERSION}. Upgrade ofa-transformers."
-            )
-        words = words[:-1]  # the last line ends in a newline, too
-        codes = np.asarray(metadata["languages"], dtype=np.str_)
-        vectors, language_ids = tensors["vectors"], tensors["language_ids"]
-        if not len(words) == len(vectors) == len(language_ids) == metadata["num_words"]:
-            raise ValueError(
-                f"{folder} is damaged: {len(words)} words, {len(vectors)} vectors and {len(language_ids)} languages, "
-                f"where the metadata says {metadata['num_words']}. Save or download the word vectors again."
-            )
-        return cls(words, codes[language_ids], vectors, tensors.get("frequencies"), metadata.get("metadata", {}))
-
     def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> Path:
-        """Writes a folder with `vectors.safetensors`, `words.txt` (UTF-8, one a line) and `metadata.json`.
+        """Writes a folder that `load` maps into memory, however large it is.
 
-        The folder appears only when complete; until then the data lies in a temporary folder beside it.
+        It has `vectors.safetensors`, `words.txt` (UTF-8, one a line), `metadata.json` (with checksums) and a card for
+        people and the Hub, `README.md`. It appears only when complete; until then the data lies in a temporary folder
+        beside it.
 
         Raises:
             FileExistsError: `path` exists, isn't an empty folder, and `overwrite` is False.
-            ValueError: a word has a line break.
+            ValueError: a word has a line break, vectors have NaN or infinite values, or JSON cannot hold the metadata.
         """
         target = check_output_folder(path, overwrite)
-        broken = next((word for word in self.words if "\n" in word), None)
-        if broken is not None:
-            raise ValueError(f"The word {broken!r} has a line break and cannot be saved; remove or change the word.")
-        codes, language_ids = np.unique(self.languages, return_inverse=True)
-        tensors = {
-            "vectors": np.ascontiguousarray(self.vectors),
-            "language_ids": language_ids.reshape(-1).astype(np.int32),
-        }
-        if self.frequencies is not None:
-            tensors["frequencies"] = np.ascontiguousarray(self.frequencies)
-        description = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "num_words": len(self),
-            "dimension": self.dimension,
-            "languages": codes.tolist(),
-            "metadata": dict(self.metadata),
-        }
-
         with new_folder(target, overwrite) as folder:
-            save_file(tensors, folder / _VECTORS)
-            with open(folder / _WORDS, "w", encoding="utf-8", newline="") as file:
-                file.writelines(word + "\n" for word in self.words)
-            text = json.dumps(description, ensure_ascii=False, indent=1)
-            (folder / _METADATA).write_text(text + "\n", encoding="utf-8")
+            self._write(folder)
         logger.info("Word vectors saved to %s.", target)
         return target
+
+    def _write(self, folder: Path, repo_id: str = "") -> None:
+        self._check_finite()  # once more, since arrays can be changed and `load` doesn't look
+        columns = (self.words, self._coded_languages, self.vectors, self.frequencies, self.metadata)
+        write_folder(folder, *columns, repo_id=repo_id)
 
     @classmethod
     def from_parallel(
@@ -249,7 +232,9 @@ class WordVectors:
         dim: int = 200,
         min_count: int = 2,
         lowercase: bool = True,
+        segmentation: str = "auto",
         tokenize: Callable[[str], list[str]] | None = None,
+        exclude: str | os.PathLike | Iterable[str] | None = None,
         seed: int = 0,
     ) -> "WordVectors":
         """Word vectors from text whose segments (verses, sentences, articles) have the same ids in all languages.
@@ -260,28 +245,99 @@ class WordVectors:
 
         Args:
             texts: language -> its text, or file paths whose names begin with the language (`deu_Latn.tsv.gz`). A text
-                is a path or several paths to files with `id<TAB>text` lines, plain or gzipped, or an iterable of (id,
-                text) pairs. Language names are ISO 639-3 codes; several texts of one language are added up.
+                is a path or several paths to files with `id<TAB>text` lines, plain, gzip or zstd, or an iterable of
+                (id, text) pairs. Languages are ISO 639 codes; several texts of one language are added up.
             dim: the dimension d; below the number of segments and of words.
             min_count: rarer words (occurrences in their language) are left out.
             lowercase: count words in lower case; the subword step capitalises by itself.
-            tokenize: text -> words. By default runs of letters, marks and digits, and where the script has no spaces
-                (Han, Kana, Thai, Lao, Khmer, Myanmar, Tibetan) its character 1- and 2-grams.
-            seed: of the starting vector of the SVD.
+            segmentation: what counts as a word in scripts without spaces (Han, Kana, Thai, Lao, Khmer, Myanmar):
+                "words", by ICU's dictionaries (extra `segmentation`); "characters", 1- and 2-grams of characters;
+                "auto", words where the extra is installed, else characters with a warning. Elsewhere words are runs
+                of letters, marks and digits; in Tibetan, syllables and pairs of them. The metadata say what was done.
+            tokenize: your own text -> words, instead.
+            exclude: ids to leave out, such as those of test data: an iterable, or a file with one a line (what follows
+                a tab is ignored).
+            seed: of the start of the SVD.
 
         Returns:
-            Unit-length vectors, with the words' counts as frequencies, the most frequent words first.
+            Unit-length vectors, with the words' counts as frequencies, the most frequent words first. The same on any
+            number of threads, but for rounding.
 
         Raises:
-            ValueError: no segments, no segment id that two languages share, no word left, a dim that is too large, or
-                a line that is not `id<TAB>text` (file, line and content are named).
+            ImportError: segmentation="words" without the extra.
+            ValueError: a language that isn't ISO 639, or shares no segment id with another; no word left; a dim that
+                is too large; a line that is not `id<TAB>text` (file, line and content are named).
         """
         from .parallel import build_from_parallel
 
         words, languages, vectors, frequencies, metadata = build_from_parallel(
-            texts, dim=dim, min_count=min_count, lowercase=lowercase, tokenize=tokenize, seed=seed
+            texts,
+            dim=dim,
+            min_count=min_count,
+            lowercase=lowercase,
+            segmentation=segmentation,
+            tokenize=tokenize,
+            exclude=exclude,
+            seed=seed,
         )
         return cls(words, languages, vectors, frequencies, metadata)
+
+    def aligned_to(
+        self,
+        space: "WordVectors",
+        dictionary: "Dictionary",
+        *,
+        center: bool = False,
+        refinements: int = 0,
+        held_out: float = 0.1,
+        max_words: int = 20_000,
+        neighborhood: int = 10,
+        seed: int = 0,
+        device: Any = None,
+    ) -> "WordVectors":
+        """These words with their vectors in the space of others, by an orthogonal map fitted to a dictionary.
+
+        For vectors of one language, such as fastText's: the map W that brings the unit vectors of dictionary words
+        nearest to those of their translations in `space` (orthogonal Procrustes; Xing et al., 2015; Smith et al.,
+        2017). Angles between these words stay as they are.
+
+        Args:
+            space: the aligned vectors to join, of the same dimension or a higher one.
+            dictionary: translations between words of these vectors and words of `space`, of any languages.
+            center: subtract each side's mean vector first, and add the mean of `space` at the end.
+            refinements: how often to fit the map anew with all words that are nearest to each other by CSLS as further
+                entries (Conneau et al., 2018), which helps where the dictionary is small.
+            held_out: share of the dictionary's words that the quality is judged by; for the map that is used, they
+                count as well.
+            max_words: the first words of either side that refinements and judgements search, the most frequent ones.
+            neighborhood: over how many neighbours CSLS takes its means.
+            seed: of the choice of the held-out words.
+            device: where similarities are computed; a GPU if there is one by default.
+
+        Returns:
+            The words with their frequencies, vectors of the mean length of those of `space`, and in
+            `metadata["alignment"]` the quality: top-1 and top-5 lexicon induction of the held-out words, by cosine and
+            CSLS, before and after (`AlignmentReport`).
+
+        Raises:
+            ValueError: more dimensions than `space` has, or no entry with both words known.
+        """
+        from .alignment import align
+
+        vectors, report = align(
+            self,
+            space,
+            dictionary,
+            center=center,
+            refinements=refinements,
+            held_out=held_out,
+            max_words=max_words,
+            neighborhood=neighborhood,
+            seed=seed,
+            device=device,
+        )
+        metadata = {**self.metadata, "alignment": report.to_dict()}
+        return WordVectors(self.words, self.languages, vectors, self.frequencies, metadata)
 
 
 def _missing_languages(missing: list[str], available: list[str]) -> str:
@@ -303,10 +359,12 @@ def _download(name: str, **kwargs: Any) -> Path:
             f"Word vectors: there is no file or folder {name!r}, and it isn't `user/name` on the Hub."
         )
     from huggingface_hub import snapshot_download
+
+    from .saved_format import FILES
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=[_VECTORS, _WORDS, _METADATA], **kwargs))
+        return Path(snapshot_download(name, allow_patterns=list(FILES), **kwargs))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise FileNotFoundError(
             f"Word vectors: there is no file or folder {name!r}, and no such repository could be read from the Hub "

@@ -69,12 +69,7 @@ def test_word2vec_text(good_file, block_bytes, monkeypatch):
     assert vectors.frequencies is None and vectors.dimension == 3 and len(vectors) == 5
 
 
-@pytest.mark.parametrize("arrow", [True, False])
-def test_numbers_are_read_to_the_last_bit(arrow, tmp_path, monkeypatch):
-    if arrow:
-        pytest.importorskip("pyarrow")
-    else:
-        monkeypatch.setitem(sys.modules, "pyarrow", None)
+def test_numbers_are_read_to_the_last_bit(tmp_path):
     values = np.random.default_rng(0).standard_normal((200, 7)).astype(np.float32)
     lines = "".join(f"w{i} " + " ".join(repr(float(v)) for v in row) + "\n" for i, row in enumerate(values))
     path = write(tmp_path / "vectors.txt", f"200 7\n{lines}")
@@ -82,13 +77,12 @@ def test_numbers_are_read_to_the_last_bit(arrow, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("odd", ["+1", "1.", ".5", "-.5e-3", "1e+05", "1E5", "007", "-0", "1e-60", "3.4e38"])
-def test_numbers_are_the_same_with_and_without_arrow(odd, tmp_path, monkeypatch):
-    pytest.importorskip("pyarrow")
-    path = write(tmp_path / "vectors.txt", f"2 2\nthe 0.1 {odd}\na {odd} 2\n")
-    with_arrow = WordVectors.load(path).vectors
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    np.testing.assert_array_equal(with_arrow, WordVectors.load(path).vectors)
-    np.testing.assert_array_equal(with_arrow[:, [1, 0]].diagonal(), np.full(2, float(odd), dtype=np.float32))
+@pytest.mark.parametrize("spaces", [False, True])
+def test_numbers_in_other_forms(odd, spaces, tmp_path):
+    """Alike in the fast way and in the way line by line, which a word with a space needs."""
+    text = f"the 0.1 {odd}\n{'a b' if spaces else 'a'} {odd} 0.1234567890123\n"
+    found = WordVectors.load(write(tmp_path / "glove.txt", text)).vectors
+    np.testing.assert_array_equal(found, np.array([[0.1, odd], [odd, 0.1234567890123]], dtype=np.float64).astype("f4"))
 
 
 def test_blocks_keep_their_order(tmp_path, monkeypatch):

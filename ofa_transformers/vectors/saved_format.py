@@ -1,0 +1,173 @@
+"""The library's own format: a folder of arrays, words and metadata that is memory-mapped on load.
+
+- `vectors.safetensors`: `vectors` (N, d) float32; `language_ids` (N,) int32; `word_ends` (N,) int64, the position
+  behind each word's newline in words.txt (from version 2 on); and, if there are any, `frequencies` (N,) float32.
+- `words.txt`: N words in UTF-8, one a line.
+- `metadata.json`: format, version, numbers, language names, checksums (from version 2 on), and the user's metadata.
+- `README.md`: the same for people, with the metadata that the Hub reads (from version 2 on).
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
+from safetensors.torch import load_file
+from transformers.utils import logging
+
+from .card import word_vectors_card
+from .words import CodedLanguages, Utf8Words
+
+
+FORMAT = "ofa_transformers.word_vectors"
+FORMAT_VERSION = 2
+VECTORS, WORDS, METADATA, CARD = "vectors.safetensors", "words.txt", "metadata.json", "README.md"
+FILES = (VECTORS, WORDS, METADATA)
+
+_AGAIN = "Save or download the word vectors again."
+
+# Bytes hashed at once.
+_BLOCK_BYTES = 1 << 22
+
+
+def is_saved_folder(folder: Path) -> bool:
+    """Whether a folder was, by its files, written by `WordVectors.save`, even if some are missing now."""
+    return (folder / METADATA).is_file() or (folder / VECTORS).is_file()
+
+
+def write_folder(
+    folder: Path,
+    words: Sequence[str],
+    languages: CodedLanguages,
+    vectors: np.ndarray,
+    frequencies: np.ndarray | None,
+    metadata: dict[str, Any],
+    repo_id: str = "",
+) -> None:
+    """Writes the files into an existing folder.
+
+    Raises:
+        ValueError: a word that cannot be a line of UTF-8, or metadata that JSON cannot hold.
+    """
+    if not isinstance(words, Utf8Words):
+        words = Utf8Words.from_strings(words)
+    tensors = {
+        "vectors": np.ascontiguousarray(vectors),
+        "language_ids": np.ascontiguousarray(languages.ids, dtype=np.int32),
+        "word_ends": np.ascontiguousarray(words.ends, dtype=np.int64),
+    }
+    if frequencies is not None:
+        tensors["frequencies"] = np.ascontiguousarray(frequencies)
+    description = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "num_words": len(words),
+        "dimension": vectors.shape[1],
+        "languages": languages.names.tolist(),
+        "sha256": {},
+        "metadata": metadata,
+    }
+    try:
+        json.dumps(description)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"metadata is saved as JSON, which cannot hold all of it ({error}); keep to numbers, strings, lists and "
+            "dictionaries."
+        ) from error
+    save_file(tensors, folder / VECTORS)
+    words.data.tofile(folder / WORDS)
+    description["sha256"] = {name: _sha256(folder / name) for name in (VECTORS, WORDS)}
+    text = json.dumps(description, ensure_ascii=False, indent=1)
+    (folder / METADATA).write_text(text + "\n", encoding="utf-8")
+    words_of = dict(zip(languages.names.tolist(), languages.counts().tolist()))
+    card = word_vectors_card(words_of, vectors.shape[1], metadata, repo_id)
+    (folder / CARD).write_text(card, encoding="utf-8")
+
+
+def read_folder(
+    folder: Path, verify: bool = False
+) -> tuple[Utf8Words, CodedLanguages, np.ndarray, np.ndarray | None, dict[str, Any]]:
+    """Words, languages, vectors, frequencies and metadata, memory-mapped.
+
+    Changes to the arrays stay in memory: the mapping is private.
+
+    Raises:
+        ValueError: files that are missing, damaged, of a newer version or, with `verify`, not those that were saved.
+    """
+    absent = [name for name in FILES if not (folder / name).is_file()]
+    if absent:
+        raise ValueError(
+            f"{folder} is not a folder written by WordVectors.save: {', '.join(absent)} missing. For vectors in "
+            "another format pass the file itself."
+        )
+    try:
+        description = json.loads((folder / METADATA).read_text(encoding="utf-8"))
+        # Through torch, safetensors maps the file; through numpy it reads it.
+        tensors = {name: tensor.numpy() for name, tensor in load_file(folder / VECTORS).items()}
+    except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError) as error:
+        raise ValueError(f"{folder} is damaged: {error}. {_AGAIN}") from error
+    version = description.get("format_version") if isinstance(description, dict) else None
+    if not isinstance(version, int) or description.get("format") != FORMAT or version > FORMAT_VERSION:
+        raise ValueError(
+            f"{folder / METADATA} says {_get(description, 'format')!r}, version {version!r}; this library reads "
+            f"{FORMAT!r} up to version {FORMAT_VERSION}. Upgrade ofa-transformers."
+        )
+    if verify:
+        _verify(folder, description)
+    data = np.memmap(folder / WORDS, dtype=np.uint8, mode="r") if (folder / WORDS).stat().st_size else np.empty(0)
+    words = Utf8Words(data, tensors.get("word_ends"))
+    if verify:
+        for _ in words:  # not valid UTF-8 is an error here
+            pass
+    try:
+        vectors, ids, count = tensors["vectors"], tensors["language_ids"], description["num_words"]
+        names = description["languages"]
+    except KeyError as error:
+        raise ValueError(f"{folder} is damaged: it has no {error}. {_AGAIN}") from error
+    if not len(words) == len(vectors) == len(ids) == count:
+        raise ValueError(
+            f"{folder} is damaged: {len(words)} words, {len(vectors)} vectors and {len(ids)} languages, where the "
+            f"metadata says {count}. {_AGAIN}"
+        )
+    if not count or words.ends[-1] != len(data) or ids.min() < 0 or ids.max() >= len(names):
+        raise ValueError(f"{folder} is damaged: its words, languages and arrays don't belong together. {_AGAIN}")
+    return words, CodedLanguages(names, ids), vectors, tensors.get("frequencies"), description.get("metadata", {})
+
+
+def _verify(folder: Path, description: dict[str, Any]) -> None:
+    expected = description.get("sha256")
+    if not expected:
+        raise ValueError(
+            f"{folder} was saved by an older version, without checksums; leave verify out, and save it again for "
+            "checksums."
+        )
+    for name in (VECTORS, WORDS):
+        found = _sha256(folder / name)
+        if found != expected.get(name):
+            raise ValueError(
+                f"{folder / name} is not what was saved: its SHA-256 is {found}, the metadata says "
+                f"{expected.get(name)}. {_AGAIN}"
+            )
+
+
+def _sha256(path: Path) -> str:
+    checksum = hashlib.sha256()
+    size = path.stat().st_size
+    with (
+        open(path, "rb") as file,
+        logging.tqdm(
+            total=size, unit="B", unit_scale=True, desc=f"Checksum of {path.name}", delay=2, leave=False
+        ) as bar,
+    ):
+        while block := file.read(_BLOCK_BYTES):
+            checksum.update(block)
+            bar.update(len(block))
+    return checksum.hexdigest()
+
+
+def _get(description: Any, name: str) -> Any:
+    return description.get(name) if isinstance(description, dict) else None
