@@ -1,5 +1,6 @@
 """Vectors of subwords in the space of the word vectors: U_s and U_t (OFA, section 3.2)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,10 +9,11 @@ from transformers.utils import logging
 
 from ..vectors import WordVectors
 from .vocabulary import Vocabulary
+from .word_tokens import count_subwords
 
 
-# Words tokenized at once, in three forms each.
-_BLOCK_WORDS = 16_384
+# Words tokenized at once, in up to three forms each.
+_BLOCK_WORDS = 65_536
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +73,8 @@ def subword_vectors(
     with bar:
         for start in range(0, len(words), _BLOCK_WORDS):
             block = words[start : start + _BLOCK_WORDS]
-            subwords, members, counts = _count_subwords(
-                vocabulary, [word_vectors.words[i] for i in block.tolist()], authors_compatible
+            subwords, members, counts = count_subwords(
+                vocabulary, _words_at(word_vectors.words, block), per_form=authors_compatible
             )
             if excluded is not None:
                 kept = ~excluded[subwords]
@@ -101,52 +103,7 @@ def subword_vectors(
     return SubwordVectors(vectors, incidence)
 
 
-def _word_forms(word: str) -> tuple[str, str, str] | None:
-    """A word as it is, after a space, and capitalised; None for a word of nothing but a boundary mark."""
-    text = word.replace("$", " ")
-    if word.startswith("$"):
-        if len(text) < 2:
-            return None
-        return text, " " + text, text[1].upper() + text[2:]
-    if not text:
-        return None
-    return text, " " + text, " " + text[0].upper() + text[1:]
-
-
-def _count_subwords(
-    vocabulary: Vocabulary, words: list[str], per_form: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of a subword and the position of a word that contains it, sorted, each pair once.
-
-    Returns:
-        Subword ids, positions in `words`, and in how many of its forms the word contains the subword (1 for all,
-        unless `per_form`).
-    """
-    forms: dict[str, int] = {}  # many words share forms across languages and markings; each is tokenized once
-    form_ids: list[int] = []
-    owners: list[int] = []
-    for position, word in enumerate(words):
-        variants = _word_forms(word)
-        if variants is not None:
-            form_ids.extend(forms.setdefault(variant, len(forms)) for variant in variants)
-            owners.append(position)
-    encodings = vocabulary.encoder.encode_batch_fast(list(forms), add_special_tokens=False)
-    ids_of = [encoding.ids for encoding in encodings]
-    lengths = np.fromiter(map(len, ids_of), dtype=np.int64, count=len(ids_of))
-    tokens = np.fromiter((token for ids in ids_of for token in ids), dtype=np.int64, count=int(lengths.sum()))
-    starts = np.cumsum(lengths) - lengths
-
-    form_ids = np.asarray(form_ids, dtype=np.int64)
-    owners = np.repeat(np.asarray(owners, dtype=np.int64), 3)
-    variants = np.tile(np.arange(3), len(form_ids) // 3)
-    repeats = lengths[form_ids]
-    offsets = np.arange(int(repeats.sum())) - np.repeat(np.cumsum(repeats) - repeats, repeats)
-    subwords = tokens[np.repeat(starts[form_ids], repeats) + offsets]
-    pairs = subwords * len(words) + np.repeat(owners, repeats)
-    if per_form:
-        distinct = np.unique(pairs * 3 + np.repeat(variants, repeats)) // 3
-        pairs, counts = np.unique(distinct, return_counts=True)
-    else:
-        pairs = np.unique(pairs)
-        counts = np.ones(len(pairs), dtype=np.int64)
-    return pairs // len(words), pairs % len(words), counts
+def _words_at(words: Sequence[str], indices: np.ndarray) -> list[str]:
+    """The words at these indices, fetched together where they lie in a file."""
+    take = getattr(words, "take", None)
+    return take(indices) if take is not None else [words[i] for i in indices.tolist()]

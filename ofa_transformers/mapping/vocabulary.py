@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+import regex
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerBase
 
@@ -117,6 +118,31 @@ class Vocabulary:
         return {token: index for index, token in enumerate(self.tokens) if token is not None}
 
     @cached_property
+    def begins_word(self) -> np.ndarray:
+        """(V,) bool: tokens whose form begins with a space."""
+        return np.array([form is not None and form.startswith(b" ") for form in self.forms])
+
+    @cached_property
+    def cuts_at_spaces(self) -> bool:
+        """Whether a plain word has the same tokens at the begin of a line, after a space, and among other words.
+
+        So it is where a Metaspace pre-tokenizer cuts, and writes its mark in front of a line, and where nothing before
+        it looks across single spaces. XLM-R, T5 and what `train_tokenizer` makes are so.
+        """
+        parts = [part for part in _parts(self.encoder.pre_tokenizer) if part["type"] != "Sequence"]
+        if not parts:
+            return False
+        *before, cutting = parts
+        if cutting["type"] != "Metaspace" or any(part["type"] != "WhitespaceSplit" for part in before):
+            return False
+        if cutting.get("prepend_scheme") != "always" or not cutting.get("split", True):
+            return False
+        additions = self.encoder.get_added_tokens_decoder().values()
+        if any(regex.fullmatch(r"[\p{L}\p{M}\p{N}\s]*", token.content) for token in additions):
+            return False
+        return all(_is_local(part) for part in _parts(self.encoder.normalizer))
+
+    @cached_property
     def encoder(self) -> Tokenizer:
         """The tokenizer without truncation, padding and sampling; a copy if it has any of these."""
         backend = self.tokenizer.backend_tokenizer
@@ -223,6 +249,22 @@ def _parts(component: Any) -> Iterator[dict[str, Any]]:
     for key in ("normalizers", "pretokenizers", "decoders"):
         for member in component.get(key) or ():
             yield from _parts(member)
+
+
+# Normalizers that look at a character and the marks that follow it.
+_LOCAL_NORMALIZERS = frozenset(
+    ("Sequence", "Precompiled", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "Lowercase", "StripAccents", "Strip")
+)
+
+
+def _is_local(normalizer: dict[str, Any]) -> bool:
+    """Whether a normalizer leaves single spaces alone, and treats what stands between them alike in any line."""
+    if normalizer["type"] == "Replace":
+        return normalizer["pattern"].get("Regex") in (" {2,}", r"\s+", r"\s{2,}") and normalizer["content"] in (
+            " ",
+            "▁",
+        )
+    return normalizer["type"] in _LOCAL_NORMALIZERS
 
 
 def _byte_alphabet() -> dict[str, int]:
