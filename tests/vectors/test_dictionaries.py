@@ -100,7 +100,7 @@ def test_split_keeps_the_entries_of_a_word_together():
     again = dictionary.split(0.2, seed=1)[1]
     assert again.words == held_out.words and np.array_equal(again.entries, held_out.entries)
     assert dictionary.split(0.2, seed=2)[1].words != held_out.words
-    with pytest.raises(ValueError, match="share is 1.0"):
+    with pytest.raises(ValueError, match=r"share is 1\.0"):
         dictionary.split(1.0)
 
 
@@ -131,7 +131,7 @@ def test_languages_where_the_file_has_them(tmp_path):
     path.write_text(WIKTIONARY + "german\tdeu\tHaus\thouse\n")
     with pytest.raises(ValueError, match="names the languages of its words itself"):
         Dictionary.load(path, languages=("deu", "eng"))
-    with pytest.raises(FileNotFoundError, match="none.tsv is not a file"):
+    with pytest.raises(FileNotFoundError, match=r"none\.tsv is not a file"):
         Dictionary.load([path, tmp_path / "none.tsv"])
     with pytest.raises(ValueError, match="paths is empty"):
         Dictionary.load([])

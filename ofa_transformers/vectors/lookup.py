@@ -1,0 +1,42 @@
+"""Words of a dictionary or a text among the words of `WordVectors`."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .words import take_words
+
+
+if TYPE_CHECKING:
+    from .word_vectors import WordVectors
+
+
+def find_rows(vectors: WordVectors, words: Sequence[str], languages: np.ndarray) -> np.ndarray:
+    """(N,) int64: the row of each word, as it stands or else without regard to case; -1 for words without a vector.
+
+    `$haus$` is the word "haus"; words are compared in Unicode normalisation form C. Of several rows that fit the first
+    counts, the most frequent word.
+
+    Args:
+        vectors: where to look.
+        words, languages: (N,) the words to look up and their languages.
+    """
+    rows = np.flatnonzero(np.isin(vectors.languages, np.unique(languages)))
+    exact: dict[str, int] = {}
+    lower: dict[str, int] = {}
+    for row, code, word in zip(rows.tolist(), vectors.languages[rows].tolist(), take_words(vectors.words, rows)):
+        if len(word) > 2 and word[0] == word[-1] == "$":
+            word = word[1:-1]
+        key = code + unicodedata.normalize("NFC", word)
+        exact.setdefault(key, row)
+        lower.setdefault(key.lower(), row)
+    found = np.full(len(words), -1, dtype=np.int64)
+    for i, (code, word) in enumerate(zip(languages.tolist(), words)):
+        key = code + unicodedata.normalize("NFC", word)
+        row = exact.get(key)
+        found[i] = lower.get(key.lower(), -1) if row is None else row
+    return found
