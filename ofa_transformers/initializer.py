@@ -16,7 +16,8 @@ from transformers.utils import logging
 
 from .factorization import factorize, truncation_error
 from .files import new_folder
-from .mapping import TokenMapping, build_mapping, check_frequencies, check_settings
+from .mapping import TokenMapping, build_mapping, check_settings, choose_rules
+from .mapping.build import as_list
 from .report import REPORT_FILE, OfaReport, count_languages, count_tokens, find_warnings, measure_rows
 from .surgery import (
     factorized_class,
@@ -78,8 +79,9 @@ class OfaInitializer:
         fuzzy_match: bool = True,
         fallback: str = "normal",
         max_words: int | None = None,
-        word_weighting: str = "uniform",
-        overlap: str = "all",
+        word_weighting: str | None = None,
+        overlap: str | None = None,
+        language_offset: float = 0.0,
         target_text: Iterable[str] | None = None,
         authors_compatible: bool = False,
         seed: int = 114514,
@@ -107,10 +109,14 @@ class OfaInitializer:
                 the source's columns, as in the paper), "mean", or "zeros".
             max_words: take only so many words, from the first on.
             word_weighting: of the words in a subword's mean: "uniform", as in the paper, or "sqrt_frequency", which
-                needs word vectors with frequencies.
+                needs word vectors with frequencies. By default the second where they have them; the report says which.
             overlap: which tokens of both vocabularies are copied: "all", as in the paper, or those "used_by_source",
                 which leaves out false friends (German "die" is no English "die"); needs frequencies and
-                source_languages.
+                source_languages. By default the second where these are there and words are weighted by frequency.
+            language_offset: g. Adds to each composed row a vector of g times the mean norm of the source's rows, with
+                a random direction for each language (the one whose words use the token most; none for a language of
+                the source), because the rows of translations are nearly equal, so that a masked LM cannot tell in
+                which language to answer. Applies to input and output embeddings, factorized or not.
             target_text: a sample of the text to train on, some thousand lines of each language. The head's bias then is
                 the log probability of each target token in it (add-one smoothed) rather than carried over.
             authors_compatible: give what the published code gives, accidents included: unk and uncovered subwords may
@@ -134,7 +140,10 @@ class OfaInitializer:
         clock = _Clock()
         if isinstance(target_text, str):
             raise ValueError("target_text is one string, but must be lines of text: pass a list, or an open file.")
-        check_settings(num_neighbors, temperature, fallback, word_weighting, overlap)
+        check_settings(
+            num_neighbors, temperature, fallback, word_weighting, overlap, language_offset, authors_compatible
+        )
+        source_languages, target_languages = as_list(source_languages), as_list(target_languages)
         access = {name: hub_kwargs[name] for name in ("token", "cache_dir") if name in hub_kwargs}
         with clock("load"):
             config = source.config if isinstance(source, PreTrainedModel) else load_config(source, hub_kwargs)
@@ -151,7 +160,7 @@ class OfaInitializer:
                 words = WordVectors.load(words, **access)
             for languages in (source_languages, target_languages):
                 words.select(languages, max_words)  # an unknown language fails here, before the model is loaded
-            check_frequencies(words, word_weighting, overlap, source_languages)
+            rules = choose_rules(word_weighting, overlap, words, source_languages, authors_compatible)
         with clock("load"):
             model = take_source(source, source_class, hub_kwargs, share_embeddings=embedding_size is not None)
         embeddings = find_embeddings(model)
@@ -169,8 +178,8 @@ class OfaInitializer:
                 temperature=temperature,
                 fuzzy_match=fuzzy_match,
                 max_words=max_words,
-                word_weighting=word_weighting,
-                overlap=overlap,
+                word_weighting=rules.word_weighting,
+                overlap=rules.overlap,
                 authors_compatible=authors_compatible,
                 device=device,
             )
@@ -196,7 +205,9 @@ class OfaInitializer:
                     )
                     errors[part] = truncation_error(singular_values[part], embedding_size)
             with clock("rows"):
-                rows[part] = mapping.apply(matrix, fallback=fallback, seed=seed)
+                rows[part] = mapping.apply(
+                    matrix, fallback, seed, language_offset=language_offset, primitives=primitives.get(part)
+                )
         with clock("rows"):
             bias = _make_bias(embeddings.bias, mapping, target, target_text, authors_compatible, embedding_size, seed)
 
@@ -232,6 +243,7 @@ class OfaInitializer:
             },
             settings={
                 **mapping.settings,
+                "language_offset": language_offset,
                 "head_bias": "carried" if target_text is None else "log_probability",
                 "fallback": fallback,
                 "embedding_size": embedding_size,
@@ -244,7 +256,7 @@ class OfaInitializer:
             versions={
                 p: version(p) for p in ("ofa-transformers", "transformers", "tokenizers", "torch", "numpy", "scipy")
             },
-            warnings=find_warnings(total, by_script, by_language, unused, words.language_counts()),
+            warnings=[*find_warnings(total, by_script, by_language, unused, words.language_counts()), *rules.notes],
             tokens_by_language=by_language,
             figures=figures,
             mapping=mapping,

@@ -40,6 +40,14 @@ TEXT = [
 ] * 3
 
 
+def word_tokenizer(*words: str) -> PreTrainedTokenizerFast:
+    """Whole words as tokens."""
+    vocabulary = {token: index for index, token in enumerate(["<unk>", *(f"▁{word}" for word in words)])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>")
+
+
 def build_unigram(vocab_size: int = 260) -> PreTrainedTokenizerFast:
     """SentencePiece Unigram as in XLM-R: specials first, the mask at the end."""
     tokenizer = Tokenizer(models.Unigram())

@@ -1,6 +1,7 @@
 """The mapping of a target vocabulary onto a source vocabulary: which rows to copy, which to compose, and of what."""
 
-from .build import build_mapping, check_frequencies, check_settings
+from .build import build_mapping, check_settings
+from .rules import choose_rules
 from .token_mapping import TokenExplanation, TokenKind, TokenMapping
 from .vocabulary import Vocabulary
 
@@ -11,6 +12,6 @@ __all__ = [
     "TokenMapping",
     "Vocabulary",
     "build_mapping",
-    "check_frequencies",
     "check_settings",
+    "choose_rules",
 ]

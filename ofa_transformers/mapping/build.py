@@ -14,6 +14,7 @@ from .fallback import check_fallback
 from .matches import Matches, MatchKind, match_tokens
 from .neighbors import nearest_neighbors, softmax_weights
 from .overlap import reject_unused, word_mass
+from .rules import WORD_WEIGHTINGS, check_rules, choose_rules
 from .subword_vectors import subword_vectors
 from .token_mapping import TokenKind, TokenMapping
 from .vocabulary import Vocabulary
@@ -21,18 +22,15 @@ from .vocabulary import Vocabulary
 
 logger = logging.get_logger(__name__)
 
-# How words are weighted in the means that are the vectors of subwords -> weights from frequencies.
-WORD_WEIGHTINGS = {"uniform": None, "sqrt_frequency": np.sqrt}
-# Which tokens that both vocabularies have are copied.
-OVERLAPS = ("all", "used_by_source")
-
 
 def check_settings(
     num_neighbors: int = 10,
     temperature: float = 0.1,
     fallback: str = "normal",
-    word_weighting: str = "uniform",
-    overlap: str = "all",
+    word_weighting: str | None = None,
+    overlap: str | None = None,
+    language_offset: float = 0.0,
+    authors_compatible: bool = False,
 ) -> None:
     """Raises ValueError for a setting that no mapping can be built or applied with; costs nothing."""
     if num_neighbors < 1:
@@ -40,27 +38,7 @@ def check_settings(
     if not temperature > 0 or not np.isfinite(temperature):
         raise ValueError(f"temperature is {temperature}, but must be a positive number (the paper uses 0.1).")
     check_fallback(fallback)
-    for name, value, known in (("word_weighting", word_weighting, WORD_WEIGHTINGS), ("overlap", overlap, OVERLAPS)):
-        if value not in known:
-            raise ValueError(f"{name} is {value!r}, but must be one of {', '.join(map(repr, known))}.")
-
-
-def check_frequencies(
-    word_vectors: WordVectors, word_weighting: str, overlap: str, source_languages: list[str] | None
-) -> None:
-    """Raises ValueError where the word vectors lack what weighting and overlap filter need."""
-    wanting = [f"word_weighting={word_weighting!r}"] if WORD_WEIGHTINGS[word_weighting] else []
-    wanting += [f"overlap={overlap!r}"] if overlap != "all" else []
-    if wanting and word_vectors.frequencies is None:
-        raise ValueError(
-            f"{' and '.join(wanting)} needs word frequencies, but these word vectors have none. Build them with "
-            "WordVectors.from_parallel, which keeps frequencies, or set WordVectors(..., frequencies=...)."
-        )
-    if overlap != "all" and not source_languages:
-        raise ValueError(
-            f"overlap={overlap!r} needs source_languages: which languages the source was trained on, for example "
-            "['eng']."
-        )
+    check_rules(word_weighting, overlap, language_offset, authors_compatible)
 
 
 def build_mapping(
@@ -75,8 +53,8 @@ def build_mapping(
     temperature: float = 0.1,
     fuzzy_match: bool = True,
     max_words: int | None = None,
-    word_weighting: str = "uniform",
-    overlap: str = "all",
+    word_weighting: str | None = None,
+    overlap: str | None = None,
     authors_compatible: bool = False,
     device: torch.device | str | None = None,
 ) -> TokenMapping:
@@ -95,10 +73,12 @@ def build_mapping(
         temperature: of the softmax; lower gives more weight to the nearest.
         fuzzy_match: match tokens also without regard to case, and to spacing where it says nothing about words.
         max_words: use the first so many words (of each language selection; word vector files are sorted by frequency).
-        word_weighting: of the words in a subword's mean: "uniform", as in the paper, or "sqrt_frequency".
+        word_weighting: of the words in a subword's mean: "uniform", as in the paper, or "sqrt_frequency". By default
+            the second where the word vectors have frequencies.
         overlap: which tokens of both vocabularies are copied: "all", as in the paper, or those "used_by_source":
             whose use in the source languages' words is at least a tenth of that in any one other language's. The
-            rest are false friends, and composed.
+            rest are false friends, and composed. By default the second where words are weighted by frequency and
+            source_languages are given.
         authors_compatible: do as the published code does, accidents included (unk and uncovered tokens may be
             neighbours, words count once for each of their forms, special tokens match by spelling, ...).
         device: where the neighbours are found; a GPU if there is one by default.
@@ -107,11 +87,17 @@ def build_mapping(
         ValueError: num_neighbors < 1, temperature <= 0, a language that no word has, a tokenizer that isn't fast, a
             weighting or filter that needs frequencies or source languages where there are none.
     """
-    check_settings(num_neighbors, temperature, word_weighting=word_weighting, overlap=overlap)
+    check_settings(
+        num_neighbors,
+        temperature,
+        word_weighting=word_weighting,
+        overlap=overlap,
+        authors_compatible=authors_compatible,
+    )
     if num_source_rows is not None and num_source_rows < 1:
         raise ValueError(f"num_source_rows is {num_source_rows}, but must be at least 1; None takes the tokenizer's.")
-    source_languages, target_languages = _as_list(source_languages), _as_list(target_languages)
-    check_frequencies(word_vectors, word_weighting, overlap, source_languages)
+    source_languages, target_languages = as_list(source_languages), as_list(target_languages)
+    rules = choose_rules(word_weighting, overlap, word_vectors, source_languages, authors_compatible)
     source_words = select_words(word_vectors, source_languages, max_words, "source_languages", authors_compatible)
     target_words = select_words(word_vectors, target_languages, max_words, "target_languages", authors_compatible)
     source = Vocabulary.from_tokenizer(source_tokenizer, "source_tokenizer")
@@ -129,7 +115,7 @@ def build_mapping(
     else:
         matches = match_tokens(source, target, fuzzy_match=fuzzy_match, num_source_rows=num_rows)
 
-    weight = WORD_WEIGHTINGS[word_weighting]
+    weight = WORD_WEIGHTINGS[rules.word_weighting]
     options = {
         "word_weights": None if weight is None else weight(word_vectors.frequencies),
         "authors_compatible": authors_compatible,
@@ -138,7 +124,7 @@ def build_mapping(
         source,
         word_vectors,
         source_words,
-        keep_incidence=overlap != "all",
+        keep_incidence=rules.overlap != "all",
         description="Tokenizing words (source)",
         **options,
     )
@@ -146,10 +132,11 @@ def build_mapping(
     target_subwords = subword_vectors(
         target, word_vectors, target_words, description="Tokenizing words (target)", **options
     )
-    if overlap == "used_by_source":
+    rejections = {}
+    if rules.overlap == "used_by_source":
         source_mass, languages = word_mass(source, word_vectors, source_subwords.incidence)
         target_mass, _ = word_mass(target, word_vectors, target_subwords.incidence)
-        reject_unused(matches, source_mass, target_mass, languages, source_languages)
+        rejections = reject_unused(matches, source_mass, target_mass, languages, source_languages)
 
     composed = np.flatnonzero((matches.source_ids < 0) & target_subwords.covered)
     neighbors, cosines = _find_neighbors(
@@ -176,14 +163,15 @@ def build_mapping(
             "max_words": max_words,
             "source_languages": source_languages,
             "target_languages": target_languages,
-            "word_weighting": word_weighting,
-            "overlap": overlap,
+            "word_weighting": rules.word_weighting,
+            "overlap": rules.overlap,
             "authors_compatible": authors_compatible,
         },
         source=source,
         target=target,
         word_vectors=word_vectors,
         incidence=target_subwords.incidence,
+        rejections=rejections,
     )
 
 
@@ -259,7 +247,7 @@ def select_words(
         raise ValueError(f"{argument}: {error}" if languages is not None else str(error)) from error
 
 
-def _as_list(languages: Iterable[str] | None) -> list[str] | None:
+def as_list(languages: Iterable[str] | None) -> list[str] | None:
     if languages is None:
         return None
     return [languages] if isinstance(languages, str) else sorted(set(languages))

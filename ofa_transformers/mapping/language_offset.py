@@ -7,9 +7,10 @@ tell from them in which language to answer. Beyond the paper.
 from collections.abc import Sequence
 
 import numpy as np
+import scipy.sparse
 
 from ..vectors import WordVectors
-from .overlap import word_mass
+from .overlap import largest_entries, word_mass
 from .vocabulary import Vocabulary
 
 
@@ -25,7 +26,9 @@ def check_language_offset(language_offset: float) -> None:
         )
 
 
-def dominant_languages(vocabulary: Vocabulary, word_vectors: WordVectors, incidence) -> np.ndarray:
+def dominant_languages(
+    vocabulary: Vocabulary, word_vectors: WordVectors, incidence: scipy.sparse.csr_array
+) -> np.ndarray:
     """(V,) str: the language that uses each token most, by `word_mass`; "" for tokens of no word.
 
     Args:
@@ -34,17 +37,8 @@ def dominant_languages(vocabulary: Vocabulary, word_vectors: WordVectors, incide
         incidence: (V, N) CSR, non-zero where a word contains a token.
     """
     mass, languages = word_mass(vocabulary, word_vectors, incidence)
-    counts = np.diff(mass.indptr)
-    filled = np.flatnonzero(counts)
-    found = np.full(len(vocabulary), "", dtype=f"<U{max(map(len, languages))}")
-    if not len(filled):
-        return found
-    most = np.maximum.reduceat(mass.data, mass.indptr[filled])
-    (best,) = np.nonzero((mass.data == np.repeat(most, counts[filled])) & (mass.data > 0))
-    # Of languages that use a token alike, the first.
-    rows, first = np.unique(np.repeat(filled, counts[filled])[best], return_index=True)
-    found[rows] = np.array(languages)[mass.indices[best[first]]]
-    return found
+    columns, values = largest_entries(mass)
+    return np.array([*languages, ""])[np.where(values > 0, columns, len(languages))]
 
 
 def language_directions(languages: Sequence[str], size: int, seed: int) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Which overlapping tokens the source's languages really use: German "die" is no English "die"."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import scipy.sparse
 
@@ -12,6 +14,18 @@ from .vocabulary import Vocabulary
 _SHARE = 0.1
 # How fast a token's share in a word falls with the part of the word that it covers.
 _EXPONENT = 4
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A match that was taken back: with which source id, and how much the source uses it.
+
+    `share` is its mass in the source's languages over that in `language`, the other language that uses it most.
+    """
+
+    source_id: int
+    language: str
+    share: float
 
 
 def word_mass(
@@ -40,13 +54,24 @@ def word_mass(
     return mass.tocsr(), [str(language) for language in languages]
 
 
+def largest_entries(matrix: scipy.sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:
+    """For each row the column of its largest entry, the first of equal ones, and the entry; -1 and 0 in empty rows."""
+    columns, values = np.full(matrix.shape[0], -1), np.zeros(matrix.shape[0])
+    lengths = np.diff(matrix.indptr)
+    order = np.lexsort((-matrix.indices, matrix.data, np.repeat(np.arange(len(lengths)), lengths)))
+    filled = np.flatnonzero(lengths)
+    last = order[matrix.indptr[filled + 1] - 1]
+    columns[filled], values[filled] = matrix.indices[last], matrix.data[last]
+    return columns, values
+
+
 def reject_unused(
     matches: Matches,
     source_mass: scipy.sparse.csr_array,
     target_mass: scipy.sparse.csr_array,
     languages: list[str],
     source_languages: list[str],
-) -> int:
+) -> dict[int, Rejection]:
     """Takes back matches of ordinary tokens that the source's languages hardly use; in place, `MatchKind.REJECTED`.
 
     A match stays if its mass in the source's languages together is at least a tenth of that in any one other language,
@@ -59,13 +84,17 @@ def reject_unused(
         source_languages: those that the source was trained on.
 
     Returns:
-        How many were taken back.
+        What was taken back, by target id.
     """
     ours = np.isin(languages, source_languages)
     matched = np.flatnonzero((matches.source_ids >= 0) & (matches.kinds != MatchKind.ROLE))
-    used = source_mass[matches.source_ids[matched]][:, ours].sum(axis=1)
-    wanted = target_mass[matched][:, ~ours].max(axis=1).toarray() if len(matched) and not ours.all() else 0.0
-    rejected = matched[used < _SHARE * wanted]
-    matches.source_ids[rejected] = -1
-    matches.kinds[rejected] = MatchKind.REJECTED
-    return len(rejected)
+    source_ids, others = matches.source_ids[matched], np.flatnonzero(~ours)
+    used = source_mass[source_ids][:, ours].sum(axis=1)
+    columns, wanted = largest_entries(target_mass[matched][:, others])
+    rejected = np.flatnonzero(used < _SHARE * wanted)
+    matches.source_ids[matched[rejected]] = -1
+    matches.kinds[matched[rejected]] = MatchKind.REJECTED
+    return {
+        int(matched[i]): Rejection(int(source_ids[i]), languages[others[columns[i]]], float(used[i] / wanted[i]))
+        for i in rejected
+    }

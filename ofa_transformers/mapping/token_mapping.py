@@ -19,6 +19,7 @@ from ..vectors import WordVectors
 from .fallback import check_fallback, fallback_rows
 from .language_offset import add_language_offset, check_language_offset, dominant_languages
 from .matches import MatchKind
+from .overlap import Rejection
 from .vocabulary import Vocabulary
 
 
@@ -47,6 +48,8 @@ class TokenExplanation:
         words: (language, word) of words whose tokenization contains the token, most frequent first where known.
         num_words: how many such words there are in all.
         neighbors: for a composed token (source token, source id, weight, cosine), nearest first.
+        language: the language whose words use the token most, or "".
+        reason: why its row is made as it is, in a sentence.
     """
 
     token: str
@@ -57,6 +60,8 @@ class TokenExplanation:
     words: list[tuple[str, str]]
     num_words: int
     neighbors: list[tuple[str, int, float, float]]
+    language: str
+    reason: str
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values for JSON."""
@@ -75,7 +80,7 @@ class TokenMapping:
         match_kinds: (V_t,) uint8, `MatchKind`.
         source_rows: (V_s,) bool, rows that belong to a source token; the others are padding.
         settings: the arguments of `build_mapping` that shaped it.
-        source, target, word_vectors, incidence: what `explain` looks up; None in a mapping that was loaded.
+        source, target, word_vectors, incidence, rejections: what `explain` looks up; not in a mapping that was loaded.
     """
 
     weights: scipy.sparse.csr_array
@@ -88,6 +93,7 @@ class TokenMapping:
     target: Vocabulary | None = None
     word_vectors: WordVectors | None = None
     incidence: scipy.sparse.csr_array | None = None
+    rejections: dict[int, Rejection] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count:,} {kind.name.lower()}" for kind, count in self.counts().items())
@@ -214,6 +220,24 @@ class TokenMapping:
             words=words,
             num_words=num_words,
             neighbors=neighbors,
+            language=str(self.languages[index]),
+            reason=self._reason(index, kind, matched, num_words),
+        )
+
+    def _reason(self, index: int, kind: TokenKind, matched: MatchKind, num_words: int) -> str:
+        if kind == TokenKind.SPECIAL:
+            return "A special token with the same role or spelling in the source."
+        if kind == TokenKind.COPIED:
+            but = {MatchKind.CASE: ", but for case", MatchKind.SPACING: ", but for a leading space"}
+            return f"The source has the same token{but.get(matched, '')}."
+        if kind == TokenKind.FALLBACK:
+            return "The source has no such token, and it is part of no word of the word vectors."
+        rejection = self.rejections.get(index)
+        if rejection is None:
+            return f"The source has no such token; it is part of {num_words:,} words."
+        return (
+            f"The source has {self.source.tokens[rejection.source_id]!r}, but its languages use it "
+            f"{rejection.share:.3f} times as much as {rejection.language} does, which makes it a false friend."
         )
 
     def _words_of(self, index: int, max_words: int) -> tuple[list[tuple[str, str]], int]:

@@ -3,20 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from conftest import TEXT
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from conftest import TEXT, word_tokenizer
 
 import ofa_transformers as ofa
 from ofa_transformers.mapping import TokenKind, build_mapping
-
-
-def word_tokenizer(*words: str) -> PreTrainedTokenizerFast:
-    """Whole words as tokens."""
-    vocabulary = {token: index for index, token in enumerate(["<unk>", *(f"▁{word}" for word in words)])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>")
 
 
 @pytest.fixture
@@ -31,13 +21,19 @@ def vectors() -> ofa.WordVectors:
 def test_false_friends_are_composed_and_say_so(vectors):
     source, target = word_tokenizer("the", "die", "radio"), word_tokenizer("die", "radio", "sterben")
     options = {"source_languages": ["eng"], "target_languages": ["deu"], "num_neighbors": 1}
-    plain = build_mapping(source, target, vectors, **options)
+    plain = build_mapping(source, target, vectors, overlap="all", **options)
     assert plain.explain("▁die").match == "▁die"
     mapping = build_mapping(source, target, vectors, overlap="used_by_source", **options)
     die = mapping.explain("▁die")
     assert die.kind == TokenKind.COMPOSED and die.match is None and die.match_kind == "rejected"
-    assert die.neighbors[0][0] == "▁the"
-    assert mapping.explain("▁radio").kind == TokenKind.COPIED
+    assert die.neighbors[0][0] == "▁the" and die.language == "deu"
+    # 9 English words in 1,000 German ones.
+    assert die.reason == (
+        "The source has '▁die', but its languages use it 0.009 times as much as deu does, which makes it a false friend."
+    )
+    radio, sterben = mapping.explain("▁radio"), mapping.explain("▁sterben")
+    assert radio.kind == TokenKind.COPIED and radio.reason == "The source has the same token."
+    assert sterben.reason == "The source has no such token; it is part of 1 words."
     assert mapping.explain("<unk>").kind == TokenKind.SPECIAL  # special tokens are never rejected
     rows = np.eye(4, dtype=np.float32)
     np.testing.assert_array_equal(mapping.apply(rows)[mapping.target.ids["▁die"]], rows[source.get_vocab()["▁the"]])
@@ -48,7 +44,7 @@ def test_frequent_words_weigh_more(vectors):
     target = word_tokenizer("die", "radio")
     source = word_tokenizer("the", "sterben")
     # Of all languages together "die" is the mean of the English and the German word.
-    uniform = build_mapping(source, target, vectors, num_neighbors=2)
+    uniform = build_mapping(source, target, vectors, num_neighbors=2, word_weighting="uniform")
     weighted = build_mapping(source, target, vectors, num_neighbors=2, word_weighting="sqrt_frequency")
     mean = (vectors.vectors[1] + vectors.vectors[3]) / 2
     root = np.sqrt([9, 1000])

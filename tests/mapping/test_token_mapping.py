@@ -69,7 +69,10 @@ def test_rows_sum_to_one_in_every_pair_of_kinds(tiny_tokenizers, vectors):
 def test_composed_rows_against_the_definition(tiny_tokenizers, vectors, mapping):
     source, target = (Vocabulary.from_tokenizer(tiny_tokenizers[name]) for name in ("unigram", "byte_bpe"))
     words = np.arange(len(vectors))
-    of_source, of_target = (subword_vectors(v, vectors, words).vectors.astype(np.float64) for v in (source, target))
+    weights = np.sqrt(vectors.frequencies)
+    of_source, of_target = (
+        subword_vectors(v, vectors, words, word_weights=weights).vectors.astype(np.float64) for v in (source, target)
+    )
     covered = np.flatnonzero(of_source.any(axis=1))
     assert set(np.flatnonzero(mapping.kinds == TokenKind.COMPOSED)) <= set(np.flatnonzero(of_target.any(axis=1)))
     for row in np.flatnonzero(mapping.kinds == TokenKind.COMPOSED):

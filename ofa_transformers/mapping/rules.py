@@ -1,0 +1,97 @@
+"""Which rules of the mapping hold: the paper's, or those that go beyond it, where the inputs allow them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from transformers.utils import logging
+
+from ..vectors import WordVectors
+from .language_offset import check_language_offset
+
+
+logger = logging.get_logger(__name__)
+
+# How words are weighted in the means that are the vectors of subwords -> weights from frequencies.
+WORD_WEIGHTINGS = {"uniform": None, "sqrt_frequency": np.sqrt}
+# Which tokens that both vocabularies have are copied.
+OVERLAPS = ("all", "used_by_source")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What `choose_rules` chose; `notes` say why, where it isn't what the evidence favours."""
+
+    word_weighting: str
+    overlap: str
+    notes: tuple[str, ...] = ()
+
+
+def check_rules(
+    word_weighting: str | None, overlap: str | None, language_offset: float, authors_compatible: bool
+) -> None:
+    """Raises ValueError for an unknown rule, or one that the published code doesn't have; costs nothing."""
+    for name, value, known in (("word_weighting", word_weighting, WORD_WEIGHTINGS), ("overlap", overlap, OVERLAPS)):
+        if value is not None and value not in known:
+            raise ValueError(f"{name} is {value!r}, but must be one of {', '.join(map(repr, known))}.")
+    check_language_offset(language_offset)
+    if authors_compatible:
+        chosen = [f"word_weighting={word_weighting!r}"] if word_weighting not in (None, "uniform") else []
+        chosen += [f"overlap={overlap!r}"] if overlap not in (None, "all") else []
+        chosen += [f"language_offset={language_offset}"] if language_offset else []
+        if chosen:
+            raise ValueError(
+                f"authors_compatible=True gives what the published code gives, which has no {' and no '.join(chosen)}; "
+                "leave one of the two out."
+            )
+
+
+def choose_rules(
+    word_weighting: str | None,
+    overlap: str | None,
+    word_vectors: WordVectors,
+    source_languages: list[str] | None,
+    authors_compatible: bool = False,
+) -> Rules:
+    """Fills in what is None with the rules that make the better rows, or the paper's where the inputs don't allow them.
+
+    Weighting needs word frequencies, and the filter of overlapping tokens these and the languages of the source. The
+    evidence for both is in examples/initialization_study; the filter helps only together with the weighting.
+
+    Raises:
+        ValueError: a rule that is asked for, but lacks what it needs.
+    """
+    if authors_compatible:
+        return Rules("uniform", "all")
+    has_frequencies = word_vectors.frequencies is not None
+    asked = [f"word_weighting={word_weighting!r}"] if word_weighting and WORD_WEIGHTINGS[word_weighting] else []
+    asked += [f"overlap={overlap!r}"] if overlap not in (None, "all") else []
+    if asked and not has_frequencies:
+        raise ValueError(
+            f"{' and '.join(asked)} needs word frequencies, but these word vectors have none. Build them with "
+            "WordVectors.from_parallel, which keeps frequencies, or set WordVectors(..., frequencies=...)."
+        )
+    if overlap not in (None, "all") and not source_languages:
+        raise ValueError(
+            f"overlap={overlap!r} needs source_languages: which languages the source was trained on, for example "
+            "['eng']."
+        )
+    notes = []
+    if word_weighting is None:
+        word_weighting = "sqrt_frequency" if has_frequencies else "uniform"
+        if not has_frequencies:
+            notes.append(
+                "The word vectors have no frequencies, so every word counts alike (word_weighting='uniform'). With "
+                "frequencies the rows would be better."
+            )
+    if overlap is None:
+        overlap = "all"
+        if word_weighting != "uniform" and source_languages:
+            overlap = "used_by_source"
+        elif word_weighting != "uniform":
+            notes.append(
+                "The source's languages are not known, so every token that both vocabularies have is copied, false "
+                "friends included (overlap='all'). With source_languages the rows would be better."
+            )
+    for note in notes:
+        logger.warning(note)
+    return Rules(word_weighting, overlap, tuple(notes))

@@ -1,0 +1,51 @@
+"""Which rules are chosen where none are named."""
+
+import numpy as np
+import pytest
+
+import ofa_transformers as ofa
+from ofa_transformers.mapping import check_settings, choose_rules
+
+
+@pytest.fixture(scope="module")
+def vectors() -> ofa.WordVectors:
+    return ofa.WordVectors(["$a$", "$b$"], np.array(["eng", "deu"]), np.eye(2), frequencies=np.array([2, 1]))
+
+
+@pytest.fixture(scope="module")
+def bare(vectors) -> ofa.WordVectors:
+    return ofa.WordVectors(vectors.words, vectors.languages, vectors.vectors)
+
+
+def chosen(*arguments, **options) -> tuple[str, str, int]:
+    rules = choose_rules(*arguments, **options)
+    return rules.word_weighting, rules.overlap, len(rules.notes)
+
+
+def test_the_better_rules_hold_where_the_inputs_allow_them(vectors, bare):
+    assert chosen(None, None, vectors, ["eng"]) == ("sqrt_frequency", "used_by_source", 0)
+    assert chosen(None, None, vectors, None) == ("sqrt_frequency", "all", 1)
+    assert "With source_languages the rows would be better" in choose_rules(None, None, vectors, None).notes[0]
+    assert chosen(None, None, bare, ["eng"]) == ("uniform", "all", 1)
+    assert "The word vectors have no frequencies" in choose_rules(None, None, bare, ["eng"]).notes[0]
+
+
+def test_what_is_named_holds(vectors, bare):
+    assert chosen("uniform", None, vectors, ["eng"]) == (
+        "uniform",
+        "all",
+        0,
+    )  # the filter helps with the weighting only
+    assert chosen(None, "all", vectors, ["eng"]) == ("sqrt_frequency", "all", 0)
+    assert chosen("uniform", "all", bare, None) == ("uniform", "all", 0)
+    assert chosen("uniform", "used_by_source", vectors, ["eng"]) == ("uniform", "used_by_source", 0)
+
+
+def test_authors_compatible_keeps_the_papers_and_refuses_others(vectors):
+    assert chosen(None, None, vectors, ["eng"], authors_compatible=True) == ("uniform", "all", 0)
+    check_settings(word_weighting="uniform", overlap="all", authors_compatible=True)
+    for options in ({"word_weighting": "sqrt_frequency"}, {"overlap": "used_by_source"}, {"language_offset": 0.4}):
+        with pytest.raises(
+            ValueError, match="authors_compatible=True gives what the published code gives, which has no"
+        ):
+            check_settings(**options, authors_compatible=True)
