@@ -188,6 +188,18 @@ class Dictionary:
         """
         return _collect(_checked_entries(entries))
 
+    @classmethod
+    def of(cls, dictionaries: "Dictionary | str | os.PathLike | Iterable") -> "Dictionary":
+        """What functions that need a dictionary accept: one, the path or paths of files, or tuples of entries."""
+        if isinstance(dictionaries, Dictionary):
+            return dictionaries
+        if isinstance(dictionaries, (str, os.PathLike)):
+            return cls.load(dictionaries)
+        entries = list(dictionaries)
+        if entries and all(isinstance(entry, (str, os.PathLike)) for entry in entries):
+            return cls.load(entries)
+        return cls.from_entries(entries)
+
     def _subset(self, keep: np.ndarray, languages: str = "") -> "Dictionary":
         """The entries where `keep` (E,) is true, with the words that they need."""
         if not keep.any():

@@ -282,6 +282,69 @@ class WordVectors:
         )
         return cls(words, languages, vectors, frequencies, metadata)
 
+    @classmethod
+    def from_dictionaries(
+        cls,
+        dictionaries: "Dictionary | str | os.PathLike | Iterable[Any]",
+        vectors: "WordVectors | None" = None,
+        *,
+        dim: int | None = None,
+        languages: Iterable[str] | None = None,
+        lowercase: bool = True,
+        segmentation: str = "auto",
+        tokenize: Callable[[str], list[str]] | None = None,
+        steps: int = 2,
+        seed: int = 0,
+    ) -> "WordVectors":
+        """Word vectors from translations: added to vectors that exist, or from the translations alone.
+
+        With `vectors`, a word that has none gets the mean of its translations that have one (all senses count, by the
+        weight of their entries); in further steps, of those that got one in the step before. The given vectors stay
+        as they are. To combine parallel text with dictionaries, pass what `from_parallel` made of it.
+
+        Without, the words are the nodes of a graph whose edges are translations, as the concepts of ColexNet+ (Liu et
+        al., 2023), embedded by random projection (Chen et al., 2019, FastRP). Only its largest connected part gets
+        vectors. This places translations together; meanings are near only where translations mix them.
+
+        Args:
+            dictionaries: a `Dictionary`, the path or paths of dictionary files (see `Dictionary.load`), or tuples
+                `(language, word, language, word)`, optionally with a weight after them.
+            vectors: an aligned set that knows some of the dictionary's words.
+            dim: the dimension without `vectors`; 200 by default.
+            languages: of the words to add; all languages of the dictionary by default. The others still connect words.
+            lowercase: take words in lower case, as `from_parallel` does; words are found in `vectors` in either case.
+            segmentation, tokenize: how entries of several words are cut, as in `from_parallel`. Each word of one gets
+                a share in the entry.
+            steps: how many translations a word may be away from a word with a vector.
+            seed: of the random projection.
+
+        Returns:
+            The words of `vectors`, if given, and the new ones, which have their mean length; or unit vectors. The most
+            frequent words come first. Frequencies of new words are estimates: that of a translation divided among all
+            its translations into the same language; without `vectors`, a word counts for each language that
+            translates it. With `vectors` that have no frequencies there are none.
+
+        Raises:
+            ValueError: a language that the dictionary doesn't have, no word that it shares with `vectors`, nothing to
+                add, or what `Dictionary` reports.
+        """
+        from .concepts import build_from_dictionaries
+        from .dictionaries import Dictionary
+
+        return cls(
+            *build_from_dictionaries(
+                Dictionary.of(dictionaries),
+                vectors,
+                dim=dim,
+                languages=languages,
+                lowercase=lowercase,
+                segmentation=segmentation,
+                tokenize=tokenize,
+                steps=steps,
+                seed=seed,
+            )
+        )
+
     def aligned_to(
         self,
         space: "WordVectors",
