@@ -1,0 +1,71 @@
+"""Options that the scripts and `ofa pretrain` share, in the manner of Transformers' examples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from transformers import TrainingArguments
+
+
+@dataclass
+class ModelArguments:
+    """The model to continue."""
+
+    model_name_or_path: str = field(metadata={"help": "A folder or a Hub id."})
+    tokenizer_name: str | None = field(default=None, metadata={"help": "Default: the model's own."})
+    model_revision: str = field(default="main", metadata={"help": "Branch, tag or commit on the Hub."})
+    trust_remote_code: bool = field(default=False, metadata={"help": "Run code that comes with the model."})
+
+
+@dataclass
+class DataArguments:
+    """The text, and how it becomes samples."""
+
+    train: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Text (.txt, .tsv, .jsonl, optionally .gz or .zst) or Parquet files whose names begin with the "
+            "language, LANGUAGE=FILE, or folders of them."
+        },
+    )
+    train_datasets: list[str] | None = field(
+        default=None, metadata={"help": "LANGUAGE=ID or LANGUAGE=ID:CONFIG of data sets on the Hub."}
+    )
+    validation: list[str] | None = field(default=None, metadata={"help": "Held-out text, given like train."})
+    validation_datasets: list[str] | None = field(
+        default=None, metadata={"help": "Held-out text, given like train_datasets."}
+    )
+    text_column: str = field(default="text", metadata={"help": "Of Parquet, .jsonl and data sets."})
+    train_split: str = field(default="train", metadata={"help": "Split of the training data sets."})
+    validation_split: str = field(default="validation", metadata={"help": "Split of the validation data sets."})
+    streaming: bool = field(default=False, metadata={"help": "Encode while training, keeping nothing on disk."})
+    alpha: float = field(default=0.3, metadata={"help": "Languages are drawn with p ~ characters^alpha."})
+    sampling_sizes: str | None = field(
+        default=None, metadata={"help": "A JSON file {language: size} to use in place of the characters."}
+    )
+    max_seq_length: int | None = field(
+        default=None, metadata={"help": "Tokens of a sample. Default: what the model takes, at most 512."}
+    )
+    line_by_line: bool = field(default=False, metadata={"help": "A sample for each line, instead of packing them."})
+    mlm_probability: float = field(default=0.15, metadata={"help": "Share of tokens that are masked."})
+    whole_word_masking: bool = field(default=False, metadata={"help": "Mask all tokens of a word or none."})
+    pad_to_multiple_of: int | None = field(default=None, metadata={"help": "For the width of batches."})
+    validation_lines: int = field(default=200, metadata={"help": "Held-out lines that are read of each language."})
+    data_cache_dir: str | None = field(
+        default=None, metadata={"help": "Where encoded text is kept. Default: the cache of `datasets`."}
+    )
+
+
+@dataclass
+class PretrainingArguments(TrainingArguments):
+    """Trainer's own arguments, and those of the optimizer's two parts."""
+
+    embedding_learning_rate: float | None = field(
+        default=None, metadata={"help": "Of input and output embeddings, both factors. Default: learning_rate."}
+    )
+    embedding_weight_decay: float | None = field(
+        default=None, metadata={"help": "Of input and output embeddings. Default: weight_decay."}
+    )
+    freeze_body_steps: int = field(
+        default=0, metadata={"help": "Steps in which only the embeddings are trained; then the body warms up."}
+    )

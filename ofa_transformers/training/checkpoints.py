@@ -1,0 +1,151 @@
+"""Checkpoints that appear whole or not at all, and what resuming from one needs beside Trainer's and accelerate's."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from safetensors import safe_open
+from transformers import PreTrainedModel
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, logging
+
+
+logger = logging.get_logger(__name__)
+
+DATA_STATE = "data_state.json"
+STAGING = ".saving"
+
+
+def last_checkpoint(output_dir: str | os.PathLike) -> Path | None:
+    """The latest checkpoint of a run. Each is complete: an unfinished one lies under another name."""
+    found = get_last_checkpoint(str(output_dir)) if Path(output_dir).is_dir() else None
+    return Path(found) if found else None
+
+
+@contextmanager
+def new_checkpoint(output_dir: str | os.PathLike, step: int, accelerator: Accelerator) -> Iterator[Path]:
+    """A folder that all processes write into, and that becomes `checkpoint-STEP` when all of them are done.
+
+    Where writing fails (a full disk) or the run is killed, earlier checkpoints are as they were.
+
+    Raises:
+        OSError: writing failed; the message names the last good checkpoint.
+    """
+    staging = Path(output_dir, STAGING)
+    name = f"{PREFIX_CHECKPOINT_DIR}-{step}"
+    if accelerator.is_main_process:
+        shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
+        Path(staging, name).mkdir(parents=True)
+    accelerator.wait_for_everyone()
+    try:
+        yield staging / name
+    except Exception as error:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise OSError(
+            f"Checkpoint {name} could not be written ({error}). The last good one is "
+            f"{last_checkpoint(output_dir) or 'none'}; make room and resume from it."
+        ) from error
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        target = Path(output_dir, name)
+        if target.exists():
+            os.replace(target, staging / "replaced")
+        os.replace(staging / name, target)
+        shutil.rmtree(staging, ignore_errors=True)
+    accelerator.wait_for_everyone()
+
+
+def write_data_state(checkpoint: Path, position: int, identity: str, streams: dict[str, Any] | None) -> None:
+    """Where the run stands in its data: the position of the next sample, and with streamed text that of each stream."""
+    state = {"position": position, "identity": identity, "streams": streams}
+    Path(checkpoint, DATA_STATE).write_text(json.dumps(state) + "\n", encoding="utf-8")
+
+
+def read_data_state(checkpoint: Path, identity: str) -> dict[str, Any]:
+    """What `write_data_state` wrote. Warns if it wrote another `identity`.
+
+    Raises:
+        ValueError: a checkpoint of another kind of run.
+    """
+    file = Path(checkpoint, DATA_STATE)
+    if not file.is_file():
+        raise ValueError(
+            f"{checkpoint} has no {DATA_STATE}, so it is not a checkpoint of this kind of run; give it as the model to "
+            f"start from instead, with a new output folder."
+        )
+    state = json.loads(file.read_text(encoding="utf-8"))
+    if state["identity"] != identity:
+        logger.warning(
+            f"Text, tokenizer, languages or seed are not those of the run that wrote {checkpoint}: it goes on from there "
+            f"with other samples."
+        )
+    return state
+
+
+def check_shapes(checkpoint: Path, model: PreTrainedModel) -> None:
+    """That the weights of a checkpoint are of the model's shapes; sharded checkpoints are left to their loader.
+
+    Raises:
+        ValueError: they are not; the message names the first that differs.
+    """
+    index = Path(checkpoint, SAFE_WEIGHTS_INDEX_NAME)
+    names = {SAFE_WEIGHTS_NAME}
+    if index.is_file():
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    for file in (Path(checkpoint, name) for name in sorted(names)):
+        if not file.is_file():
+            continue
+        with safe_open(file, framework="pt") as weights:
+            for name in weights.keys():  # noqa: SIM118 (it is no dict)
+                found = tuple(weights.get_slice(name).get_shape())
+                if name in shapes and found != shapes[name]:
+                    raise ValueError(
+                        f"The checkpoint {checkpoint} holds {name} of shape {found}, but the model's is of shape "
+                        f"{shapes[name]}; resume with the model and the tokenizer that the run started from, or name a "
+                        f"new output folder."
+                    )
+
+
+def consolidate(checkpoint: str | os.PathLike, model: PreTrainedModel, output: str | os.PathLike) -> PreTrainedModel:
+    """A plain checkpoint from one with sharded weights (FSDP's SHARDED_STATE_DICT), on one machine's CPU.
+
+    Args:
+        checkpoint: a folder with `pytorch_model_fsdp_0`.
+        model: the model that the run started from; its weights are replaced.
+        output: folder to write, for `from_pretrained`.
+
+    Returns:
+        The model with the checkpoint's weights, tied where its configuration ties them.
+
+    Raises:
+        FileNotFoundError: no sharded weights there.
+        FileExistsError: `output` has content.
+    """
+    import tempfile
+
+    import torch
+    from accelerate.utils import merge_fsdp_weights
+    from safetensors.torch import load_file
+
+    from ..files import new_folder
+
+    shards = Path(checkpoint, "pytorch_model_fsdp_0")
+    if not shards.is_dir():
+        raise FileNotFoundError(f"{checkpoint} has no {shards.name}; it is no checkpoint with sharded weights.")
+    with new_folder(output) as folder, tempfile.TemporaryDirectory(dir=folder.parent) as merged:
+        merge_fsdp_weights(str(shards), merged)
+        files = sorted(Path(merged).glob("*.safetensors"))
+        weights = {name: tensor for file in files for name, tensor in load_file(file).items()}
+        with torch.no_grad():
+            model.load_state_dict(weights)
+        model.tie_weights()
+        model.save_pretrained(folder)
+    return model

@@ -1,0 +1,85 @@
+"""Held-out text of every language: loss, and the bits per character and byte that compare across tokenizers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import islice
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ..evaluation.causal_lm import score_causal_lm
+from ..evaluation.masked_lm import MaskedLMScore, score_masked_lm
+from .sources import LanguageText
+
+
+def read_validation(texts: Mapping[str, LanguageText], lines: int) -> dict[str, list[str]]:
+    """The first `lines` lines of each language.
+
+    Raises:
+        ValueError: a language without any.
+    """
+    read = {language: list(islice(text.lines(), lines)) for language, text in texts.items()}
+    if empty := [language for language, found in read.items() if not found]:
+        raise ValueError(f"No validation text for: {', '.join(empty)}; leave these languages out or give them text.")
+    return read
+
+
+def score_languages(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Mapping[str, Sequence[str]],
+    accelerator: Accelerator,
+    *,
+    causal: bool = False,
+    max_length: int | None = None,
+    tokens_per_batch: int = 4096,
+) -> dict[str, MaskedLMScore]:
+    """language -> score, the same on all processes, which divide the text among them.
+
+    Where the weights are sharded, each process needs all others for every batch, so that all of them score everything.
+
+    Args:
+        model: not wrapped; its shards may be distributed.
+        tokenizer: its tokenizer.
+        texts: language -> held-out lines.
+        accelerator: of the run.
+        causal: a decoder; else a masked LM, of which every token is masked once.
+        max_length: tokens in a window.
+        tokens_per_batch: bound on the tokens, padding included, of one forward pass.
+    """
+    sharded = accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
+    rank, count = (0, 1) if sharded else (accelerator.process_index, accelerator.num_processes)
+    flat = [(language, line) for language in texts for line in texts[language]][rank::count]
+    score = score_causal_lm if causal else score_masked_lm
+    options = {"max_length": max_length, "tokens_per_batch": tokens_per_batch}
+    scores = score(model, tokenizer, [line for _, line in flat], **options)
+    sums = {language: MaskedLMScore() for language in texts}
+    for (language, _), one in zip(flat, scores):
+        sums[language] += one
+    if count > 1:
+        table = torch.tensor([[s.nats, s.tokens, s.characters] for s in sums.values()], dtype=torch.float64)
+        table = accelerator.reduce(table.to(accelerator.device), reduction="sum").tolist()
+        sums = {
+            language: MaskedLMScore(nats, round(tokens), round(characters))
+            for language, (nats, tokens, characters) in zip(sums, table)
+        }
+    return sums
+
+
+def metrics(scores: Mapping[str, MaskedLMScore], texts: Mapping[str, Sequence[str]]) -> dict[str, float]:
+    """`loss` (nats a token), `bits_per_character` and `bits_per_byte` (UTF-8): means over languages, and each of them."""
+    table = {}
+    for language, score in scores.items():
+        size = sum(len(line.encode()) for line in texts[language])
+        table[language] = {
+            "loss": score.loss,
+            "bits_per_character": score.bits_per_character,
+            "bits_per_byte": score.nats / math.log(2) / size,
+        }
+    names = list(next(iter(table.values())))
+    means = {name: sum(row[name] for row in table.values()) / len(table) for name in names}
+    return means | {f"{language}_{name}": row[name] for language, row in table.items() for name in names}

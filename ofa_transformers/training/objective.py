@@ -1,0 +1,89 @@
+"""The loss of a training step: over labelled positions only, and divided by the labels of the whole global batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from ..evaluation.masked_lm import decode_only
+from ..modeling_ofa import OfaPreTrainedMixin
+from .checkpoints import last_checkpoint
+from .masking import IGNORED
+from .samples import TrainingBatches
+
+
+def count_labels(labels: torch.Tensor, causal: bool) -> torch.Tensor:
+    """How many tokens of a batch (B, L) are predicted; a decoder predicts no first token."""
+    return (labels[:, 1:] if causal else labels).ne(IGNORED).sum()
+
+
+def token_loss(
+    model: nn.Module,
+    unwrapped: PreTrainedModel,
+    batch: dict[str, torch.Tensor],
+    num_items: torch.Tensor | int,
+    causal: bool,
+) -> torch.Tensor:
+    """Summed cross-entropy of the labelled tokens of a batch over `num_items`, a scalar with gradient.
+
+    With `num_items` the labels of all processes and accumulated batches, the parts add up to the mean over the global
+    batch, however it is divided. Logits exist for labelled positions only, and with an Ofa model not even for these (its
+    `sparse_prediction`); a stock decoder makes all of them.
+
+    Args:
+        model: what to call, possibly wrapped for distributed training.
+        unwrapped: the model itself.
+        batch: `input_ids`, `attention_mask` and `labels`, (B, L).
+        num_items: what to divide by.
+        causal: a decoder.
+    """
+    if isinstance(unwrapped, OfaPreTrainedMixin):
+        with sparse_prediction(unwrapped.config):
+            return model(**batch, num_items_in_batch=num_items).loss
+    if causal:
+        return model(**batch, num_items_in_batch=num_items).loss
+    labels = batch["labels"]
+    chosen = labels != IGNORED
+    inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+    with decode_only(unwrapped, chosen):
+        logits = model(**inputs).logits
+    if logits.dim() == 3:  # a model that doesn't call its output embeddings as a module
+        logits = logits[chosen]
+    return nn.functional.cross_entropy(logits.float(), labels[chosen], reduction="sum") / num_items
+
+
+@contextmanager
+def sparse_prediction(config: PreTrainedConfig) -> Iterator[None]:
+    """Inside, an Ofa model computes its loss without logits. Not left in the configuration, which is saved."""
+    before = config.sparse_prediction
+    config.sparse_prediction = True
+    try:
+        yield
+    finally:
+        config.sparse_prediction = before
+
+
+def check_finite(loss: torch.Tensor, step: int, batches: TrainingBatches, number: int, output_dir: str) -> None:
+    """Stops a run before a loss that is no number reaches the weights.
+
+    Args:
+        loss: of one batch.
+        step: the step that it belongs to.
+        batches, number: which batch it is.
+        output_dir: of the run.
+
+    Raises:
+        FloatingPointError: the loss is infinite or NaN.
+    """
+    if torch.isfinite(loss):
+        return
+    checkpoint = last_checkpoint(output_dir)
+    saved = f"the last checkpoint is {checkpoint}" if checkpoint else "no checkpoint was written yet"
+    raise FloatingPointError(
+        f"The loss of step {step:,} is {loss.item()}, in the batch of {batches.describe(number)}. It did not reach the "
+        f"weights, and {saved}. Try a lower learning rate, more warmup, or bf16 instead of fp16."
+    )

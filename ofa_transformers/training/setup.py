@@ -1,0 +1,190 @@
+"""Everything that a run needs, checked before the work starts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging
+
+from ..evaluation.batching import longest_input
+from ..surgery import is_empty
+from .arguments import DataArguments, ModelArguments
+from .evaluation import read_validation
+from .masking import CausalCollator, MaskingCollator
+from .samples import Encoder, TrainingData
+from .schedule import LanguageSchedule
+from .sources import LanguageText, find_text
+
+
+logger = logging.get_logger(__name__)
+
+DEFAULT_LENGTH = 512
+
+
+@dataclass
+class Setup:
+    """What a run consists of.
+
+    Attributes:
+        model: in float32, on the CPU.
+        tokenizer: of model and data.
+        data: the text to train on.
+        validation: language -> held-out lines, empty without validation text.
+        max_length: tokens of a sample.
+        causal: a decoder.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    data: TrainingData
+    validation: dict[str, list[str]]
+    max_length: int
+    causal: bool
+
+    @property
+    def identity(self) -> str:
+        """A hash that changes when the samples of the run do."""
+        schedule = self.data.schedule
+        parts = [
+            schedule.seed,
+            *zip(schedule.languages, schedule.shares.tolist()),
+            *(self.data.texts[language].identity for language in schedule.languages),
+            self.data.encoder.identity,
+            self.data.streaming,
+        ]
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def prepare(
+    model_arguments: ModelArguments,
+    data_arguments: DataArguments,
+    *,
+    causal: bool,
+    seed: int,
+    workers: int = 0,
+) -> Setup:
+    """Find and check the text, load model and tokenizer and see that all fits.
+
+    Raises:
+        FileNotFoundError, ValueError: something is missing, empty or doesn't fit; the message names it.
+        ImportError: the package `datasets` is missing.
+    """
+    arguments = data_arguments
+    texts = find_text(
+        arguments.train or (),
+        arguments.train_datasets or (),
+        column=arguments.text_column,
+        split=arguments.train_split,
+    )
+    validation: dict[str, list[str]] = {}
+    if arguments.validation or arguments.validation_datasets:
+        held_out = find_text(
+            arguments.validation or (),
+            arguments.validation_datasets or (),
+            column=arguments.text_column,
+            split=arguments.validation_split,
+        )
+        validation = read_validation(held_out, arguments.validation_lines)
+    schedule = LanguageSchedule(_sizes(texts, arguments.sampling_sizes), arguments.alpha, seed)
+    model, tokenizer = load(model_arguments, causal)
+    longest = longest_input(model, tokenizer)
+    max_length = arguments.max_seq_length or min(longest, DEFAULT_LENGTH)
+    if max_length > longest:
+        raise ValueError(
+            f"max_seq_length={max_length}, but {model_arguments.model_name_or_path} and its tokenizer take at most "
+            f"{longest} tokens."
+        )
+    if causal:
+        collate = CausalCollator(tokenizer, pad_to_multiple_of=arguments.pad_to_multiple_of)
+    else:
+        collate = MaskingCollator(
+            tokenizer,
+            seed=seed,
+            probability=arguments.mlm_probability,
+            whole_words=arguments.whole_word_masking,
+            pad_to_multiple_of=arguments.pad_to_multiple_of,
+        )
+    data = TrainingData(
+        texts,
+        Encoder(tokenizer, max_length, packed=not arguments.line_by_line),
+        collate,
+        schedule,
+        streaming=arguments.streaming,
+        workers=workers,
+        cache_dir=arguments.data_cache_dir,
+        pin_memory=torch.cuda.is_available(),
+    )
+    shares = ", ".join(f"{language} {share:.1%}" for language, share in zip(schedule.languages, schedule.shares))
+    logger.info(f"Shares of the languages: {shares}")
+    return Setup(model, tokenizer, data, validation, max_length, causal)
+
+
+def load(arguments: ModelArguments, causal: bool) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The model in float32 and its tokenizer.
+
+    Raises:
+        ValueError: they don't fit each other, or the tokenizer isn't fast.
+    """
+    hub = {"revision": arguments.model_revision, "trust_remote_code": arguments.trust_remote_code}
+    name = arguments.tokenizer_name or arguments.model_name_or_path
+    tokenizer = AutoTokenizer.from_pretrained(name, **({} if arguments.tokenizer_name else hub))
+    if is_empty(tokenizer):
+        raise ValueError(f"{name} has no tokenizer; name one with tokenizer_name.")
+    if not tokenizer.is_fast:
+        raise ValueError(f"The tokenizer of {name} is not a fast one (it has no tokenizer.json), which this needs.")
+    auto = AutoModelForCausalLM if causal else AutoModelForMaskedLM
+    model = auto.from_pretrained(arguments.model_name_or_path, dtype=torch.float32, **hub)
+    check_fit(model, tokenizer)
+    return model, tokenizer
+
+
+def check_fit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """That a model has a row for each token, and pads with the same one.
+
+    Raises:
+        ValueError: it doesn't.
+    """
+    rows = model.get_input_embeddings().weight.shape[0]
+    highest = max(tokenizer.get_vocab().values())
+    if highest >= rows:
+        raise ValueError(
+            f"The tokenizer doesn't fit the model: its ids go up to {highest:,}, but the model has embeddings for "
+            f"{rows:,} tokens. Give the model its own tokenizer, or adapt it to this one with `ofa adapt`."
+        )
+    ours, theirs = tokenizer.pad_token_id, getattr(model.get_input_embeddings(), "padding_idx", None)
+    if None not in (ours, theirs) and ours != theirs:
+        raise ValueError(
+            f"The tokenizer doesn't fit the model: it pads with token {ours}, but the model with {theirs}. Give the "
+            f"model its own tokenizer, or adapt it to this one with `ofa adapt`."
+        )
+    if highest + 1 < rows / 2:
+        logger.warning(
+            f"The tokenizer uses {highest + 1:,} of the model's {rows:,} embeddings; is it the model's own?"
+        )
+
+
+def _sizes(texts: dict[str, LanguageText], file: str | None) -> dict[str, float]:
+    """language -> size, from the file where there is one, else characters."""
+    if file is None:
+        return {language: text.characters() for language, text in texts.items()}
+    try:
+        sizes = json.loads(Path(file).read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"sampling_sizes: {file} is no JSON ({error}).") from error
+    missing = [language for language in texts if not isinstance(sizes, dict) or language not in sizes]
+    if missing:
+        raise ValueError(f"sampling_sizes: {file} has no size for {', '.join(missing)}.")
+    if bad := [language for language in texts if not isinstance(sizes[language], (int, float))]:
+        raise ValueError(f"sampling_sizes: {file} has no number for {', '.join(bad)}.")
+    return {language: sizes[language] for language in texts}

@@ -1,0 +1,215 @@
+"""`Trainer` for continued pretraining: its data by position, its loss over tokens, its checkpoints whole."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import Trainer, TrainerCallback
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_callback import TrainerState
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, rotate_checkpoints
+
+from .arguments import PretrainingArguments
+from .checkpoints import check_shapes, last_checkpoint, new_checkpoint, read_data_state, write_data_state
+from .evaluation import metrics, score_languages
+from .objective import check_finite, token_loss
+from .optimization import delay_body, parameter_groups
+from .samples import Share, TrainingBatches
+from .setup import Setup
+
+
+class PretrainingTrainer(Trainer):
+    """`Trainer` on `Setup`.
+
+    Differences from its parent: the samples of a step depend on the seed and the step alone; a resumed run reads on from
+    there at once, and ends with the weights of one that was never interrupted; the loss is the mean over the labels of
+    the global batch; evaluation gives loss and bits per character and byte by language; a checkpoint appears when it is
+    complete; a loss that is no number stops the run.
+
+    Args:
+        setup: model, tokenizer, training and validation text.
+        args: `max_steps` must be positive: languages are drawn, so there are no epochs.
+        callbacks: further callbacks.
+
+    Raises:
+        ValueError: arguments that don't go together.
+    """
+
+    args: PretrainingArguments
+
+    def __init__(
+        self, setup: Setup, args: PretrainingArguments, callbacks: list[TrainerCallback] | None = None
+    ) -> None:
+        if args.max_steps <= 0:
+            raise ValueError(
+                f"max_steps={args.max_steps}: give a positive number of steps; languages are drawn again and again, so "
+                f"there are no epochs to count."
+            )
+        if args.n_gpu > 1:
+            raise ValueError(
+                f"There are {args.n_gpu} GPUs and one process; start one for each, with `accelerate launch` or `torchrun`."
+            )
+        if args.auto_find_batch_size:
+            raise ValueError(
+                "auto_find_batch_size would change the samples of each step; choose a batch size instead."
+            )
+        args.ignore_data_skip = True  # the batches begin where the checkpoint ended
+        args.logging_nan_inf_filter = False  # such a loss stops the run
+        super().__init__(
+            model=setup.model,
+            args=args,
+            data_collator=setup.data.collate,
+            eval_dataset=setup.validation or None,
+            processing_class=setup.tokenizer,
+            callbacks=callbacks,
+        )
+        self.setup = setup
+        self.model_accepts_loss_kwargs = True  # count the labels of a global batch, and pass the number on
+        self.loss_is_scaled_for_ga = True
+        self._loss_shifts_labels = setup.causal
+        self._start_step = 0
+        self._data_state: dict[str, Any] = {"position": 0, "streams": None}
+        self._staging: str | None = None
+
+    @property
+    def share(self) -> Share:
+        """Of this process in each global batch."""
+        return Share(self.args.per_device_train_batch_size, self.args.process_index, self.args.world_size)
+
+    @property
+    def global_batch_size(self) -> int:
+        """Samples of a step."""
+        return self.share.size * self.share.count * self.args.gradient_accumulation_steps
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> TrainOutput:
+        """As `Trainer.train`, from the position in the data that the checkpoint names.
+
+        Raises:
+            ValueError: a checkpoint of other shapes, or of another kind of run.
+            OSError: a checkpoint could not be written.
+            FloatingPointError: a loss that is no number.
+        """
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = last_checkpoint(self.args.output_dir)
+            if resume_from_checkpoint is None:
+                raise ValueError(f"There is no checkpoint in {self.args.output_dir} to resume from.")
+        if resume_from_checkpoint:
+            checkpoint = Path(resume_from_checkpoint)
+            self._data_state = read_data_state(checkpoint, self.setup.identity)
+            check_shapes(checkpoint, self.model)
+            self._start_step = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME)).global_step
+            resume_from_checkpoint = str(checkpoint)
+        return super().train(resume_from_checkpoint=resume_from_checkpoint or None, **kwargs)
+
+    def get_train_dataloader(self) -> TrainingBatches:
+        start = self._data_state["position"]
+        stop = start + max(self.args.max_steps - self._start_step, 0) * self.global_batch_size
+        before = self._start_step * self.args.gradient_accumulation_steps
+        self._batches = self.setup.data.batches(self.share, start, stop, self._data_state["streams"], before)
+        self._batch_number = 0
+        return self._batches
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        loss = token_loss(model, self.accelerator.unwrap_model(model), inputs, num_items_in_batch, self.setup.causal)
+        check_finite(loss, self.state.global_step + 1, self._batches, self._batch_number, self.args.output_dir)
+        self._batch_number += 1
+        # Gradients are averaged over the processes, each of which has a part of the sum.
+        return loss * self.accelerator.num_processes
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        args = self.args
+        apart = (args.embedding_learning_rate, args.embedding_weight_decay)
+        if apart == (None, None) and not args.freeze_body_steps:
+            return super().create_optimizer(model)
+        if self.optimizer is None:
+            model = self.model if model is None else model
+            optimizer_class, options = self.get_optimizer_cls_and_kwargs(args, model)
+            groups = parameter_groups(
+                self.accelerator.unwrap_model(model),
+                self.get_decay_parameter_names(model),
+                learning_rate=args.learning_rate,
+                weight_decay=args.weight_decay,
+                embedding_learning_rate=args.embedding_learning_rate,
+                embedding_weight_decay=args.embedding_weight_decay,
+            )
+            self.optimizer = optimizer_class(groups, **options)
+        return self.optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> torch.optim.lr_scheduler.LRScheduler:
+        made = self.lr_scheduler is None
+        scheduler = super().create_scheduler(num_training_steps, optimizer)
+        if made and self.args.freeze_body_steps:
+            delay_body(scheduler, self.args.freeze_body_steps, self.args.get_warmup_steps(num_training_steps))
+        return scheduler
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Loss (nats a token), bits per character and per byte: means over the languages, and of each language.
+
+        Args:
+            eval_dataset: language -> lines; default: the validation text.
+            ignore_keys: without meaning here.
+            metric_key_prefix: begin of the names.
+
+        Raises:
+            ValueError: there is no text.
+        """
+        texts = self.setup.validation if eval_dataset is None else eval_dataset
+        if not texts:
+            raise ValueError("There is no validation text to evaluate on.")
+        start = time.time()
+        scores = score_languages(
+            self.accelerator.unwrap_model(self.model),
+            self.setup.tokenizer,
+            texts,
+            self.accelerator,
+            causal=self.setup.causal,
+            max_length=self.setup.max_length,
+            tokens_per_batch=self.args.per_device_eval_batch_size * self.setup.max_length,
+        )
+        result = {f"{metric_key_prefix}_{name}": value for name, value in metrics(scores, texts).items()}
+        result[f"{metric_key_prefix}_runtime"] = round(time.time() - start, 3)
+        self.log(result)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, result)
+        return result
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        self.state.epoch = self.state.global_step / self.args.max_steps  # the run as one epoch, also when resumed
+        super().log(logs, start_time)
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return self._staging or super()._get_output_dir(trial)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        # Trainer writes into the final folder, where a killed run leaves a part that a resumed one takes for a checkpoint.
+        step, output_dir = self.state.global_step, self.args.output_dir
+        final = os.path.join(output_dir, f"{PREFIX_CHECKPOINT_DIR}-{step}")
+        with new_checkpoint(output_dir, step, self.accelerator) as folder:
+            self._staging = str(folder.parent)
+            try:
+                super()._save_checkpoint(model, trial)
+            finally:
+                self._staging = None
+            if self.state.best_global_step == step:
+                self.state.best_model_checkpoint = final
+            if self.args.should_save:
+                self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
+                position = self._batches.start + (step - self._start_step) * self.global_batch_size
+                write_data_state(folder, position, self.setup.identity, self._batches.streams)
+        if self.args.push_to_hub:
+            super()._push_from_checkpoint(final)
+        if self.args.should_save:
+            rotate_checkpoints(
+                output_dir, self.args.save_total_limit, self.state.best_model_checkpoint, use_mtime=True
+            )
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """Left to `_save_checkpoint`, once the folder has its name."""
