@@ -89,6 +89,12 @@ def hub_code(language: str) -> str | None:
     return short.get(codes[language], codes[language]) if language in codes else None
 
 
+def language_name(language: str) -> str:
+    """The English name of an ISO 639 code without additions in brackets, or the code itself where it has none."""
+    codes, names, _ = _languages()
+    return names.get(codes.get(language, language), language).partition(" (")[0]
+
+
 def language_of_file(name: str) -> str | None:
     """The language that a file's name (without .gz or .zst) states in a way that publishers use, or None."""
     match = _FILE_NAME.fullmatch(name)
