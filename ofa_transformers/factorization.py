@@ -1,5 +1,6 @@
 """Factorization of an embedding matrix into coordinates and primitives, E ≈ F P (OFA, section 3.1)."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -7,14 +8,21 @@ from torch import Tensor
 # Rows multiplied at once: 16,384 x 1,024 float64 values are 128 MiB.
 _BLOCK_ROWS = 16_384
 
+# Stripes of the Gram matrix: with 4 of them, 10 of its 16 parts are computed.
+_GRAM_STRIPES = 4
+
 # Below this ratio to the largest, a singular value taken from the Gram matrix (whose eigenvalues are the squares, exact
 # to about 1e-16 of the largest) no longer gives a coordinate column that is orthonormal to float32.
 _SMALLEST_SINGULAR_RATIO = 1e-4
 
 
 def factorize(
-    embeddings: Tensor, embedding_size: int, return_singular_values: bool = False
-) -> tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Tensor]:
+    embeddings: Tensor,
+    embedding_size: int,
+    *,
+    return_singular_values: bool = False,
+    decomposition: tuple[Tensor, Tensor] | None = None,
+) -> tuple[Tensor, ...]:
     """The best approximation E ≈ F P of rank `embedding_size` in Frobenius norm (Eckart and Young, 1936).
 
     The split is that of OFA (Liu et al., 2024, section 3.1): without centring, the coordinates F are the left singular
@@ -27,6 +35,7 @@ def factorize(
         embeddings: (V, D), any floating dtype, on any device; the work happens on that device.
         embedding_size: the rank k, at least 1 and at most min(V, D).
         return_singular_values: return all singular values, too.
+        decomposition: what `decompose` returned for the same matrix, where it is factorized at several sizes.
 
     Returns:
         Coordinates (V, k) with orthonormal columns and primitives (k, D), float32, on the device of `embeddings`; and,
@@ -46,7 +55,7 @@ def factorize(
             f"a size from 1 to {min(rows, columns)}; pass embedding_size=None to keep the matrix as it is."
         )
     embeddings = embeddings.detach()
-    eigenvalues, eigenvectors = _eigen_decomposition(embeddings)
+    eigenvalues, eigenvectors = decompose(embeddings) if decomposition is None else decomposition
     values = eigenvalues[: min(rows, columns)].sqrt()
     scale, right = values[:embedding_size], eigenvectors[:, :embedding_size]  # (k,), (D, k)
 
@@ -67,21 +76,28 @@ def factorize(
 
 def singular_values(embeddings: Tensor) -> Tensor:
     """The min(V, D) singular values of a matrix (V, D), float64, largest first, from the Gram matrix as above."""
-    eigenvalues, _ = _eigen_decomposition(embeddings.detach())
+    eigenvalues, _ = decompose(embeddings.detach())
     return eigenvalues[: min(embeddings.shape)].sqrt()
 
 
-def truncation_error(values: Tensor, embedding_size: int) -> float:
-    """||E - F P|| / ||E|| in Frobenius norm at rank `embedding_size`, from all singular values of E, largest first."""
-    squares = values.double().square()
-    total = squares.sum().item()
-    return (squares[embedding_size:].sum().item() / total) ** 0.5 if total else 0.0
+def truncation_errors(values: np.ndarray) -> np.ndarray:
+    """||E - F P|| / ||E|| in Frobenius norm at each rank from 0 to D, from the D singular values of E, largest first."""
+    squares = np.square(np.asarray(values, dtype=np.float64))
+    left = np.append(np.cumsum(squares[::-1])[::-1], 0.0)
+    return np.sqrt(left / left[0]) if left[0] else np.zeros_like(left)
 
 
-def _eigen_decomposition(embeddings: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues (D,) of the Gram matrix, largest first and none negative, and its eigenvectors (D, D) in columns."""
+def decompose(embeddings: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues (D,) of the Gram matrix, largest first and none negative, and its eigenvectors (D, D) in columns.
+
+    Both are float64, on the device of `embeddings` (V, D).
+
+    Raises:
+        ValueError: `embeddings` has NaN or infinite entries.
+    """
     rows, columns = embeddings.shape
     gram = torch.zeros(columns, columns, dtype=torch.float64, device=embeddings.device)
+    stripe = -(-columns // _GRAM_STRIPES)
     for start in range(0, rows, _BLOCK_ROWS):
         block = embeddings[start : start + _BLOCK_ROWS].to(torch.float64)
         if not torch.isfinite(block).all():
@@ -90,9 +106,11 @@ def _eigen_decomposition(embeddings: Tensor) -> tuple[Tensor, Tensor]:
                 f"embeddings has NaN or infinite entries, first in row {row}; repair or remove these rows before "
                 "factorizing."
             )
-        gram.addmm_(block.T, block)
+        # The matrix is symmetric, and `eigh` reads one triangle of it.
+        for first in range(0, columns, stripe):
+            gram[first:, first : first + stripe].addmm_(block[:, first:].T, block[:, first : first + stripe])
 
-    eigenvalues, eigenvectors = torch.linalg.eigh(gram)  # ascending
+    eigenvalues, eigenvectors = torch.linalg.eigh(gram, UPLO="L")  # ascending
     return eigenvalues.flip(0).clamp_min(0), eigenvectors.flip(1)
 
 

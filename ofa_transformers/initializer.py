@@ -14,11 +14,20 @@ from huggingface_hub import HfApi
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from .factorization import factorize, truncation_error
+from .factorization import factorize, truncation_errors
 from .files import new_folder
 from .mapping import TokenMapping, build_mapping, check_settings, choose_rules
 from .mapping.build import as_list
-from .report import REPORT_FILE, OfaReport, count_languages, count_tokens, find_warnings, measure_rows
+from .report import (
+    PAGE_FILE,
+    REPORT_FILE,
+    OfaReport,
+    count_languages,
+    count_tokens,
+    find_warnings,
+    measure_rows,
+    write_page,
+)
 from .surgery import (
     factorized_class,
     factorized_model,
@@ -132,9 +141,10 @@ class OfaInitializer:
             [`OfaInitializer`]
 
         Raises:
-            ValueError: an argument out of range; a source whose embeddings aren't found, or don't fit its tokenizer; an
-                embedding_size for an architecture that doesn't factorize; word vectors or a checkpoint that are
-                damaged; a language that no word has.
+            ValueError: an argument out of range, or one that authors_compatible rules out; a weighting or filter that
+                lacks frequencies or source_languages; a target_text without text; a source whose embeddings aren't
+                found, or don't fit its tokenizer; an embedding_size for an architecture that doesn't factorize; word
+                vectors or a checkpoint that are damaged; a language that no word has.
             FileNotFoundError, OSError: something that isn't there.
         """
         clock = _Clock()
@@ -154,6 +164,8 @@ class OfaInitializer:
             beside = ("revision",) if source_tokenizer is None else ()
             source_access = {**access, **{name: hub_kwargs[name] for name in beside if name in hub_kwargs}}
             original = _load_tokenizer(*_source_tokenizer(source, source_tokenizer, config), source_access)
+            # Text that can't be read fails here, before the long work.
+            log_probabilities = None if target_text is None else _log_probabilities(target, target_text)
         with clock("word vectors"):
             words = word_vectors
             if not isinstance(words, WordVectors):
@@ -192,6 +204,8 @@ class OfaInitializer:
             "rows": embeddings.rows,
             "hidden_size": embeddings.hidden_size,
             "parameters": model.num_parameters(),
+            "embedding_parameters": embeddings.input.numel()
+            + (embeddings.output.numel() if embeddings.output is not None else 0),
         }
         errors: dict[str, float] | None = None if embedding_size is None else {}
         rows: dict[str, torch.Tensor] = {}
@@ -203,13 +217,13 @@ class OfaInitializer:
                     matrix, primitives[part], singular_values[part] = _factorize(
                         matrix, embedding_size, mapping, authors_compatible, device
                     )
-                    errors[part] = truncation_error(singular_values[part], embedding_size)
+                    errors[part] = float(truncation_errors(singular_values[part].numpy())[embedding_size])
             with clock("rows"):
                 rows[part] = mapping.apply(
                     matrix, fallback, seed, language_offset=language_offset, primitives=primitives.get(part)
                 )
         with clock("rows"):
-            bias = _make_bias(embeddings.bias, mapping, target, target_text, authors_compatible, embedding_size, seed)
+            bias = _make_bias(embeddings.bias, mapping, log_probabilities, authors_compatible, embedding_size, seed)
 
         with clock("report"):
             total, by_script = count_tokens(mapping)
@@ -233,6 +247,7 @@ class OfaInitializer:
                 "rows": mapping.shape[0],
                 "embedding_size": embedding_size,
                 "parameters": model.num_parameters(),
+                "embedding_parameters": sum(t.numel() for t in (*rows.values(), *primitives.values())),
             },
             word_vectors={
                 "words": len(words),
@@ -244,7 +259,7 @@ class OfaInitializer:
             settings={
                 **mapping.settings,
                 "language_offset": language_offset,
-                "head_bias": "carried" if target_text is None else "log_probability",
+                "head_bias": _name_of_bias(embeddings.bias, target_text),
                 "fallback": fallback,
                 "embedding_size": embedding_size,
                 "seed": seed,
@@ -265,7 +280,9 @@ class OfaInitializer:
         logger.info("%s", report)
         return cls(model, target, mapping, report)
 
-    def save_pretrained(self, save_directory: str | os.PathLike, overwrite: bool = False, **kwargs: Any) -> None:
+    def save_pretrained(
+        self, save_directory: str | os.PathLike, overwrite: bool = False, report_page: bool = True, **kwargs: Any
+    ) -> None:
         """Writes model, tokenizer and report to a folder that `AutoModel*` and `AutoTokenizer` load.
 
         Everything is written to a temporary folder beside it first, so that the folder is whole or absent, and what
@@ -274,6 +291,7 @@ class OfaInitializer:
         Args:
             save_directory: the folder.
             overwrite: replace the folder if it has content.
+            report_page: write report.html beside ofa_report.json: pictures, and where each token came from.
             **kwargs: handed on to the model's `save_pretrained`, for example `max_shard_size`.
 
         Raises:
@@ -281,7 +299,7 @@ class OfaInitializer:
             OSError: the disk is full, or the folder can't be written.
         """
         with new_folder(save_directory, overwrite) as folder:
-            self._write(folder, **kwargs)
+            self._write(folder, report_page, **kwargs)
         logger.info("Saved the adapted model to %s", save_directory)
 
     def push_to_hub(
@@ -292,6 +310,7 @@ class OfaInitializer:
         token: str | bool | None = None,
         revision: str | None = None,
         commit_message: str = "Model adapted with OFA",
+        report_page: bool = True,
         **kwargs: Any,
     ) -> str:
         """Uploads what `save_pretrained` writes.
@@ -299,6 +318,7 @@ class OfaInitializer:
         Args:
             repo_id: `user/name` on the Hub; created if it doesn't exist.
             private, token, revision, commit_message: as in `huggingface_hub.HfApi`.
+            report_page: as in `save_pretrained`.
             **kwargs: handed on to the model's `save_pretrained`, for example `max_shard_size`.
 
         Returns:
@@ -309,16 +329,18 @@ class OfaInitializer:
         if revision is not None:
             api.create_branch(repo_id, branch=revision, exist_ok=True)
         with tempfile.TemporaryDirectory() as folder:
-            self._write(folder, **kwargs)
+            self._write(folder, report_page, **kwargs)
             commit = api.upload_folder(
                 repo_id=repo_id, folder_path=folder, revision=revision, commit_message=commit_message
             )
         return commit.commit_url
 
-    def _write(self, folder: str | os.PathLike, **kwargs: Any) -> None:
+    def _write(self, folder: str | os.PathLike, report_page: bool, **kwargs: Any) -> None:
         self.model.save_pretrained(folder, **kwargs)
         self.tokenizer.save_pretrained(folder)
         self.report.save(os.path.join(folder, REPORT_FILE))
+        if report_page:
+            write_page(self.report, os.path.join(folder, PAGE_FILE))
 
 
 class _Clock:
@@ -420,8 +442,7 @@ def _factorize(
 def _make_bias(
     bias: torch.Tensor | None,
     mapping: TokenMapping,
-    tokenizer: PreTrainedTokenizerBase,
-    target_text: Iterable[str] | None,
+    log_probabilities: torch.Tensor | None,
     authors_compatible: bool,
     embedding_size: int | None,
     seed: int,
@@ -432,8 +453,8 @@ def _make_bias(
     """
     if bias is None:
         return None
-    if target_text is not None:
-        return _log_probabilities(tokenizer, target_text, mapping.shape[0]).to(bias)
+    if log_probabilities is not None:
+        return log_probabilities.to(bias)
     if not authors_compatible:
         return mapping.apply(bias, fallback="mean", seed=seed)
     made = bias.new_zeros(mapping.shape[0])
@@ -445,8 +466,15 @@ def _make_bias(
     return made.uniform_(-bound, bound, generator=torch.Generator(device=made.device).manual_seed(seed))
 
 
-def _log_probabilities(tokenizer: PreTrainedTokenizerBase, lines: Iterable[str], size: int) -> torch.Tensor:
+def _name_of_bias(bias: torch.Tensor | None, target_text: Iterable[str] | None) -> str | None:
+    if bias is None:
+        return None
+    return "carried" if target_text is None else "log_probability"
+
+
+def _log_probabilities(tokenizer: PreTrainedTokenizerBase, lines: Iterable[str]) -> torch.Tensor:
     """(V_t,) float32: the log of each token's relative frequency, with one added to every count."""
+    size = max(tokenizer.get_vocab().values()) + 1
     counts = torch.ones(size, dtype=torch.float64)
     lines = iter(lines)
     while block := list(itertools.islice(lines, 4096)):
@@ -454,4 +482,6 @@ def _log_probabilities(tokenizer: PreTrainedTokenizerBase, lines: Iterable[str],
         counts += torch.bincount(
             torch.tensor([token for line in ids for token in line], dtype=torch.long), minlength=size
         )
+    if counts.sum() == size:
+        raise ValueError("target_text has no text; pass lines of the text to train on, or None.")
     return (counts / counts.sum()).log().float()

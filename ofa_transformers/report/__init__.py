@@ -1,7 +1,19 @@
-"""What an initialisation did."""
+"""What an initialisation did: numbers, a page to look at, a model card."""
 
+from .html import PAGE_FILE, load_page, rewrite_page, write_page
 from .measures import measure_rows
 from .report import REPORT_FILE, OfaReport, count_languages, count_tokens, find_warnings
 
 
-__all__ = ["REPORT_FILE", "OfaReport", "count_languages", "count_tokens", "find_warnings", "measure_rows"]
+__all__ = [
+    "PAGE_FILE",
+    "REPORT_FILE",
+    "OfaReport",
+    "count_languages",
+    "count_tokens",
+    "find_warnings",
+    "load_page",
+    "measure_rows",
+    "rewrite_page",
+    "write_page",
+]

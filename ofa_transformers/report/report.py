@@ -171,7 +171,11 @@ def count_languages(mapping: TokenMapping) -> tuple[dict[str, dict[str, int]], d
     names = [kind.name.lower() for kind in TokenKind]
     languages, index = np.unique(vectors.languages, return_inverse=True)
     words = select_words(
-        vectors, settings["target_languages"], settings["max_words"], "target_languages", settings["authors_compatible"]
+        vectors,
+        settings["target_languages"],
+        settings["max_words"],
+        "target_languages",
+        settings["authors_compatible"],
     )
     # (N, L), one entry a word; the product has one for each language that a token occurs in.
     members = scipy.sparse.csr_array(
