@@ -2,9 +2,9 @@ import gzip
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 from ofa_transformers.vectors import WordVectors, parallel
-from ofa_transformers.vectors.parallel import split_words
 
 
 # A made-up language of numbered concepts, each language with its own words for them.
@@ -54,11 +54,30 @@ def test_the_same_seed_gives_the_same_vectors(dense_side, monkeypatch):
     np.testing.assert_array_equal(first.vectors, second.vectors)
 
 
-def test_sparse_and_dense_decompositions_agree(monkeypatch):
-    dense = WordVectors.from_parallel(texts(), dim=10)
+@pytest.mark.parametrize("tall", [True, False])
+def test_block_krylov_finds_the_singular_values_and_vectors(tall, monkeypatch):
+    """A decaying spectrum of a matrix whose exact decomposition is cheap."""
+    rng = np.random.default_rng(0)
+    left, right = (np.linalg.qr(rng.standard_normal((size, 300)))[0] for size in (900, 500))
+    values = 100 * 0.97 ** np.arange(300)
+    matrix = (left * values) @ right.T
+    sparse = scipy.sparse.csr_array((matrix if tall else matrix.T).astype(np.float32))
+    monkeypatch.setattr(parallel, "_ITERATIONS", 6)
+    exact = parallel._factorize(sparse, 20, seed=0)
     monkeypatch.setattr(parallel, "_DENSE_SIDE", 0)
-    sparse = WordVectors.from_parallel(texts(), dim=10)
-    np.testing.assert_allclose(dense.vectors @ dense.vectors.T, sparse.vectors @ sparse.vectors.T, atol=1e-4)
+    found = parallel._factorize(sparse, 20, seed=0)
+    np.testing.assert_allclose((found**2).sum(axis=0), values[:20], rtol=1e-4)
+    np.testing.assert_allclose(found[:, :10], exact[:, :10], atol=2e-3)
+
+
+def test_sides_of_low_rank_and_dependent_columns_are_no_trouble(monkeypatch):
+    monkeypatch.setattr(parallel, "_DENSE_SIDE", 0)
+    rng = np.random.default_rng(0)
+    factors = rng.random((400, 3)), rng.random((3, 300))
+    found = parallel._factorize(scipy.sparse.csr_array((factors[0] @ factors[1]).astype(np.float32)), 5, seed=0)
+    values = np.linalg.svd(factors[0] @ factors[1], compute_uv=False)
+    np.testing.assert_allclose((found**2).sum(axis=0)[:3], values[:3], rtol=1e-4)
+    assert np.isfinite(found).all() and (found[:, 3:] ** 2).sum() < 1e-2 * values[0]
 
 
 def test_files_are_read_by_name_and_as_a_dict(tmp_path):
@@ -73,6 +92,36 @@ def test_files_are_read_by_name_and_as_a_dict(tmp_path):
         np.testing.assert_array_equal(WordVectors.from_parallel(source, dim=10).vectors, expected.vectors)
 
 
+def test_excluded_segments_leave_no_trace(tmp_path):
+    data = texts()
+    left_out = {f"s{number}" for number in range(0, 200, 3)}
+    expected = WordVectors.from_parallel(
+        {language: [pair for pair in pairs if pair[0] not in left_out] for language, pairs in data.items()}, dim=10
+    )
+    (tmp_path / "ids.tsv").write_text("id\tremark\n" + "".join(f"{name}\tx\n" for name in sorted(left_out)))
+    for exclude in (left_out, tmp_path / "ids.tsv"):
+        vectors = WordVectors.from_parallel(data, dim=10, exclude=exclude)
+        assert vectors.words == expected.words
+        np.testing.assert_array_equal(vectors.frequencies, expected.frequencies)
+        np.testing.assert_allclose(vectors.vectors, expected.vectors, atol=1e-5)
+    assert vectors.metadata["segments"] == expected.metadata["segments"]
+    with pytest.raises(FileNotFoundError, match=r"missing\.txt"):
+        WordVectors.from_parallel(data, exclude=tmp_path / "missing.txt")
+
+
+def test_the_metadata_say_how_text_was_cut():
+    spaced = {"eng": [("1", "red green"), ("2", "blue red")], "deu": [("1", "rot grün"), ("2", "blau rot")]}
+    chinese = {"cmn": [("1", "红绿"), ("2", "蓝红")]}
+
+    def described(data, **options):
+        return WordVectors.from_parallel(data, dim=1, min_count=1, **options).metadata["segmentation"]
+
+    assert described(spaced) == {"method": "spaces"}
+    assert described(spaced, tokenize=str.split) == {"method": "custom"}
+    characters = described({**spaced, **chinese}, segmentation="characters")
+    assert characters == {"method": "characters", "version": None, "languages": ["cmn"]}
+
+
 def test_own_tokenizer():
     vectors = WordVectors.from_parallel(
         {"eng": [("1", "a-b c"), ("2", "c d")], "deu": [("1", "e"), ("2", "f")]},
@@ -83,31 +132,23 @@ def test_own_tokenizer():
     assert "a-b" in vectors.words
 
 
-def test_words():
-    assert split_words("Don't stop, l'été: 12 naïve_words!") == [
-        "Don",
-        "t",
-        "stop",
-        "l",
-        "été",
-        "12",
-        "naïve",
-        "words",
-    ]
-    assert split_words("हिन्दी भाषा") == ["हिन्दी", "भाषा"]
-    assert split_words("e\u0301te\u0301") == ["e\u0301te\u0301"]
-    assert split_words("水和面包 ok") == ["水", "和", "面", "包", "水和", "和面", "面包", "ok"]
-    assert split_words("ひらカナ") == ["ひ", "ら", "カ", "ナ", "ひら", "らカ", "カナ"]
-    assert split_words("สวัสดี")[:4] == ["ส", "วั", "ส", "ดี"]
-    assert split_words("。、 ...") == []
-
-
 @pytest.mark.parametrize(
     ("data", "options", "message"),
     [
         ({}, {}, "empty"),
         ({"eng": []}, {}, "'eng' has no words"),
-        ({"eng": [("1", "a b")], "deu": [("2", "c d")]}, {"min_count": 1, "dim": 1}, "share no segment id"),
+        (
+            {"eng": [("1", "a b")], "deu": [("2", "c d")]},
+            {"min_count": 1, "dim": 1},
+            "texts of deu, eng share no segment",
+        ),
+        ({**texts(20), "fra": [("x", "a a")]}, {"dim": 1}, "text of fra share no segment"),
+        ({"eng": [("1", "a b"), ("2", "a b")]}, {"min_count": 1, "dim": 1}, "evenly in all segments"),
+        ({"english": [("1", "a b")]}, {}, "'english', which is not an ISO 639 code.*eng"),
+        ({"eng": ["a b", 3]}, {}, "pairs of a segment's id and its text, but found 'a b'"),
+        ({"eng": [("1", "a a")]}, {"exclude": ["1"]}, "'eng' has no words beside the excluded segments"),
+        (texts(20), {"segmentation": "letters"}, "segmentation is 'letters'"),
+        (texts(20), {"segmentation": "words", "tokenize": str.split}, "exclude each other"),
         ({"eng": [("1", "a b")], "deu": [("1", "c d")]}, {"min_count": 5, "dim": 1}, "min_count"),
         (texts(20), {"dim": 500}, "dim is 500"),
         (texts(20), {"dim": 0}, "dim is 0"),

@@ -1,0 +1,134 @@
+"""Text cut into words: at what is no letter, and in scripts without spaces by ICU's dictionaries, or into n-grams."""
+
+import itertools
+import re
+import unicodedata
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from transformers.utils import logging
+
+
+logger = logging.get_logger(__name__)
+
+SEGMENTATIONS = ("auto", "words", "characters")
+
+# Scripts written without spaces between words: Thai and Lao, Myanmar (and extensions), Khmer, Kana, Han.
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\uaa60-\uaa7f\ua9e0-\ua9ff\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+)
+# Tibetan divides syllables by a mark, the tsheg, and words by nothing.
+_TIBETAN = "\u0f00-\u0fff"
+_TSHEG = "\u0f0b"
+
+
+class WordSplitter:
+    """Callable: text -> its words. Runs of letters, marks and digits; in scripts without spaces, what `method` says.
+
+    Those are Han, Kana, Thai, Lao, Khmer and Myanmar, told by the characters themselves, so that a text may mix them
+    with others. Tibetan has its syllables and pairs of them either way.
+
+    Args:
+        segmentation: "words", words by ICU's dictionaries (extra `segmentation`); "characters", 1- and 2-grams of
+            characters, one being a base with the marks that follow it; "auto", words where the extra is installed.
+
+    Attributes:
+        method: "words" or "characters".
+        version: of ICU and its dictionaries, or None.
+        met_unspaced: whether any text so far had such a script, and so was cut by `method`.
+
+    Raises:
+        ImportError: "words" without the extra.
+        ValueError: another `segmentation`.
+    """
+
+    def __init__(self, segmentation: str = "auto"):
+        if segmentation not in SEGMENTATIONS:
+            raise ValueError(
+                f"segmentation is {segmentation!r}; choose one of {', '.join(map(repr, SEGMENTATIONS))}, or pass your "
+                "own function as tokenize."
+            )
+        self._breaker, self.version = None, None
+        if segmentation != "characters":
+            try:
+                import icu4py
+                from icu4py.breakers import WordBreaker
+            except ImportError as error:
+                if segmentation == "words":
+                    raise ImportError(
+                        "segmentation='words' needs ICU: pip install 'ofa-transformers[segmentation]' (Python 3.11 or "
+                        "later), or pass segmentation='characters' or your own function as tokenize"
+                    ) from error
+            else:
+                self._breaker, self.version = WordBreaker, f"ICU {icu4py.icu_version}"
+        self.method = "characters" if self._breaker is None else "words"
+        self.met_unspaced = False
+        self._warn = segmentation == "auto" and self._breaker is None
+        self._find_words = _word_pattern().findall
+        self._has_unspaced = re.compile(f"[{_UNSPACED}{_TIBETAN}]").search
+        self._is_unspaced = re.compile(f"[{_UNSPACED}]").match
+        self._is_tibetan = re.compile(f"[{_TIBETAN}]").match
+
+    def __call__(self, text: str) -> list[str]:
+        found = self._find_words(text)
+        if self._has_unspaced(text) is None:
+            return found
+        words: list[str] = []
+        for run in found:
+            if self._is_unspaced(run):
+                words += self._cut(run)
+            elif self._is_tibetan(run):
+                words += _n_grams(re.findall(r"[\u0f00\u0f20-\u0f33\u0f40-\u0fbc]+", run), _TSHEG)
+            else:
+                words.append(run)
+        return words
+
+    def _cut(self, run: str) -> list[str]:
+        self.met_unspaced = True
+        if self._breaker is not None:
+            # Its dictionaries go by script, so that the locale is of no account.
+            return [word for word in self._breaker(run, "und") if any(map(str.isalnum, word))]
+        if self._warn:
+            self._warn = False
+            logger.warning(
+                "Text in a script without spaces between words, as %r, is cut into 1- and 2-grams of characters. For "
+                "words: pip install 'ofa-transformers[segmentation]'. If n-grams are meant: segmentation='characters'.",
+                run[:20],
+            )
+        return _n_grams(_clusters(run), "")
+
+
+def splitter_like(metadata: Mapping[str, Any]) -> WordSplitter:
+    """A splitter that cuts as the text was cut that vectors with such metadata are from, as far as they say."""
+    described = metadata.get("segmentation")
+    method = described.get("method") if isinstance(described, Mapping) else None
+    return WordSplitter(method if method in SEGMENTATIONS else "auto")
+
+
+def _n_grams(units: list[str], joint: str) -> list[str]:
+    return units + [first + joint + second for first, second in itertools.pairwise(units)]
+
+
+def _clusters(run: str) -> list[str]:
+    """Letters and digits, each with the combining marks that follow it."""
+    clusters: list[str] = []
+    for char in run:
+        category = unicodedata.category(char)[0]
+        if category == "M" and clusters:
+            clusters[-1] += char
+        elif category in "LMN":
+            clusters.append(char)
+    return clusters
+
+
+@lru_cache(maxsize=1)
+def _word_pattern() -> re.Pattern:
+    """Matches a word where spaces divide words, or a run without spaces."""
+    # `\w` lacks the combining marks, without which words of Indic scripts fall apart.
+    unspaced = re.compile(f"[{_UNSPACED}{_TIBETAN}]")
+    marks = (char for char in map(chr, range(0x300, 0x20000)) if unicodedata.category(char)[0] == "M")
+    mark = "".join(char for char in marks if not unspaced.match(char))
+    letters = rf"[^\W_{_UNSPACED}{_TIBETAN}]"
+    return re.compile(rf"{letters}+(?:[{mark}]+{letters}*)*|[{_UNSPACED}]+|[{_TIBETAN}]+")
