@@ -6,7 +6,7 @@ from typing import Any
 
 from huggingface_hub import ModelCardData
 
-from .language_codes import hub_code
+from .language_codes import short_code
 
 
 _CODE = """\
@@ -29,7 +29,7 @@ def word_vectors_card(
             metadata, all of it into a table.
         repo_id: where they will lie, for the example.
     """
-    codes = sorted({code for language in words_of if (code := hub_code(language)) is not None})
+    codes = sorted({code for language in words_of if (code := short_code(language)) is not None})
     data = ModelCardData(
         language=codes or None,
         license=_license(metadata),

@@ -11,11 +11,12 @@ _PRIVATE = re.compile(r"q[a-t][a-z]")
 # Names of Wikipedias, and so of fastText's files, that mean another language in ISO 639 or none.
 _WIKIPEDIAS = {"als": "gsw", "simple": "eng"}
 
-# MUSE (wiki.multi.de.vec), fastText (wiki.de.vec, wiki.de.align.vec, cc.de.300.vec), MUSE's own exports
-# (vectors-de.txt), ConceptNet Numberbatch (numberbatch-en.txt).
+# MUSE (wiki.multi.de.vec), fastText (wiki.de.vec, wiki.de.align.vec, cc.de.300.vec; facebook/fasttext-de-vectors/... on
+# the Hub), MUSE's own exports (vectors-de.txt), ConceptNet Numberbatch (numberbatch-en.txt).
 _FILE_NAME = re.compile(
     r"(?:wiki(?:\.multi)?\.(?P<wiki>[a-z]{2,3}|simple)(?:\.align)?|cc\.(?P<cc>[a-z]{2,3})\.\d+|"
-    r"(?:vectors|numberbatch)-(?P<other>[a-z]{2,3}))\.(?:vec|txt|bin|pth)",
+    r"(?:vectors|numberbatch)-(?P<other>[a-z]{2,3}))\.(?:vec|txt|bin|pth)|"
+    r"facebook/fasttext-(?P<hub>[a-z]{2,3})-vectors/.*",
 )
 
 
@@ -83,10 +84,20 @@ def nearest_codes(code: object, limit: int = 3) -> str:
     return f"; nearest: {', '.join(shown)}" if shown else ""
 
 
-def hub_code(language: str) -> str | None:
-    """The code that the Hub's metadata prefer: two letters where there are two, else three; None if it is no code."""
+def short_code(language: str) -> str | None:
+    """The code that the Hub and others prefer: two letters where there are two, else three; None if it is no code."""
     codes, _, short = _languages()
     return short.get(codes[language], codes[language]) if language in codes else None
+
+
+def macrolanguage(language: str) -> str | None:
+    """The macrolanguage that a language belongs to, as ISO 639-3 has it (`swa` of `swh`, `zho` of `cmn`), or None."""
+    import iso639
+
+    try:
+        return iso639.Language.from_part3(language).macrolanguage
+    except iso639.LanguageNotFoundError:
+        return None
 
 
 def language_name(language: str) -> str:
@@ -102,4 +113,4 @@ def language_of_file(name: str) -> str | None:
         return None
     if match["wiki"] in _WIKIPEDIAS:
         return _WIKIPEDIAS[match["wiki"]]
-    return _languages()[0].get(match["wiki"] or match["cc"] or match["other"])
+    return _languages()[0].get(match["wiki"] or match["cc"] or match["other"] or match["hub"])

@@ -1,11 +1,13 @@
 """Readers of word vector files: which format a file has, and its words, languages and vectors.
 
-A new format is one entry in `_READERS` and in `_recognise`. Only "gensim" unpickles, and only where the user allows it.
+A new format is one entry in `_STREAMED` or `_WHOLE`, in `_ENDINGS` and `_NAMES`, and in `_recognise`. Only "gensim"
+unpickles, and only where the user allows it.
 """
 
-import re
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -14,43 +16,69 @@ from transformers.utils import logging
 
 from .binary_format import read_word2vec_binary
 from .compression import COMPRESSED_SUFFIXES, open_compressed
+from .fasttext_format import MAGIC as FASTTEXT_MAGIC
+from .fasttext_format import read_fasttext
+from .frequencies import check_choice, frequencies_of
 from .gensim_format import read_gensim
+from .keys import split_keys
 from .language_codes import language_of_file, to_iso639_3
 from .text_format import glove_dimension, read_glove_text, read_word2vec_text, shown
+from .torch_format import read_torch
+from .words import CodedLanguages, first_not_finite
 
 
 logger = logging.get_logger(__name__)
 
-_READERS = {"word2vec": read_word2vec_text, "glove": read_glove_text, "word2vec-binary": read_word2vec_binary}
-FORMATS = (*_READERS, "gensim")
+_STREAMED = {"word2vec": read_word2vec_text, "glove": read_glove_text, "word2vec-binary": read_word2vec_binary}
+_WHOLE = {"fasttext": read_fasttext, "gensim": read_gensim, "torch": read_torch}
+FORMATS = (*_STREAMED, *_WHOLE)
 
 # What files with these endings hold. Other endings say nothing.
 _ENDINGS = {
     ".txt": ("word2vec", "glove"),
     ".vec": ("word2vec", "glove"),
-    ".bin": ("word2vec-binary",),
+    ".bin": ("word2vec-binary", "fasttext"),
     ".wv": ("gensim",),
     ".kv": ("gensim",),
+    ".pt": ("torch",),
+    ".pth": ("torch",),
 }
 
 _NAMES = {
     "word2vec": "word2vec text",
     "glove": "text without a header, as GloVe's",
     "word2vec-binary": "word2vec binary",
+    "fasttext": "a fastText model",
     "gensim": "a pickle, as gensim's",
+    "torch": "a torch file",
 }
 
 # Enough for a line of text vectors of some 10,000 dimensions.
 _SAMPLE_BYTES = 1 << 17
 
-_LANGUAGE_KEY = re.compile(r"[a-z]{3}:(?=.)", re.DOTALL)
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How to read files of word vectors: the arguments of `WordVectors.load` by the same names."""
+
+    format: str | None = None
+    default_language: str = "eng"
+    allow_pickle: bool = False
+    frequencies: str | None = "auto"
+
+    def __post_init__(self):
+        if self.format is not None and self.format not in FORMATS:
+            known = ", ".join(map(repr, FORMATS))
+            raise ValueError(f"format is {self.format!r}; known formats: {known}, or None to find out.")
+        check_choice(self.frequencies)
+        object.__setattr__(self, "default_language", to_iso639_3(self.default_language, "default_language"))
 
 
 class VectorFile(NamedTuple):
-    """Words without prefix, languages (N,) ISO 639-3, vectors (N, d) float32, counts or None, and their origin."""
+    """Words without prefix, their languages, vectors (N, d) float32, frequencies or None, and where they come from."""
 
     words: list[str]
-    languages: np.ndarray
+    languages: CodedLanguages
     vectors: np.ndarray
     frequencies: np.ndarray | None
     metadata: dict[str, Any]
@@ -58,30 +86,63 @@ class VectorFile(NamedTuple):
 
 def read_vectors(
     path: Path,
+    options: ReadOptions,
     *,
     language: str | None = None,
-    format: str | None = None,
-    default_language: str = "eng",
-    allow_pickle: bool = False,
+    extra_words: Iterable[str] = (),
+    origin: str | None = None,
 ) -> VectorFile:
-    """Reads a file of word vectors; the arguments and errors are those of `WordVectors.load`."""
-    if format is not None and format not in FORMATS:
-        raise ValueError(f"format is {format!r}; known formats: {', '.join(map(repr, FORMATS))}, or None to find out.")
+    """Reads a file of word vectors; the arguments and errors are those of `WordVectors.load`.
+
+    `origin` is where the file comes from, its name by default.
+    """
     if language is not None:
         language = to_iso639_3(language)
-    default_language = to_iso639_3(default_language, "default_language")
-    format = _choose_format(path, format)
-    frequencies = None
-    if format == "gensim":
-        if not allow_pickle:
-            raise ValueError(_pickle_refused(path))
-        keys, vectors, frequencies = read_gensim(path)
-    else:
+    format = _choose_format(path, options.format)
+    extra_words = list(extra_words)
+    if extra_words and format != "fasttext":
+        raise ValueError(
+            f"extra_words needs a fastText model, which has vectors for unseen words, but {path} is {_NAMES[format]}; "
+            "leave extra_words out."
+        )
+    counts = None
+    if format in _STREAMED:
         with open_compressed(path) as file, _progress(path, file.raw) as progress:
-            keys, vectors = _READERS[format](path, file, progress)
-        keys, vectors = _unique(path, keys, vectors, format)
-    words, languages = _languages(path, keys, language, default_language)
-    return VectorFile(words, languages, vectors, frequencies, {"origin": path.name, "format": format})
+            keys, vectors = _STREAMED[format](path, file, progress)
+    elif format == "gensim" and not options.allow_pickle:
+        raise ValueError(_pickle_refused(path))
+    else:
+        keys, vectors, counts = _WHOLE[format](path, extra_words) if extra_words else _WHOLE[format](path)
+        bad = first_not_finite(vectors)
+        if bad is not None:
+            raise ValueError(f"{path}: the vector of word {bad + 1}, {keys[bad]!r}, has NaN or infinite values.")
+    words, languages = split_keys(
+        keys,
+        path=path,
+        place=lambda i: _place(format, i),
+        language=language,
+        language_of_file=language_of_file(unpacked_name(path)) or language_of_file(origin or ""),
+        default_language=options.default_language,
+    )
+    kept = _first_of_each(path, keys, format)
+    if kept is not None:
+        words, languages, vectors = [words[i] for i in kept.tolist()], languages.take(kept), vectors[kept]
+        counts = None if counts is None else counts[kept]
+    origin = origin or path.name
+    frequencies, kind = frequencies_of(origin, words, languages, counts, options.frequencies)
+    metadata = {"origin": origin, "format": format} | ({"frequencies": kind} if kind else {})
+    return VectorFile(words, languages, vectors, frequencies, metadata)
+
+
+def dimension_of(path: Path, options: ReadOptions) -> int | None:
+    """The dimension of the vectors, where the first line of the file tells it."""
+    format = _choose_format(path, options.format)
+    with _stream(path) as stream:
+        line = stream.readline(_SAMPLE_BYTES).removeprefix(b"\xef\xbb\xbf")
+    if format == "glove":
+        return glove_dimension(line)
+    fields = line.split()
+    return int(fields[1]) if format in _STREAMED and len(fields) == 2 and fields[1].isdigit() else None
 
 
 def open_text(path: Path) -> Any:
@@ -101,7 +162,7 @@ def _choose_format(path: Path, format: str | None) -> str:
         sample = stream.read(_SAMPLE_BYTES)
     found = _recognise(path, sample)
     if format is None:
-        expected = _ENDINGS.get(Path(_unpacked_name(path)).suffix.lower())
+        expected = _ENDINGS.get(Path(unpacked_name(path)).suffix.lower())
         if expected is not None and found not in expected and found != "gensim":
             raise ValueError(
                 f"{path} ends like {' or '.join(_NAMES[name] for name in expected)}, but its content, {shown(sample)}, "
@@ -122,23 +183,22 @@ def _recognise(path: Path, sample: bytes) -> str:
     if not sample:
         raise ValueError(f"{path} is empty; word vectors in text begin with a header line 'N d' or the first word.")
     if sample[:1] == b"\x80" and sample[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-        return "gensim"
+        # torch once wrote such files, too, which it still reads without running anything.
+        return "torch" if "torch" in _ENDINGS.get(path.suffix.lower(), ()) else "gensim"
     if sample[:4] == b"PK\x03\x04":
+        if _is_torch(path):
+            return "torch"
         raise ValueError(
-            f"{path} is a zip archive; unpack it and load the file in it. (A torch or numpy file is an archive, too: "
-            "build WordVectors(words, languages, vectors) from what you load from it in safety.)"
+            f"{path} is a zip archive; unpack it and load the file in it. (A numpy .npz file is an archive, too: build "
+            "WordVectors(words, languages, vectors) from what you load from it with allow_pickle=False.)"
         )
     if sample[:6] == b"\x93NUMPY":
         raise ValueError(
             f"{path} is a numpy array, without words. If it belongs to a .wv or .kv file of gensim, load that file; "
             "otherwise build WordVectors(words, languages, vectors)."
         )
-    if sample[:4] == b"\xba\x16\x4f\x2f":
-        raise ValueError(
-            f"{path} is a fastText model (.bin with subwords), which this library doesn't read. Load the .vec file "
-            "published beside it, or write one where fasttext is installed: model = fasttext.load_model(...), then a "
-            "header line 'N d' and for each word of model.get_words() a line with model.get_word_vector(word)."
-        )
+    if sample[:4] == FASTTEXT_MAGIC:
+        return "fasttext"
     line, _, rest = sample.removeprefix(b"\xef\xbb\xbf").partition(b"\n")
     fields = line.split()
     if len(fields) == 2 and all(field.isdigit() for field in fields):
@@ -149,6 +209,14 @@ def _recognise(path: Path, sample: bytes) -> str:
         f"{path}, line 1: expected a header 'N d' (number of words and dimension) or a word and its vector, 'word v1 "
         f".. vd', but found {shown(line)}; this is no format of word vectors that this library reads."
     )
+
+
+def _is_torch(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/data.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError):
+        return False
 
 
 def _is_binary(content: bytes, dimension: int) -> bool:
@@ -169,57 +237,37 @@ def _pickle_refused(path: Path) -> str:
     )
 
 
-def _unpacked_name(path: Path) -> str:
+def unpacked_name(path: Path) -> str:
+    """The name of a file without .gz or .zst."""
     return path.stem if path.suffix.lower() in COMPRESSED_SUFFIXES else path.name
 
 
-def _languages(path: Path, keys: list[str], language: str | None, default: str) -> tuple[list[str], np.ndarray]:
-    """Words and their languages: as the caller says, else as the keys say, else as the file's name says."""
-    of_file = None if language is not None else language_of_file(_unpacked_name(path))
-    if language is None and of_file is None:
-        return split_keys(keys, default)
-    num_prefixed = sum(_LANGUAGE_KEY.match(key) is not None for key in keys)
-    if num_prefixed * 2 <= len(keys):
-        # A file of one language; what looks like a prefix is part of the word.
-        return keys, np.full(len(keys), language or of_file)
-    if language is not None:
-        raise ValueError(
-            f"language is {language!r}, but {num_prefixed} of {len(keys)} words in {path} name their language "
-            f"themselves, as {next(filter(_LANGUAGE_KEY.match, keys))!r}; leave language out, and select the words of "
-            "a language afterwards."
-        )
-    return split_keys(keys, default)
+def has_known_ending(path: Path) -> bool:
+    """Whether a file's ending says that it can hold word vectors."""
+    return Path(unpacked_name(path)).suffix.lower() in _ENDINGS
 
 
-def split_keys(keys: list[str], default_language: str = "eng") -> tuple[list[str], np.ndarray]:
-    """Splits `lng:word` keys; a key without such a prefix is a word of `default_language`.
-
-    Only the first colon counts (`deu:a:b` is the German word `a:b`), and `deu:` alone is a word, not a prefix.
-    """
-    prefixed = [_LANGUAGE_KEY.match(key) is not None for key in keys]
-    words = [key[4:] if has else key for key, has in zip(keys, prefixed)]
-    languages = np.array([key[:3] if has else default_language for key, has in zip(keys, prefixed)], dtype=np.str_)
-    return words, languages
+def _place(format: str, index: int) -> str:
+    if format in ("word2vec", "glove"):
+        return f"line {index + (2 if format == 'word2vec' else 1)}"
+    return f"word {index + 1}"
 
 
-def _unique(path: Path, keys: list[str], vectors: np.ndarray, format: str) -> tuple[list[str], np.ndarray]:
-    """Keys and vectors once each: GloVe's own files have a few words twice, in others that is an error."""
+def _first_of_each(path: Path, keys: list[str], format: str) -> np.ndarray | None:
+    """Indices of the keys, each once, or None for all: GloVe's own files have a few twice, in others it's an error."""
     if len(set(keys)) == len(keys):
-        return keys, vectors
+        return None
     seen: dict[str, int] = {}
     twice = [i for i, key in enumerate(keys) if seen.setdefault(key, i) != i]
     first = keys[twice[0]]
-    unit, offset = ("word", 1) if format == "word2vec-binary" else ("line", 1 if format == "glove" else 2)
     where = (
-        f"{path}, {unit} {twice[0] + offset}: the word {first!r} is there twice, first in {unit} "
-        f"{seen[first] + offset}"
+        f"{path}, {_place(format, twice[0])}: the word {first!r} is there twice, first in "
+        f"{_place(format, seen[first])}"
     )
     if format != "glove":
         raise ValueError(f"{where}; remove one.")
     logger.warning("%s; of %d such words the first vector is kept.", where, len(twice))
-    keep = np.ones(len(keys), dtype=bool)
-    keep[twice] = False
-    return list(seen), vectors[keep]
+    return np.fromiter(seen.values(), dtype=np.int64, count=len(seen))
 
 
 @contextmanager

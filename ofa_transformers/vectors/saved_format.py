@@ -118,7 +118,9 @@ def read_folder(
         )
     if verify:
         _verify(folder, description)
-    data = np.memmap(folder / WORDS, dtype=np.uint8, mode="r") if (folder / WORDS).stat().st_size else np.empty(0)
+    data = np.empty(0, dtype=np.uint8)
+    if (folder / WORDS).stat().st_size:
+        data = np.asarray(np.memmap(folder / WORDS, dtype=np.uint8, mode="r"))  # a plain array is quicker to slice
     words = Utf8Words(data, tensors.get("word_ends"))
     if verify:
         for _ in words:  # not valid UTF-8 is an error here

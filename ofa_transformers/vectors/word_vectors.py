@@ -2,18 +2,21 @@
 
 import difflib
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from huggingface_hub import HfApi
 from transformers.utils import logging
 
 from ..files import check_output_folder, new_folder
-from .readers import read_vectors
+from .readers import ReadOptions
 from .saved_format import read_folder, write_folder
-from .words import CodedLanguages, take_words
+from .sources import find_sources, read_sources
+from .words import CodedLanguages, first_not_finite, take_words
 
 
 if TYPE_CHECKING:
@@ -78,14 +81,12 @@ class WordVectors:
             raise ValueError(f"Word vectors need at least one word and one dimension, but have {self.vectors.shape}.")
 
     def _check_finite(self) -> None:
-        for start in range(0, len(self.vectors), 65_536):
-            finite = np.isfinite(self.vectors[start : start + 65_536]).all(axis=1)
-            if not finite.all():
-                row = start + int(np.argmin(finite))
-                raise ValueError(
-                    f"The vector of word {row}, {self.words[row]!r} ({self.languages[row]}), has NaN or infinite "
-                    "values; remove the word or repair its vector."
-                )
+        row = first_not_finite(self.vectors)
+        if row is not None:
+            raise ValueError(
+                f"The vector of word {row}, {self.words[row]!r} ({self.languages[row]}), has NaN or infinite values; "
+                "remove the word or repair its vector."
+            )
 
     @cached_property
     def languages(self) -> np.ndarray:
@@ -145,42 +146,64 @@ class WordVectors:
     @classmethod
     def load(
         cls,
-        path_or_hub_id: str | os.PathLike,
+        path_or_hub_id: str | os.PathLike | Mapping[str, str | os.PathLike],
         *,
         language: str | None = None,
         format: str | None = None,
+        filename: str | None = None,
         default_language: str = "eng",
+        frequencies: str | None = "auto",
+        extra_words: Iterable[str] | Mapping[str, Iterable[str]] = (),
         allow_pickle: bool = False,
         verify: bool = False,
         revision: str | None = None,
         cache_dir: str | None = None,
         token: str | bool | None = None,
     ) -> "WordVectors":
-        """Word vectors from a file, a folder written by `save`, or a repository on the Hub that holds such a folder.
+        """Word vectors from a file, a folder or a repository on the Hub.
 
-        Files, plain or packed with gzip or zstd (extra `zstd`), are
+        A folder that `save` wrote is mapped into memory: it opens at once, and its rows are read when they are used.
+        Other files, plain or packed with gzip or zstd (extra `zstd`), are
 
         - "word2vec": text with a header `N d`, then one line a word, fastText's .vec and MUSE among it;
         - "glove": the same without a header; a word that is there twice counts once, with a warning;
         - "word2vec-binary": the binary format of word2vec (GoogleNews), .bin;
+        - "fasttext": models of fastText, .bin, for which `extra_words` adds words by their subwords (extra `gensim`);
         - "gensim": KeyedVectors as gensim saves them (.wv, .kv, with .npy files beside), or a model with such as its
-          `.wv`; a pickle, read only with `allow_pickle=True` (extra `gensim`), with counts where they are real ones.
+          `.wv`; a pickle, read only with `allow_pickle=True` (extra `gensim`), with counts where they are real ones;
+        - "torch": .pt and .pth of `torch.save`, a dictionary with a list `words` (or `keys`, `index_to_key`, `itos`,
+          `vocab`, `tokens`), a matrix `vectors` (or `matrix`, `embeddings`, `weight`), and optional lists `languages`
+          and `frequencies` (or `counts`); or torchtext's tuple. Read with `weights_only`.
 
-        Where pyarrow is installed (extra `arrow`), text is parsed about twice as fast a core and on several cores.
-        A file has many languages, its words keyed `lng:word` with an ISO 639-3 code, or one.
+        A file has many languages, its words keyed `lng:word` with an ISO 639 code, or one. Only the first colon of
+        a key counts. Where more than half of the keys have a prefix, every prefix has to be a language, and keys
+        without are of `default_language`.
 
         Args:
-            path_or_hub_id: a file, a folder, or `user/name` on the Hub.
+            path_or_hub_id: a file; a folder, of `save` or with one file a language; `user/name` on the Hub, with a
+                folder of `save` or one file; or a dictionary from languages to files, whose words are put together.
             language: the language of all words of a file of one language, whose keys are then taken whole; an ISO 639
                 code of three letters, or two, which become ISO 639-3 (`de` is `deu`; `sw` the macrolanguage `swa`).
                 If None and keys have no prefix, names such as `wiki.multi.de.vec`, `wiki.de.align.vec`,
-                `cc.de.300.vec.gz` and `numberbatch-de.txt` tell.
+                `cc.de.300.vec.gz` and `numberbatch-de.txt` tell; in a folder also `deu.vec` and `swh_Latn.txt`.
             format: one of the above; None to see it from the content, which has to agree with the ending if that is
-                .txt, .vec, .bin, .wv or .kv.
+                .txt, .vec, .bin, .wv, .kv, .pt or .pth.
+            filename: the file to load of a folder or repository that has several.
             default_language: the language of words without a `lng:` prefix where neither `language` nor the name of
                 the file says it.
+            frequencies: "auto" keeps the counts of the file (fastText models, gensim's own models), and where there
+                are none estimates them by "rank": by the law of Zipf and Mandelbrot from the place of the word among
+                those of its language, each language with the same total. That is right for files in order of
+                frequency, as word2vec, GloVe, fastText and MUSE write them, and wrong for others, as ColexNet+,
+                Numberbatch and whatever was sorted, joined or retrofitted: pass None for those. (Where the order is
+                plainly alphabetical, "auto" leaves them out.) "rank" estimates in any case; "wordfreq" takes the
+                lists of that package (extra `wordfreq`), about 40 languages, the rest by rank; None keeps counts and
+                estimates nothing. `metadata["frequencies"]` says which it was.
+            extra_words: words that a fastText model hasn't seen, to be added with the vectors of their subwords; for
+                several files a dictionary from languages to words. They count as seen once.
             allow_pickle: unpickle the file if its format needs it. A pickle can run any code when it is loaded: say
                 True only for files from a source that you trust.
+            verify: compare a folder of `save` with its checksums, which reads all of it.
             revision, cache_dir, token: as in Transformers' `from_pretrained`, for the Hub.
 
         Raises:
@@ -189,18 +212,26 @@ class WordVectors:
             ValueError: anything in the file that is not as it should be, with file, line or byte and content, or
                 arguments that don't fit it.
         """
-        path = Path(path_or_hub_id)
-        if not path.exists():
-            path = _download(str(path_or_hub_id), revision=revision, cache_dir=cache_dir, token=token)
-        if path.is_dir():
-            if language is not None or format is not None:
-                raise ValueError(f"{path} is a folder, which knows its languages; leave language and format out.")
-            return cls._trusted(*read_folder(path, verify))
-        return cls(
-            *read_vectors(
-                path, language=language, format=format, default_language=default_language, allow_pickle=allow_pickle
+        options = ReadOptions(format, default_language, allow_pickle, frequencies)
+        hub_kwargs = {"revision": revision, "cache_dir": cache_dir, "token": token}
+        sources = find_sources(path_or_hub_id, language=language, filename=filename, **hub_kwargs)
+        if not sources[0].path.is_dir():
+            if verify:
+                raise ValueError(
+                    f"verify compares with the checksums of a folder written by save, and {sources[0].path} has none."
+                )
+            return cls._trusted(*read_sources(sources, options, extra_words))
+        if language is not None or format is not None or extra_words:
+            raise ValueError(
+                f"{sources[0].path} was written by save, which keeps languages; leave language, format and "
+                "extra_words out."
             )
-        )
+        return cls._trusted(*read_folder(sources[0].path, verify))
+
+    @classmethod
+    def from_pretrained(cls, path_or_hub_id: str | os.PathLike, **kwargs: Any) -> "WordVectors":
+        """Word vectors that `save` or `push_to_hub` wrote; the same as `load`, whose arguments it takes."""
+        return cls.load(path_or_hub_id, **kwargs)
 
     def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> Path:
         """Writes a folder that `load` maps into memory, however large it is.
@@ -218,6 +249,35 @@ class WordVectors:
             self._write(folder)
         logger.info("Word vectors saved to %s.", target)
         return target
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        commit_message: str = "Word vectors",
+    ) -> str:
+        """Uploads what `save` writes, card included.
+
+        Args:
+            repo_id: `user/name` on the Hub; created if it doesn't exist.
+            private, token, revision, commit_message: as in `huggingface_hub.HfApi`.
+
+        Returns:
+            The address of the commit.
+        """
+        api = HfApi(token=token)
+        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        if revision is not None:
+            api.create_branch(repo_id, branch=revision, exist_ok=True)
+        with tempfile.TemporaryDirectory() as folder:
+            self._write(Path(folder), repo_id)
+            commit = api.upload_folder(
+                repo_id=repo_id, folder_path=folder, revision=revision, commit_message=commit_message
+            )
+        return commit.commit_url
 
     def _write(self, folder: Path, repo_id: str = "") -> None:
         self._check_finite()  # once more, since arrays can be changed and `load` doesn't look
@@ -413,23 +473,3 @@ def _missing_languages(missing: list[str], available: list[str]) -> str:
         hints.append(f"{code!r}" + (f" (nearest: {', '.join(near)})" if near else ""))
     shown = ", ".join(available[:30]) + (f", ... ({len(available)} in all)" if len(available) > 30 else "")
     return f"No word vector has the language {', '.join(hints)}. Languages are ISO 639-3 codes; available: {shown}."
-
-
-def _download(name: str, **kwargs: Any) -> Path:
-    parts = name.split("/")
-    if len(parts) != 2 or not all(parts) or name.startswith(("/", ".", "~")):
-        raise FileNotFoundError(
-            f"Word vectors: there is no file or folder {name!r}, and it isn't `user/name` on the Hub."
-        )
-    from huggingface_hub import snapshot_download
-
-    from .saved_format import FILES
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=list(FILES), **kwargs))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise FileNotFoundError(
-            f"Word vectors: there is no file or folder {name!r}, and no such repository could be read from the Hub "
-            f"({type(error).__name__}: {error})."
-        ) from error

@@ -111,6 +111,15 @@ def take_words(words: Sequence[str], indices: np.ndarray) -> list[str]:
     return [words[i] for i in indices.tolist()]
 
 
+def first_not_finite(vectors: np.ndarray) -> int | None:
+    """The first row of a matrix with a NaN or infinite value, or None."""
+    for start in range(0, len(vectors), _BLOCK):
+        finite = np.isfinite(vectors[start : start + _BLOCK]).all(axis=1)
+        if not finite.all():
+            return start + int(np.argmin(finite))
+    return None
+
+
 class CodedLanguages:
     """The languages of N words as indices (N,) into their C names, sorted; an array of names only when asked for."""
 

@@ -66,7 +66,7 @@ def test_word2vec_text(good_file, block_bytes, monkeypatch):
     assert vectors.vectors.dtype == np.float32
     expected = [[0.1, -2, 0.3], [1, 2, 3], [4, 5, 6], [7, 8, 9], [1.5, -1000, 0.5]]
     np.testing.assert_array_equal(vectors.vectors, np.array(expected, dtype=np.float32))
-    assert vectors.frequencies is None and vectors.dimension == 3 and len(vectors) == 5
+    assert vectors.dimension == 3 and len(vectors) == 5
 
 
 def test_numbers_are_read_to_the_last_bit(tmp_path):
@@ -176,7 +176,8 @@ def test_glove_text(block_bytes, bom, tmp_path, monkeypatch):
     assert set(vectors.languages) == {"eng"}
     expected = [[0.1, -2, 0.3], [1, 2, 3], [7, 8, 9], [4, 5, 6], [1.5, -1000, 0.5]]
     np.testing.assert_array_equal(vectors.vectors, np.array(expected, dtype=np.float32))
-    assert vectors.metadata == {"origin": "glove.840B.300d.txt", "format": "glove"}
+    expected = {"origin": "glove.840B.300d.txt", "format": "glove", "frequencies": "estimated from rank"}
+    assert vectors.metadata == expected
 
 
 def test_a_word_twice_in_glove_text_counts_once(tmp_path, monkeypatch):
@@ -256,8 +257,13 @@ TEXT, GLOVE, BINARY = b"2 2\nthe 1 2\na 3 4\n", b"the 1 2\na 3 4\n", b"1 2\nthe 
         ("v", GLOVE, {"format": "word2vec"}, ["line 1", "'N d'", "'the 1 2'"]),
         ("v", GLOVE, {"format": "gensim", "allow_pickle": True}, ["format is 'gensim'", "GloVe"]),
         ("v.wv", TEXT, {"allow_pickle": True}, ["a pickle", "word2vec text", "format='word2vec'"]),
-        ("v", GLOVE, {"format": "csv"}, ["format is 'csv'", "'word2vec', 'glove', 'word2vec-binary', 'gensim'"]),
-        ("v.bin", b"\xba\x16\x4f\x2f\x0c\0\0\0", {}, ["fastText model", ".vec"]),
+        ("v", GLOVE, {"format": "csv"}, ["format is 'csv'", "'word2vec', 'glove', 'word2vec-binary', 'fasttext'"]),
+        ("v.vec", b"\xba\x16\x4f\x2f\x0c\0\0\0", {}, ["word2vec text", "fastText model", "format='fasttext'"]),
+        ("v.pt", TEXT, {}, ["a torch file", "word2vec text", "format='word2vec'"]),
+        ("v", GLOVE, {"frequencies": "ranks"}, ["frequencies is 'ranks'", "'auto', 'rank', 'wordfreq', None"]),
+        ("v", GLOVE, {"extra_words": ["x"]}, ["extra_words", "fastText model", "GloVe"]),
+        ("v", GLOVE, {"filename": "x"}, ["is a file", "leave filename out"]),
+        ("v", GLOVE, {"verify": True}, ["verify", "none"]),
         ("v.vec", b"PK\x03\x04abc", {}, ["zip archive", "unpack"]),
         ("v.wv.vectors.npy", b"\x93NUMPY\x01\0", {}, ["numpy array", ".wv"]),
         ("v.pdf", b"%PDF-1.7\n\xff\0 \n", {}, ["line 1", "'%PDF-1.7'", "no format"]),
@@ -309,7 +315,7 @@ def test_one_language_a_file(name, language, expected, tmp_path):
 def test_keys_with_languages_in_a_file_of_one_language(tmp_path):
     path = write(tmp_path / "wiki.de.vec", "3 1\ndeu:haus 1\nfra:maison 2\nhouse 3\n")
     assert WordVectors.load(path).languages.tolist() == ["deu", "fra", "eng"]
-    with pytest.raises(ValueError, match=r"2 of 3 words .* 'deu:haus'; leave language out"):
+    with pytest.raises(ValueError, match=r"2 of 3 words .* 'deu:haus' in line 2; leave language out"):
         WordVectors.load(path, language="deu")
 
 
@@ -355,7 +361,7 @@ class Attack:
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize(
-    "name", ["vectors.wv", "vectors.kv", "vectors.bin", "vectors.txt", "v.model", "vectors.wv.gz"]
+    "name", ["vectors.wv", "vectors.kv", "vectors.bin", "vectors.txt", "v.model", "vectors.wv.gz", "v.pt", "v.pth"]
 )
 def test_nothing_is_unpickled(name, protocol, tmp_path):
     ran = tmp_path / "ran"
@@ -364,7 +370,11 @@ def test_nothing_is_unpickled(name, protocol, tmp_path):
     with pytest.raises(ValueError) as error:
         WordVectors.load(path)
     assert not ran.exists()
-    if protocol >= 2:  # earlier ones, which gensim doesn't write, are not even recognised
+    if name.startswith("v.p"):
+        with pytest.raises(ValueError):
+            WordVectors.load(path, allow_pickle=True)
+        assert not ran.exists()
+    elif protocol >= 2:  # earlier ones, which gensim doesn't write, are not even recognised
         assert "save_word2vec_format" in str(error.value) and "run any code" in str(error.value)
     pickle.loads(content).close()
     assert ran.exists()  # the attack is one
@@ -413,7 +423,8 @@ def test_gensim_keyed_vectors(arrays, tmp_path):
     assert list(vectors.words) == ["the", "$haus$", "a:b", "of"]
     assert vectors.languages.tolist() == ["eng", "deu", "fra", "eng"]
     np.testing.assert_array_equal(vectors.vectors, values)
-    assert vectors.frequencies is None and vectors.metadata["format"] == "gensim"
+    assert vectors.metadata["frequencies"] == "estimated from rank" and vectors.metadata["format"] == "gensim"
+    assert WordVectors.load(path, allow_pickle=True, frequencies=None).frequencies is None
     if arrays == "beside":
         (tmp_path / "vectors.kv.vectors.npy").unlink()
         with pytest.raises(FileNotFoundError, match=r"beside it.*vectors\.kv\.vectors\.npy"):
@@ -427,9 +438,10 @@ def test_gensim_counts_are_kept_unless_invented(tmp_path):
         saved.save(str(tmp_path / name))
         vectors = WordVectors.load(tmp_path / name, allow_pickle=True, language="de")
         assert vectors.frequencies.tolist() == [4, 1, 1] and vectors.languages.tolist() == ["deu"] * 3
+        assert vectors.metadata["frequencies"] == "counts"
     model.wv.save_word2vec_format(str(tmp_path / "words.txt"))
     models.KeyedVectors.load_word2vec_format(str(tmp_path / "words.txt")).save(str(tmp_path / "text.kv"))
-    assert WordVectors.load(tmp_path / "text.kv", allow_pickle=True).frequencies is None
+    assert WordVectors.load(tmp_path / "text.kv", allow_pickle=True, frequencies=None).frequencies is None
 
 
 def test_pickles_of_something_else(tmp_path):
