@@ -358,6 +358,55 @@ def test_the_head_bias_can_come_from_text(embedding_size, tiny_tokenizers, word_
     assert result.report.settings["head_bias"] == "log_probability"
     with pytest.raises(ValueError, match="target_text is one string"):
         adapt(source, tokenizer, goal, word_vectors, target_text="das Haus")
+    with pytest.raises(ValueError, match="target_text has no text"):
+        adapt(source, tokenizer, goal, word_vectors, target_text=["", ""])
+
+
+@pytest.mark.parametrize("embedding_size", [None, 12])
+@pytest.mark.parametrize("architecture", ["roberta", "roberta-untied"])
+def test_the_language_offset_has_its_norm_in_every_matrix(architecture, embedding_size, tiny_tokenizers, word_vectors):
+    tokenizer, goal = tiny_tokenizers["byte_bpe"], tiny_tokenizers["unigram"]
+    source = make_source(architecture, tokenizer)
+    options = {"embedding_size": embedding_size, "source_languages": ["eng"]}
+    plain = adapt(source, tokenizer, goal, word_vectors, **options)
+    result = adapt(source, tokenizer, goal, word_vectors, language_offset=0.5, **options)
+    mapping = result.mapping
+    composed = (mapping.kinds == TokenKind.COMPOSED) & (mapping.languages != "eng")
+    assert composed.sum() > 20 and result.report.settings["language_offset"] == 0.5
+    for part in ("get_input_embeddings", "get_output_embeddings"):
+        before, after = (dense_rows(getattr(r.model, part)()).detach() for r in (plain, result))
+        added = (after - before).numpy()
+        originals = getattr(source, part)().weight.detach()[: len(tokenizer)]
+        if embedding_size is not None:
+            coordinates, primitives = ofa.factorize(originals, embedding_size)
+            originals = coordinates @ primitives
+        norm = 0.5 * originals.norm(dim=1).mean().item()
+        np.testing.assert_allclose(np.linalg.norm(added[composed], axis=1), norm, rtol=1e-3)
+        assert np.abs(added[~composed]).max() < 1e-6
+    biases = [r.model.get_output_embeddings().bias.detach() for r in (plain, result)]
+    torch.testing.assert_close(*biases)
+
+
+def test_rules_beyond_the_paper_hold_where_they_can(tiny_tokenizers, word_vectors):
+    tokenizer, goal = tiny_tokenizers["byte_bpe"], tiny_tokenizers["unigram"]
+    source = make_source("roberta", tokenizer)
+    counted = ofa.WordVectors(
+        word_vectors.words, word_vectors.languages, word_vectors.vectors, np.arange(len(word_vectors), 0, -1)
+    )
+    expected = {
+        (True, True): ("sqrt_frequency", "used_by_source", None),
+        (True, False): ("sqrt_frequency", "all", "The source's languages are not known"),
+        (False, True): ("uniform", "all", "The word vectors have no frequencies"),
+    }
+    for (with_counts, with_languages), (weighting, overlap, note) in expected.items():
+        vectors = counted if with_counts else ofa.WordVectors(counted.words, counted.languages, counted.vectors)
+        languages = ["eng"] if with_languages else None
+        report = adapt(source, tokenizer, goal, vectors, source_languages=languages).report
+        assert (report.settings["word_weighting"], report.settings["overlap"]) == (weighting, overlap)
+        notes = [warning for warning in report.warnings if "With" in warning and "would be better" in warning]
+        assert len(notes) == (note is not None) and all(note in found for found in notes)
+    with pytest.raises(ValueError, match=r"has no overlap='used_by_source' and no language_offset=0\.4; leave one"):
+        adapt(source, tokenizer, goal, counted, overlap="used_by_source", language_offset=0.4, authors_compatible=True)
 
 
 # --------------------------------------------------------------------------------------------------------- the report

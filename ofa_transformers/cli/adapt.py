@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 
-Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")]
+Output = Annotated[Path, typer.Option("--output", "-o", metavar="PATH", help="Folder to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what the folder holds.")]
 Languages = list[str] | None
 
@@ -17,29 +17,52 @@ Languages = list[str] | None
 def adapt(
     source: Annotated[str, typer.Argument(help="The pretrained model: a folder or a Hub id.")],
     target_tokenizer: Annotated[
-        str, typer.Option("--tokenizer", "-t", help="Target tokenizer: a folder or a Hub id.")
+        str, typer.Option("--tokenizer", "-t", metavar="NAME", help="Tokenizer: folder or Hub id.")
     ],
     word_vectors: Annotated[
-        str, typer.Option("--vectors", "-v", help="Aligned word vectors: a file, a folder or a Hub id.")
+        str,
+        typer.Option("--vectors", "-v", metavar="NAME", help="File, folder or Hub id."),
     ],
     output: Output,
     embedding_size: Annotated[
-        int | None, typer.Option("--size", help="Rank of the factorized embeddings.", show_default="full size")
+        int | None,
+        typer.Option("--size", metavar="N", help="Rank of factorized embeddings.", show_default="full size"),
     ] = None,
     source_languages: Annotated[
-        Languages, typer.Option("--source-language", help="ISO 639-3 code; may be repeated.", show_default="all")
+        Languages,
+        typer.Option("--source-language", metavar="CODE", help="ISO 639-3; may be repeated.", show_default="all"),
     ] = None,
     target_languages: Annotated[
-        Languages, typer.Option("--target-language", help="ISO 639-3 code; may be repeated.", show_default="all")
+        Languages,
+        typer.Option("--target-language", metavar="CODE", help="ISO 639-3; may be repeated.", show_default="all"),
     ] = None,
-    num_neighbors: Annotated[int, typer.Option(help="Source tokens that a new row is made of.")] = 10,
-    temperature: Annotated[float, typer.Option(help="Of the softmax over their cosines.")] = 0.1,
-    fallback: Annotated[str, typer.Option(help="Rows without neighbours: normal, mean or zeros.")] = "normal",
-    max_words: Annotated[int | None, typer.Option(help="Use the first so many words.", show_default="all")] = None,
+    num_neighbors: Annotated[int, typer.Option(metavar="N", help="Neighbours of a new row.")] = 10,
+    temperature: Annotated[float, typer.Option(metavar="X", help="Of the softmax over cosines.")] = 0.1,
+    fallback: Annotated[str, typer.Option(metavar="NAME", help="normal, mean or zeros.")] = "normal",
+    max_words: Annotated[
+        int | None, typer.Option(metavar="N", help="Use the first so many words.", show_default="all")
+    ] = None,
+    word_weighting: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="uniform or sqrt_frequency.", show_default="best possible"),
+    ] = None,
+    overlap: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Copy all or used_by_source.",
+            show_default="best possible",
+        ),
+    ] = None,
+    language_offset: Annotated[float, typer.Option(metavar="X", help="Share of the rows' mean norm.")] = 0.0,
+    target_text: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="For the head's bias; may repeat.", show_default="source's bias"),
+    ] = None,
     authors_compatible: Annotated[
-        bool, typer.Option("--authors-compatible", help="Do as the published code does, accidents included.")
+        bool, typer.Option("--authors-compatible", help="As the published code has it.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of the fallback rows.", min=0)] = 114514,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of fallback rows and offsets.", min=0)] = 114514,
     overwrite: Overwrite = False,
 ) -> None:
     """Give a pretrained model the vocabulary of another tokenizer, with OFA.
@@ -50,6 +73,7 @@ def adapt(
 
     from ..files import check_output_folder
     from ..initializer import OfaInitializer
+    from ..tokenization.corpus import Chain, TextFile
 
     quiet_unless_interactive()
     check_output_folder(output, overwrite)
@@ -64,6 +88,10 @@ def adapt(
         temperature=temperature,
         fallback=fallback,
         max_words=max_words,
+        word_weighting=word_weighting,
+        overlap=overlap,
+        language_offset=language_offset,
+        target_text=Chain([TextFile(path) for path in target_text]) if target_text else None,
         authors_compatible=authors_compatible,
         seed=seed,
     )

@@ -1,5 +1,6 @@
 """`ofa adapt`, `ofa convert` and `ofa export`, on tiny models."""
 
+import gzip
 import json
 
 import numpy as np
@@ -54,6 +55,37 @@ def test_adapt_then_export(run, inputs, tmp_path, capsys):
     # There is nothing to multiply out in a dense model.
     assert run("export", tmp_path / "dense", "-o", tmp_path / "again") == 1
     assert "has nothing to multiply out" in capsys.readouterr().err
+
+
+def test_adapt_takes_what_goes_beyond_the_paper(run, inputs, tmp_path, capsys):
+    text = tmp_path / "deu.txt.gz"
+    text.write_bytes(gzip.compress(b"das Haus\ndie Stadt\n"))
+    options = ["--word-weighting", "uniform", "--overlap", "all", "--language-offset", 0.3, "--target-text", text]
+    assert run("adapt", *inputs, *options, "--source-language", "eng", "-o", tmp_path / "out") == 0
+    settings = json.loads((tmp_path / "out" / "ofa_report.json").read_text())["settings"]
+    assert settings["word_weighting"] == "uniform" and settings["overlap"] == "all"
+    assert settings["language_offset"] == 0.3 and settings["head_bias"] == "log_probability"
+    capsys.readouterr()
+
+    text.write_bytes(b"no archive\x00")
+    for options, message in (
+        (["--target-text", text], "deu.txt.gz"),
+        (["--target-text", tmp_path / "absent.txt"], "absent.txt is not a file"),
+        (["--word-weighting", "log"], "word_weighting is 'log', but must be one of"),
+        (["--word-weighting", "sqrt_frequency"], "needs word frequencies, but these word vectors have none"),
+        (["--language-offset", "-0.1"], "language_offset is -0.1, but must be 0"),
+        (["--language-offset", "0.1", "--authors-compatible"], "has no language_offset=0.1"),
+    ):
+        assert run("adapt", *inputs, *options, "-o", tmp_path / "new") == 1
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "new").exists()
+
+
+def test_help_fits_a_screen(run, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run("adapt", "--help") == 0
+    shown = capsys.readouterr().out
+    assert len(shown.splitlines()) <= 50 and "--language-offset" in shown
 
 
 def test_convert_writes_our_layout(run, tmp_path, capsys):
