@@ -14,11 +14,20 @@ from huggingface_hub import HfApi
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from .factorization import factorize, truncation_error
+from .factorization import factorize, truncation_errors
 from .files import new_folder
 from .mapping import TokenMapping, build_mapping, check_settings, choose_rules
 from .mapping.build import as_list
-from .report import REPORT_FILE, OfaReport, count_languages, count_tokens, find_warnings, measure_rows
+from .report import (
+    PAGE_FILE,
+    REPORT_FILE,
+    OfaReport,
+    count_languages,
+    count_tokens,
+    find_warnings,
+    measure_rows,
+    write_page,
+)
 from .surgery import (
     factorized_class,
     factorized_model,
@@ -195,6 +204,8 @@ class OfaInitializer:
             "rows": embeddings.rows,
             "hidden_size": embeddings.hidden_size,
             "parameters": model.num_parameters(),
+            "embedding_parameters": embeddings.input.numel()
+            + (embeddings.output.numel() if embeddings.output is not None else 0),
         }
         errors: dict[str, float] | None = None if embedding_size is None else {}
         rows: dict[str, torch.Tensor] = {}
@@ -206,7 +217,7 @@ class OfaInitializer:
                     matrix, primitives[part], singular_values[part] = _factorize(
                         matrix, embedding_size, mapping, authors_compatible, device
                     )
-                    errors[part] = truncation_error(singular_values[part], embedding_size)
+                    errors[part] = float(truncation_errors(singular_values[part].numpy())[embedding_size])
             with clock("rows"):
                 rows[part] = mapping.apply(
                     matrix, fallback, seed, language_offset=language_offset, primitives=primitives.get(part)
@@ -236,6 +247,7 @@ class OfaInitializer:
                 "rows": mapping.shape[0],
                 "embedding_size": embedding_size,
                 "parameters": model.num_parameters(),
+                "embedding_parameters": sum(t.numel() for t in (*rows.values(), *primitives.values())),
             },
             word_vectors={
                 "words": len(words),
@@ -268,7 +280,9 @@ class OfaInitializer:
         logger.info("%s", report)
         return cls(model, target, mapping, report)
 
-    def save_pretrained(self, save_directory: str | os.PathLike, overwrite: bool = False, **kwargs: Any) -> None:
+    def save_pretrained(
+        self, save_directory: str | os.PathLike, overwrite: bool = False, report_page: bool = True, **kwargs: Any
+    ) -> None:
         """Writes model, tokenizer and report to a folder that `AutoModel*` and `AutoTokenizer` load.
 
         Everything is written to a temporary folder beside it first, so that the folder is whole or absent, and what
@@ -277,6 +291,7 @@ class OfaInitializer:
         Args:
             save_directory: the folder.
             overwrite: replace the folder if it has content.
+            report_page: write report.html beside ofa_report.json: pictures, and where each token came from.
             **kwargs: handed on to the model's `save_pretrained`, for example `max_shard_size`.
 
         Raises:
@@ -284,7 +299,7 @@ class OfaInitializer:
             OSError: the disk is full, or the folder can't be written.
         """
         with new_folder(save_directory, overwrite) as folder:
-            self._write(folder, **kwargs)
+            self._write(folder, report_page, **kwargs)
         logger.info("Saved the adapted model to %s", save_directory)
 
     def push_to_hub(
@@ -295,6 +310,7 @@ class OfaInitializer:
         token: str | bool | None = None,
         revision: str | None = None,
         commit_message: str = "Model adapted with OFA",
+        report_page: bool = True,
         **kwargs: Any,
     ) -> str:
         """Uploads what `save_pretrained` writes.
@@ -302,6 +318,7 @@ class OfaInitializer:
         Args:
             repo_id: `user/name` on the Hub; created if it doesn't exist.
             private, token, revision, commit_message: as in `huggingface_hub.HfApi`.
+            report_page: as in `save_pretrained`.
             **kwargs: handed on to the model's `save_pretrained`, for example `max_shard_size`.
 
         Returns:
@@ -312,16 +329,18 @@ class OfaInitializer:
         if revision is not None:
             api.create_branch(repo_id, branch=revision, exist_ok=True)
         with tempfile.TemporaryDirectory() as folder:
-            self._write(folder, **kwargs)
+            self._write(folder, report_page, **kwargs)
             commit = api.upload_folder(
                 repo_id=repo_id, folder_path=folder, revision=revision, commit_message=commit_message
             )
         return commit.commit_url
 
-    def _write(self, folder: str | os.PathLike, **kwargs: Any) -> None:
+    def _write(self, folder: str | os.PathLike, report_page: bool, **kwargs: Any) -> None:
         self.model.save_pretrained(folder, **kwargs)
         self.tokenizer.save_pretrained(folder)
         self.report.save(os.path.join(folder, REPORT_FILE))
+        if report_page:
+            write_page(self.report, os.path.join(folder, PAGE_FILE))
 
 
 class _Clock:
