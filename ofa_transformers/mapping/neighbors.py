@@ -151,9 +151,8 @@ def _distance(rounded: torch.Tensor, units: torch.Tensor) -> float:
     """How far a row is from what it was rounded to, at most."""
     if rounded.dtype == units.dtype:
         return 0.0
-    return max(
-        (a.double() - b).norm(dim=1).max().item() for a, b in zip(rounded.split(_BLOCK_ROWS), units.split(_BLOCK_ROWS))
-    )
+    pairs = zip(rounded.split(_BLOCK_ROWS), units.split(_BLOCK_ROWS))
+    return 1.001 * max((a.float() - b).norm(dim=1).max().item() for a, b in pairs)  # itself in float32
 
 
 def _score(

@@ -70,10 +70,9 @@ def count_subwords(
     pairs = subwords * len(words) + np.repeat(owner_of, repeats)
     if per_form:
         variant_of = np.tile(np.arange(3), len(form_of) // 3)
-        distinct = np.unique(pairs * 3 + np.repeat(variant_of, repeats)) // 3
-        pairs, counts = np.unique(distinct, return_counts=True)
+        pairs, counts = _distinct(_distinct(pairs * 3 + np.repeat(variant_of, repeats))[0] // 3)
     else:
-        pairs = np.unique(pairs)
+        pairs = _distinct(pairs)[0]
         counts = np.ones(len(pairs), dtype=np.int64)
     return pairs // len(words), pairs % len(words), counts
 
@@ -112,6 +111,13 @@ def _tokenize_each(vocabulary: Vocabulary, texts: list[str]) -> tuple[np.ndarray
     encodings = vocabulary.encoder.encode_batch_fast(texts, add_special_tokens=False)
     ids = [encoding.ids for encoding in encodings]
     return _flat(ids), np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
+
+
+def _distinct(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The values without repetition, sorted, and how often each is there. Sorting beats the hashing of np.unique here."""
+    values = np.sort(values)
+    first = np.flatnonzero(np.diff(values, prepend=-1))
+    return values[first], np.diff(first, append=len(values))
 
 
 def _flat(lists: list[list[int]]) -> np.ndarray:
