@@ -21,7 +21,7 @@ def split_keys(
     language_of_file: str | None = None,
     default_language: str = "eng",
 ) -> tuple[list[str], CodedLanguages]:
-    """Words without prefix, and their languages: as the caller says, else as the keys say, else as the file's name says.
+    """Words without prefix, and their languages: as the caller says, else the keys, else the file's name.
 
     Only the first colon counts (`deu:a:b` is the German word `a:b`), and `deu:` alone is a word, not a prefix. Where
     more than half of the keys look like `lng:word`, all that do have to name a language; where fewer do, only codes of

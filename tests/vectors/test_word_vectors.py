@@ -2,8 +2,11 @@ import json
 
 import numpy as np
 import pytest
+from huggingface_hub import ModelCard
+from safetensors.numpy import save_file
 
 from ofa_transformers.vectors import WordVectors, saved_format
+from ofa_transformers.vectors.words import Utf8Words
 
 
 @pytest.fixture
@@ -95,6 +98,74 @@ def test_a_folder_of_a_newer_version(vectors, tmp_path):
     (target / "metadata.json").write_text(json.dumps({**metadata, "format_version": 99}))
     with pytest.raises(ValueError, match=r"99.*Upgrade"):
         WordVectors.load(target)
+
+
+def test_a_folder_is_mapped_and_its_file_is_safe(vectors, tmp_path):
+    target = vectors.save(tmp_path / "vectors")
+    before = (target / "vectors.safetensors").read_bytes()
+    loaded = WordVectors.load(target)
+    assert isinstance(loaded.words, Utf8Words) and "languages" not in vars(loaded)  # made when they are asked for
+    loaded.vectors[0] = 7
+    loaded.save(target, overwrite=True)  # onto what is mapped
+    assert loaded.vectors[0].tolist() == [7, 7] and loaded.words == vectors.words
+    assert (WordVectors.load(target).vectors[0] == 7).all()
+    assert before == (vectors.save(tmp_path / "again") / "vectors.safetensors").read_bytes()
+
+
+def test_a_folder_of_version_1(vectors, tmp_path):
+    """As the first version of this library wrote it."""
+    names, ids = np.unique(vectors.languages, return_inverse=True)
+    tensors = {"vectors": vectors.vectors, "language_ids": ids.astype(np.int32), "frequencies": vectors.frequencies}
+    save_file(tensors, tmp_path / "vectors.safetensors")
+    (tmp_path / "words.txt").write_bytes("".join(f"{word}\n" for word in vectors.words).encode())
+    metadata = {"format": saved_format.FORMAT, "format_version": 1, "num_words": 5, "dimension": 2}
+    metadata |= {"languages": names.tolist(), "metadata": vectors.metadata}
+    (tmp_path / "metadata.json").write_text(json.dumps(metadata))
+    assert_equal(WordVectors.load(tmp_path), vectors)
+    with pytest.raises(ValueError, match="older version, without checksums"):
+        WordVectors.load(tmp_path, verify=True)
+
+
+@pytest.mark.parametrize("name", ["vectors.safetensors", "words.txt"])
+def test_checksums(name, vectors, tmp_path):
+    target = vectors.save(tmp_path / "vectors")
+    assert_equal(WordVectors.load(target, verify=True), vectors)
+    data = bytearray((target / name).read_bytes())
+    data[data.index(b"haus" if name == "words.txt" else np.float32(1 / 3).tobytes())] ^= 1
+    (target / name).write_bytes(data)
+    WordVectors.load(target)
+    with pytest.raises(ValueError, match=f"{name} is not what was saved: its SHA-256 is"):
+        WordVectors.load(target, verify=True)
+
+
+def test_vectors_that_went_bad_are_not_saved(vectors, tmp_path):
+    vectors.vectors[3, 1] = np.nan
+    with pytest.raises(ValueError, match="word 3"):
+        vectors.save(tmp_path / "vectors")
+    vectors.vectors[3, 1] = 0
+    vectors.metadata["made"] = object()
+    with pytest.raises(ValueError, match="metadata is saved as JSON"):
+        vectors.save(tmp_path / "vectors")
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_card(vectors, tmp_path):
+    card = (vectors.save(tmp_path / "vectors") / "README.md").read_text(encoding="utf-8")
+    data = ModelCard(card).data
+    assert data.language == ["de", "en", "swh"] and data.license == "cc0"
+    assert data.tags == ["ofa", "word-vectors"] and data.library_name == "ofa-transformers"
+    for part in ["5 words in 3 languages, 2 dimensions", "| origin | a test |", "| deu | 2 |", "WordVectors.from_pre"]:
+        assert part in card
+    unknown = WordVectors(["a"], ["x-other"], np.ones((1, 1)), metadata={"by": ["a|b", 1]})
+    card = (unknown.save(tmp_path / "unknown") / "README.md").read_text(encoding="utf-8")
+    assert ModelCard(card).data.language is None and '| by | ["a\\|b", 1] |' in card
+
+
+@pytest.mark.parametrize("arguments", [{"language": "deu"}, {"format": "glove"}, {"extra_words": ["x"]}])
+def test_arguments_for_other_formats(arguments, vectors, tmp_path):
+    target = vectors.save(tmp_path / "vectors")
+    with pytest.raises(ValueError, match="leave language, format and extra_words out"):
+        WordVectors.load(target, **arguments)
 
 
 def test_select(vectors):
