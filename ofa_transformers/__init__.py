@@ -1,72 +1,153 @@
 """OFA for Transformers: adapt a pretrained model to many languages by extending its vocabulary (arXiv 2311.08849).
 
-Importing the package registers its configurations and models with the Auto classes of Transformers.
+Importing the package registers its configurations and models with the Auto classes of Transformers. It imports neither
+torch nor Transformers itself: what is registered, and every name below, is imported on first use.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-import transformers
-
-from .configuration_ofa import (
-    OfaBertConfig,
-    OfaConfig,
-    OfaGPT2Config,
-    OfaLlamaConfig,
-    OfaMistralConfig,
-    OfaModernBertConfig,
-    OfaQwen3Config,
-)
-from .modeling_ofa import *  # noqa: F403  (the classes of the table)
-from .modeling_ofa import FAMILIES, FactorizedEmbedding, FactorizedLinear
+from . import registration as _registration  # noqa: F401  (registers)
 
 
 if TYPE_CHECKING:
+    from .configuration_ofa import (
+        OfaBertConfig,
+        OfaConfig,
+        OfaGPT2Config,
+        OfaLlamaConfig,
+        OfaMistralConfig,
+        OfaModernBertConfig,
+        OfaQwen3Config,
+    )
     from .factorization import factorize
     from .initializer import OfaInitializer
     from .mapping import TokenMapping
+    from .modeling_ofa import (
+        FactorizedEmbedding,
+        FactorizedLinear,
+        OfaBertForMaskedLM,
+        OfaBertForMultipleChoice,
+        OfaBertForNextSentencePrediction,
+        OfaBertForPreTraining,
+        OfaBertForQuestionAnswering,
+        OfaBertForSequenceClassification,
+        OfaBertForTokenClassification,
+        OfaBertLMHeadModel,
+        OfaBertModel,
+        OfaForCausalLM,
+        OfaForMaskedLM,
+        OfaForMultipleChoice,
+        OfaForQuestionAnswering,
+        OfaForSequenceClassification,
+        OfaForTokenClassification,
+        OfaGPT2ForQuestionAnswering,
+        OfaGPT2ForSequenceClassification,
+        OfaGPT2ForTokenClassification,
+        OfaGPT2LMHeadModel,
+        OfaGPT2Model,
+        OfaLlamaForCausalLM,
+        OfaLlamaForQuestionAnswering,
+        OfaLlamaForSequenceClassification,
+        OfaLlamaForTokenClassification,
+        OfaLlamaModel,
+        OfaMistralForCausalLM,
+        OfaMistralForQuestionAnswering,
+        OfaMistralForSequenceClassification,
+        OfaMistralForTokenClassification,
+        OfaMistralModel,
+        OfaModel,
+        OfaModernBertForMaskedLM,
+        OfaModernBertForMultipleChoice,
+        OfaModernBertForQuestionAnswering,
+        OfaModernBertForSequenceClassification,
+        OfaModernBertForTokenClassification,
+        OfaModernBertModel,
+        OfaQwen3ForCausalLM,
+        OfaQwen3ForQuestionAnswering,
+        OfaQwen3ForSequenceClassification,
+        OfaQwen3ForTokenClassification,
+        OfaQwen3Model,
+    )
     from .vectors import WordVectors
 
 __version__ = "0.1.0"
-
-# The initialisation side is imported on first use: loading a checkpoint needs none of it.
-_LAZY = {
-    "OfaInitializer": ".initializer",
-    "TokenMapping": ".mapping",
-    "WordVectors": ".vectors",
-    "factorize": ".factorization",
-}
-_MODELS = [cls.__name__ for family in FAMILIES for cls in dict.fromkeys(family.classes.values())]
 
 __all__ = [
     "FactorizedEmbedding",
     "FactorizedLinear",
     "OfaBertConfig",
+    "OfaBertForMaskedLM",
+    "OfaBertForMultipleChoice",
+    "OfaBertForNextSentencePrediction",
+    "OfaBertForPreTraining",
+    "OfaBertForQuestionAnswering",
+    "OfaBertForSequenceClassification",
+    "OfaBertForTokenClassification",
+    "OfaBertLMHeadModel",
+    "OfaBertModel",
     "OfaConfig",
+    "OfaForCausalLM",
+    "OfaForMaskedLM",
+    "OfaForMultipleChoice",
+    "OfaForQuestionAnswering",
+    "OfaForSequenceClassification",
+    "OfaForTokenClassification",
     "OfaGPT2Config",
+    "OfaGPT2ForQuestionAnswering",
+    "OfaGPT2ForSequenceClassification",
+    "OfaGPT2ForTokenClassification",
+    "OfaGPT2LMHeadModel",
+    "OfaGPT2Model",
     "OfaInitializer",
     "OfaLlamaConfig",
+    "OfaLlamaForCausalLM",
+    "OfaLlamaForQuestionAnswering",
+    "OfaLlamaForSequenceClassification",
+    "OfaLlamaForTokenClassification",
+    "OfaLlamaModel",
     "OfaMistralConfig",
+    "OfaMistralForCausalLM",
+    "OfaMistralForQuestionAnswering",
+    "OfaMistralForSequenceClassification",
+    "OfaMistralForTokenClassification",
+    "OfaMistralModel",
+    "OfaModel",
     "OfaModernBertConfig",
+    "OfaModernBertForMaskedLM",
+    "OfaModernBertForMultipleChoice",
+    "OfaModernBertForQuestionAnswering",
+    "OfaModernBertForSequenceClassification",
+    "OfaModernBertForTokenClassification",
+    "OfaModernBertModel",
     "OfaQwen3Config",
+    "OfaQwen3ForCausalLM",
+    "OfaQwen3ForQuestionAnswering",
+    "OfaQwen3ForSequenceClassification",
+    "OfaQwen3ForTokenClassification",
+    "OfaQwen3Model",
     "TokenMapping",
     "WordVectors",
     "factorize",
-    *_MODELS,
 ]
+
+# Where they come from; what is not here comes from `modeling_ofa`.
+_MODULE_OF = {
+    "OfaInitializer": "initializer",
+    "TokenMapping": "mapping",
+    "WordVectors": "vectors",
+    "factorize": "factorization",
+    **{name: "configuration_ofa" for name in __all__ if name.endswith("Config")},
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name], __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f".{_MODULE_OF.get(name, 'modeling_ofa')}", __name__)
+    globals()[name] = value = getattr(module, name)
+    return value
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-for _family in FAMILIES:
-    transformers.AutoConfig.register(_family.config_class.model_type, _family.config_class, exist_ok=True)
-    for _name, _class in _family.auto_classes.items():
-        getattr(transformers, _name).register(_family.config_class, _class, exist_ok=True)
