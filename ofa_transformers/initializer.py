@@ -273,6 +273,7 @@ class OfaInitializer:
             },
             warnings=[*find_warnings(total, by_script, by_language, unused, words.language_counts()), *rules.notes],
             tokens_by_language=by_language,
+            matches=mapping.count_matches(),
             figures=figures,
             mapping=mapping,
             map=embedding_map,

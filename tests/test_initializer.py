@@ -403,6 +403,8 @@ def test_rules_beyond_the_paper_hold_where_they_can(tiny_tokenizers, word_vector
         languages = ["eng"] if with_languages else None
         report = adapt(source, tokenizer, goal, vectors, source_languages=languages).report
         assert (report.settings["word_weighting"], report.settings["overlap"]) == (weighting, overlap)
+        assert (report.matches["rejected"] > 0) == (overlap == "used_by_source")
+        assert report.matches["role"] == report.tokens["special"]
         notes = [warning for warning in report.warnings if "With" in warning and "would be better" in warning]
         assert len(notes) == (note is not None) and all(note in found for found in notes)
     with pytest.raises(ValueError, match=r"has no overlap='used_by_source' and no language_offset=0\.4; leave one"):

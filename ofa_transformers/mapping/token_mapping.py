@@ -108,6 +108,11 @@ class TokenMapping:
         numbers = np.bincount(self.kinds, minlength=len(TokenKind))
         return {kind: int(numbers[kind]) for kind in TokenKind}
 
+    def count_matches(self) -> dict[str, int]:
+        """Target tokens by how they were matched to a source token; see `TokenExplanation.match_kind`."""
+        numbers = np.bincount(self.match_kinds, minlength=len(MatchKind))
+        return {kind.name.lower(): int(numbers[kind]) for kind in MatchKind if kind is not MatchKind.NONE}
+
     @cached_property
     def languages(self) -> np.ndarray:
         """(V_t,) str: the language whose words use each token most (ISO 639-3), "" for tokens of no word.

@@ -38,6 +38,8 @@ class OfaReport:
         tokens_by_script: the same for each script, ISO 15924; `Zyyy` are tokens without letters.
         tokens_by_language: the same for each language of the word vectors, ISO 639-3, over the tokens that occur in its
             words; a token counts for each language that has it.
+        matches: target tokens by how they were matched to a source token: exact, case, spacing, role (special tokens),
+            and rejected, which the source has, but hardly uses, so that they are composed.
         reconstruction_error: ||E - F P|| / ||E|| in Frobenius norm, of input and, untied, output embeddings; None at
             full size.
         seconds: wall time of each phase.
@@ -58,6 +60,7 @@ class OfaReport:
     versions: dict[str, str]
     warnings: list[str] = field(default_factory=list)
     tokens_by_language: dict[str, dict[str, int]] = field(default_factory=dict)
+    matches: dict[str, int] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
     mapping: TokenMapping | None = field(default=None, repr=False)
     map: EmbeddingMap | None = field(default=None, repr=False)
