@@ -4,8 +4,9 @@ import itertools
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
@@ -14,10 +15,11 @@ from huggingface_hub import HfApi
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from .factorization import factorize, truncation_errors
+from .factorization import decompose, factorize, truncation_errors
 from .files import new_folder
 from .mapping import TokenMapping, build_mapping, check_settings, choose_rules
 from .mapping.build import as_list
+from .memory import check_memory, estimate_memory
 from .report import (
     PAGE_FILE,
     REPORT_FILE,
@@ -148,6 +150,7 @@ class OfaInitializer:
             FileNotFoundError, OSError: something that isn't there.
         """
         clock = _Clock()
+        shared = hub_kwargs.pop("_shared", None) or _Shared()
         if isinstance(target_text, str):
             raise ValueError("target_text is one string, but must be lines of text: pass a list, or an open file.")
         check_settings(
@@ -159,15 +162,17 @@ class OfaInitializer:
             config = source.config if isinstance(source, PreTrainedModel) else load_config(source, hub_kwargs)
             source_class = model_class(source, config)
             _check_embedding_size(embedding_size, source_class, config)
-            target = _load_tokenizer(target_tokenizer, "target_tokenizer", access)
+            target = _load_tokenizer(shared.target or target_tokenizer, "target_tokenizer", access)
             # A revision is one of the source's repository, and of its tokenizer where that lies there.
             beside = ("revision",) if source_tokenizer is None else ()
             source_access = {**access, **{name: hub_kwargs[name] for name in beside if name in hub_kwargs}}
-            original = _load_tokenizer(*_source_tokenizer(source, source_tokenizer, config), source_access)
+            named = _source_tokenizer(source, shared.original or source_tokenizer, config)
+            original = _load_tokenizer(*named, source_access)
             # Text that can't be read fails here, before the long work.
-            log_probabilities = None if target_text is None else _log_probabilities(target, target_text)
+            if target_text is not None and shared.log_probabilities is None:
+                shared.log_probabilities = _log_probabilities(target, target_text)
         with clock("word vectors"):
-            words = word_vectors
+            words = shared.words or word_vectors
             if not isinstance(words, WordVectors):
                 words = WordVectors.load(words, **access)
             for languages in (source_languages, target_languages):
@@ -177,9 +182,22 @@ class OfaInitializer:
             model = take_source(source, source_class, hub_kwargs, share_embeddings=embedding_size is not None)
         embeddings = find_embeddings(model)
         _check_rows(embeddings.rows, original, model)
+        if shared.mapping is None:
+            num_words = len(words) if max_words is None else min(max_words, len(words))
+            check_memory(
+                estimate_memory(
+                    embeddings.rows,
+                    len(target),
+                    num_words,
+                    words.dimension,
+                    embeddings.hidden_size,
+                    embedding_size,
+                    matrices=1 if embeddings.output is None else 2,
+                )
+            )
 
         with clock("mapping"):
-            mapping = build_mapping(
+            mapping = shared.mapping or build_mapping(
                 original,
                 target,
                 words,
@@ -195,6 +213,8 @@ class OfaInitializer:
                 authors_compatible=authors_compatible,
                 device=device,
             )
+
+        shared.target, shared.original, shared.words, shared.mapping = target, original, words, mapping
 
         name = str(getattr(config, "_name_or_path", "") or type(model).__name__)
         described = {
@@ -215,7 +235,7 @@ class OfaInitializer:
             if embedding_size is not None:
                 with clock("factorization"):
                     matrix, primitives[part], singular_values[part] = _factorize(
-                        matrix, embedding_size, mapping, authors_compatible, device
+                        matrix, embedding_size, mapping, authors_compatible, device, shared.decompositions, part
                     )
                     errors[part] = float(truncation_errors(singular_values[part].numpy())[embedding_size])
             with clock("rows"):
@@ -223,11 +243,14 @@ class OfaInitializer:
                     matrix, fallback, seed, language_offset=language_offset, primitives=primitives.get(part)
                 )
         with clock("rows"):
-            bias = _make_bias(embeddings.bias, mapping, log_probabilities, authors_compatible, embedding_size, seed)
+            bias = _make_bias(
+                embeddings.bias, mapping, shared.log_probabilities, authors_compatible, embedding_size, seed
+            )
 
         with clock("report"):
-            total, by_script = count_tokens(mapping)
-            by_language, unused = count_languages(mapping)
+            if shared.counts is None:
+                shared.counts = (*count_tokens(mapping), *count_languages(mapping))
+            total, by_script, by_language, unused = shared.counts
             figures, embedding_map = measure_rows(
                 embeddings.input, rows["input"], primitives.get("input"), mapping, singular_values, seed
             )
@@ -280,6 +303,39 @@ class OfaInitializer:
         )
         logger.info("%s", report)
         return cls(model, target, mapping, report)
+
+    @classmethod
+    def each_size(
+        cls,
+        source: str | os.PathLike | PreTrainedModel,
+        embedding_sizes: Sequence[int | None],
+        **options: Any,
+    ) -> Iterator["OfaInitializer"]:
+        """Adapts `source` at several sizes for little more than the cost of one.
+
+        Mapping and singular vectors are made once. The results are those of `from_pretrained` at each size, and
+        have nothing but tokenizer and mapping in common:
+
+            for adapted in OfaInitializer.each_size(source, [100, 200, 400, None], target_tokenizer=..., ...):
+                adapted.save_pretrained(f"adapted-{adapted.report.target['embedding_size']}")
+                del adapted  # before the next one is made, so that memory holds one at a time
+
+        Args:
+            source: as in `from_pretrained`.
+            embedding_sizes: the sizes, each once; None is the full one.
+            **options: the other arguments of `from_pretrained`.
+
+        Raises:
+            ValueError, FileNotFoundError, OSError: as `from_pretrained`; all sizes are checked at the start.
+        """
+        sizes = list(embedding_sizes)
+        if not sizes or len(set(sizes)) < len(sizes):
+            raise ValueError(f"embedding_sizes must name one size or more, each once, but is {sizes}.")
+        config = source.config if isinstance(source, PreTrainedModel) else load_config(source, options)
+        for size in sizes:
+            _check_embedding_size(size, model_class(source, config), config)
+        shared = _Shared()
+        return (cls.from_pretrained(source, embedding_size=size, _shared=shared, **options) for size in sizes)
 
     def save_pretrained(
         self, save_directory: str | os.PathLike, overwrite: bool = False, report_page: bool = True, **kwargs: Any
@@ -342,6 +398,19 @@ class OfaInitializer:
         self.report.save(os.path.join(folder, REPORT_FILE))
         if report_page:
             write_page(self.report, os.path.join(folder, PAGE_FILE))
+
+
+@dataclass
+class _Shared:
+    """What adaptations of one source at several sizes have in common, once the first of them has made it."""
+
+    target: PreTrainedTokenizerBase | None = None
+    original: PreTrainedTokenizerBase | None = None
+    words: WordVectors | None = None
+    log_probabilities: torch.Tensor | None = None
+    mapping: TokenMapping | None = None
+    counts: tuple | None = None
+    decompositions: dict[str, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
 
 
 class _Clock:
@@ -425,14 +494,24 @@ def _factorize(
     mapping: TokenMapping,
     authors_compatible: bool,
     device: torch.device | str | None,
+    decompositions: dict[str, tuple[torch.Tensor, torch.Tensor]],
+    part: str,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Coordinates (V_s, k), primitives (k, D), and all singular values."""
+    """Coordinates (V_s, k), primitives (k, D), and all singular values; `decompositions` keeps what serves all sizes."""
     if device is None:
         device = "cuda" if torch.cuda.is_available() else matrix.device
     # Padding rows say nothing about the space of embeddings.
     used = torch.ones(len(matrix), dtype=torch.bool) if authors_compatible else torch.from_numpy(mapping.source_rows)
-    known = (matrix if used.all() else matrix[used.to(matrix.device)]).to(device)
-    coordinates, primitives, values = factorize(known, embedding_size, return_singular_values=True)
+    known = matrix
+    if not used.all():
+        count = int(used.sum())  # padding mostly comes last, and needs no copy of the others
+        known = matrix[:count] if used[:count].all() else matrix[used.to(matrix.device)]
+    known = known.to(device)
+    if part not in decompositions:
+        decompositions[part] = decompose(known)
+    coordinates, primitives, values = factorize(
+        known, embedding_size, return_singular_values=True, decomposition=decompositions[part]
+    )
     if not used.all():
         spread = coordinates.new_zeros(len(matrix), embedding_size)
         spread[used.to(spread.device)] = coordinates
