@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from . import adapt, demo, tokenizer
+from . import adapt, demo, pretrain, report, tokenizer
 
 
 app = typer.Typer(
@@ -23,6 +23,8 @@ app.command("demo")(demo.demo)
 app.command("adapt")(adapt.adapt)
 app.command("convert")(adapt.convert)
 app.command("export")(adapt.export)
+app.command("report")(report.report)
+app.command("pretrain")(pretrain.pretrain)
 app.add_typer(tokenizer.app, name="tokenizer")
 
 

@@ -2,6 +2,7 @@
 
 from .html import PAGE_FILE, load_page, rewrite_page, write_page
 from .measures import measure_rows
+from .pictures import draw_figures
 from .report import REPORT_FILE, OfaReport, count_languages, count_tokens, find_warnings
 
 
@@ -11,6 +12,7 @@ __all__ = [
     "OfaReport",
     "count_languages",
     "count_tokens",
+    "draw_figures",
     "find_warnings",
     "load_page",
     "measure_rows",

@@ -6,8 +6,8 @@ import numpy as np
 from markupsafe import Markup, escape
 
 
-_WIDTH, _HEIGHT = 640, 280
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 12, 44
+_WIDTH, _HEIGHT = 480, 260
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 12, 50
 
 
 class _Plot:
@@ -27,7 +27,7 @@ class _Plot:
         centre = (_LEFT + _WIDTH - _RIGHT) / 2
         self.parts.append(f'<text x="{centre}" y="{_HEIGHT - 6}" class="middle">{escape(x_label)}</text>')
         self.parts.append(
-            f'<text transform="translate(13 {middle}) rotate(-90)" class="middle">{escape(y_label)}</text>'
+            f'<text transform="translate(12 {middle}) rotate(-90)" class="middle">{escape(y_label)}</text>'
         )
 
     def x(self, value: float) -> float:
@@ -93,7 +93,7 @@ def ticks(low: float, high: float, count: int = 6) -> list[float]:
     power = 10.0 ** np.floor(np.log10(rough))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
     values = np.arange(np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9) + 1) * step
-    return [float(f"{value:.6g}") for value in values]
+    return [float(f"{value:.6g}") + 0.0 for value in values]  # -0.0 + 0.0 is 0.0
 
 
 def _number(value: float) -> str:

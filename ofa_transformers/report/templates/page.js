@@ -163,7 +163,7 @@ function showTable(tokens) {
   }
 
   const space = (pixels) => {
-    const cell = element("td", { colspan: 6 });
+    const cell = element("td");
     cell.style.height = `${pixels}px`;
     return element("tr", { class: "space", "aria-hidden": "true" }, cell);
   };

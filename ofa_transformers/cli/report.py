@@ -1,0 +1,40 @@
+"""`ofa report`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="A checkpoint that ofa adapt wrote.", show_default=False)],
+    open_page: Annotated[
+        bool, typer.Option("--open/--no-open", help="Show report.html in the browser, if run in a terminal.")
+    ] = True,
+    figures: Annotated[
+        Path | None,
+        typer.Option(help="Also draw the figures into this folder; needs matplotlib.", show_default="none"),
+    ] = None,
+    format: Annotated[str, typer.Option(help="Of the figures: png (300 dpi), svg or pdf.")] = "png",
+) -> None:
+    """Write a checkpoint's report.html again and open it: what was copied, composed and drawn, and why.
+
+    Example: ofa report adapted --figures adapted-figures
+    """
+    from ..report import draw_figures, load_page, rewrite_page
+
+    drawn = []
+    if figures is not None:
+        try:
+            drawn = draw_figures(*load_page(folder), figures, format)
+        except ImportError as error:
+            raise ValueError(str(error)) from error
+    page = rewrite_page(folder)
+    typer.echo(f"Report: {page}")
+    for path in drawn:
+        typer.echo(f"Figure: {path}")
+    if open_page and sys.stdout.isatty():
+        typer.launch(str(page))
