@@ -54,6 +54,8 @@ from .configuration_ofa import (
 
 
 IGNORE_INDEX = -100
+# How many weights a part of the vocabulary holds in half-precision products on the CPU, see `_BlockedCrossEntropy`.
+_PART_ELEMENTS = 2**23
 
 # Names in the checkpoints that the authors published -> ours; see `OfaPreTrainedMixin.from_pretrained`.
 AUTHORS_KEY_MAPPING = {
@@ -232,6 +234,16 @@ _BIAS_KEY_MAPPING = {
 }
 
 
+def _product_into(out: torch.Tensor, a: torch.Tensor, b: torch.Tensor, accumulate: bool = False) -> None:
+    """Sets `out`, float32, to `a @ b`, or adds it; a float32 product needs no memory beside `out`."""
+    if out.dtype == a.dtype:
+        torch.addmm(out, a, b, beta=1.0 if accumulate else 0.0, out=out)
+    elif accumulate:
+        out += a @ b
+    else:
+        out.copy_(a @ b)
+
+
 class _BlockedCrossEntropy(torch.autograd.Function):
     """Summed cross-entropy of a linear projection; forward computes the gradients too, one block of rows at a time."""
 
@@ -246,34 +258,51 @@ class _BlockedCrossEntropy(torch.autograd.Function):
         needs_grad: bool,
     ) -> torch.Tensor:
         wanted = [needs_grad and needed for needed in ctx.needs_input_grad[:3]]
+        num_rows, vocab_size = hidden.shape[0], weight.shape[0]
+        dtype, weight_dtype = hidden.dtype, weight.dtype
+        # Half-precision products are taken part by part of the vocabulary on the CPU: copies of a part in another dtype
+        # stay in the cache and reuse their memory, while fresh memory for all of them costs more than the product.
+        part_size = vocab_size
+        if hidden.device.type == "cpu" and dtype != torch.float32:
+            part_size = max(1, _PART_ELEMENTS // weight.shape[1])
+        else:
+            weight = weight.to(dtype)
+        parts = [slice(start, start + part_size) for start in range(0, vocab_size, part_size)]
+        # All sums are kept in float32, whatever the dtype of the products.
         loss = hidden.new_zeros((), dtype=torch.float32)
-        grad_hidden = torch.zeros_like(hidden) if wanted[0] else None
-        # Sums over blocks are kept in float32, whatever the weights' dtype.
-        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if wanted[1] else None
+        logits_of_blocks = hidden.new_empty(min(block_size, num_rows), vocab_size, dtype=torch.float32)
+        grad_hidden = torch.zeros_like(hidden, dtype=torch.float32) if wanted[0] else None
+        grad_weight = torch.empty_like(weight, dtype=torch.float32) if wanted[1] else None
         grad_bias = torch.zeros_like(bias, dtype=torch.float32) if wanted[2] else None
-        for start in range(0, hidden.shape[0], block_size):
+        for start in range(0, num_rows, block_size):
             rows = slice(start, start + block_size)
             block, targets = hidden[rows], labels[rows, None]
-            log_probabilities = F.log_softmax(F.linear(block, weight, bias), dim=-1, dtype=torch.float32)
-            loss -= log_probabilities.gather(1, targets).sum()
+            logits = logits_of_blocks[: block.shape[0]]
+            for part in parts:
+                _product_into(logits[:, part], block, weight[part].to(dtype).t())
+            if bias is not None:
+                logits += bias
+            # The softmax in place, and the loss on the way.
+            logits -= logits.amax(dim=1, keepdim=True)
+            logits_of_targets = logits.gather(1, targets)
+            sums = logits.exp_().sum(dim=1, keepdim=True)
+            loss += (sums.log() - logits_of_targets).sum()
             if not any(wanted):
                 continue
             # d loss / d logits: probabilities, less one at the label
-            delta = log_probabilities.exp_()
+            delta = logits.div_(sums)
             delta.scatter_add_(1, targets, delta.new_full(targets.shape, -1.0))
             if grad_bias is not None:
                 grad_bias += delta.sum(dim=0)
-            delta = delta.to(weight.dtype)
-            if grad_hidden is not None:
-                grad_hidden[rows] = (delta @ weight).to(hidden.dtype)
-            if grad_weight is not None:
-                if weight.dtype == torch.float32:
-                    grad_weight.addmm_(delta.t(), block.float())
-                else:
-                    grad_weight += delta.t() @ block.to(weight.dtype)
+            for part in parts:
+                delta_part = delta[:, part].to(dtype)
+                if grad_hidden is not None:
+                    grad_hidden[rows] += delta_part @ weight[part].to(dtype)
+                if grad_weight is not None:
+                    _product_into(grad_weight[part], delta_part.t(), block, accumulate=start > 0)
         ctx.gradients = (
-            grad_hidden,
-            None if grad_weight is None else grad_weight.to(weight.dtype),
+            None if grad_hidden is None else grad_hidden.to(dtype),
+            None if grad_weight is None else grad_weight.to(weight_dtype),
             None if grad_bias is None else grad_bias.to(bias.dtype),
         )
         return loss
@@ -296,7 +325,7 @@ def blocked_cross_entropy(
     labels: torch.Tensor,
     bias: torch.Tensor | None = None,
     num_items_in_batch: torch.Tensor | int | None = None,
-    block_elements: int = 2**25,
+    block_elements: int | None = None,
 ) -> torch.Tensor:
     """Cross-entropy of `hidden @ weight.T + bias` with `labels`, without ever holding the logits (n, V).
 
@@ -310,7 +339,8 @@ def blocked_cross_entropy(
         bias (`torch.Tensor` of shape (V,), *optional*).
         num_items_in_batch (`int` or scalar tensor, *optional*): what the sum of the losses is divided by, as `Trainer`
             passes it under gradient accumulation; the number of labelled rows by default.
-        block_elements (`int`): how many logits (float32) a block may hold. 2**25 are 128 MiB.
+        block_elements (`int`, *optional*): how many logits (float32) a block may hold; 2**25 (128 MiB) by default on the
+            CPU, 2**27 (512 MiB) elsewhere.
 
     Returns:
         `torch.Tensor`: a float32 scalar; 0 where no row is labelled.
@@ -322,11 +352,12 @@ def blocked_cross_entropy(
         count = count.to(hidden.device)
     if hidden.shape[0] == 0:
         return hidden.float().sum() * 0.0
+    if block_elements is None:
+        block_elements = 2**25 if hidden.device.type == "cpu" else 2**27
     block_size = max(1, block_elements // weight.shape[0])
     if torch.is_autocast_enabled(hidden.device.type):
-        # The function's own matrix products must see what autocast would have given them.
-        dtype = torch.get_autocast_dtype(hidden.device.type)
-        hidden, weight, bias = hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+        # The function takes its products in the dtype of `hidden`, and gives gradients in those of the weights.
+        hidden = hidden.to(torch.get_autocast_dtype(hidden.device.type))
     with torch.autocast(hidden.device.type, enabled=False):
         return _BlockedCrossEntropy.apply(hidden, weight, bias, labels, block_size, torch.is_grad_enabled()) / count
 
