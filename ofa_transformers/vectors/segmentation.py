@@ -4,9 +4,9 @@ import itertools
 import re
 import unicodedata
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
+import regex
 from transformers.utils import logging
 
 
@@ -22,6 +22,15 @@ _UNSPACED = (
 # Tibetan divides syllables by a mark, the tsheg, and words by nothing.
 _TIBETAN = "\u0f00-\u0fff"
 _TSHEG = "\u0f0b"
+
+_HAS_UNSPACED = re.compile(f"[{_UNSPACED}{_TIBETAN}]")
+_IS_UNSPACED, _IS_TIBETAN = re.compile(f"[{_UNSPACED}]"), re.compile(f"[{_TIBETAN}]")
+_SYLLABLE = re.compile(r"[\u0f00\u0f20-\u0f33\u0f40-\u0fbc]+")
+# A word where spaces divide words, or a run without spaces. Marks belong to words, or those of Indic scripts fall apart.
+_WORD = regex.compile(
+    rf"(?V1)[[\p{{L}}\p{{N}}]--[{_UNSPACED}{_TIBETAN}]][[\p{{L}}\p{{N}}\p{{M}}]--[{_UNSPACED}{_TIBETAN}]]*"
+    rf"|[{_UNSPACED}]+|[{_TIBETAN}]+"
+)
 
 
 class WordSplitter:
@@ -66,21 +75,17 @@ class WordSplitter:
         self.method = "characters" if self._breaker is None else "words"
         self.met_unspaced = False
         self._warn = segmentation == "auto" and self._breaker is None
-        self._find_words = _word_pattern().findall
-        self._has_unspaced = re.compile(f"[{_UNSPACED}{_TIBETAN}]").search
-        self._is_unspaced = re.compile(f"[{_UNSPACED}]").match
-        self._is_tibetan = re.compile(f"[{_TIBETAN}]").match
 
     def __call__(self, text: str) -> list[str]:
-        found = self._find_words(text)
-        if self._has_unspaced(text) is None:
+        found = _WORD.findall(text)
+        if _HAS_UNSPACED.search(text) is None:
             return found
         words: list[str] = []
         for run in found:
-            if self._is_unspaced(run):
+            if _IS_UNSPACED.match(run):
                 words += self._cut(run)
-            elif self._is_tibetan(run):
-                words += _n_grams(re.findall(r"[\u0f00\u0f20-\u0f33\u0f40-\u0fbc]+", run), _TSHEG)
+            elif _IS_TIBETAN.match(run):
+                words += _n_grams(_SYLLABLE.findall(run), _TSHEG)
             else:
                 words.append(run)
         return words
@@ -121,14 +126,3 @@ def _clusters(run: str) -> list[str]:
         elif category in "LMN":
             clusters.append(char)
     return clusters
-
-
-@lru_cache(maxsize=1)
-def _word_pattern() -> re.Pattern:
-    """Matches a word where spaces divide words, or a run without spaces."""
-    # `\w` lacks the combining marks, without which words of Indic scripts fall apart.
-    unspaced = re.compile(f"[{_UNSPACED}{_TIBETAN}]")
-    marks = (char for char in map(chr, range(0x300, 0x20000)) if unicodedata.category(char)[0] == "M")
-    mark = "".join(char for char in marks if not unspaced.match(char))
-    letters = rf"[^\W_{_UNSPACED}{_TIBETAN}]"
-    return re.compile(rf"{letters}+(?:[{mark}]+{letters}*)*|[{_UNSPACED}]+|[{_TIBETAN}]+")
