@@ -71,7 +71,8 @@ class ReadOptions:
             known = ", ".join(map(repr, FORMATS))
             raise ValueError(f"format is {self.format!r}; known formats: {known}, or None to find out.")
         check_choice(self.frequencies)
-        object.__setattr__(self, "default_language", to_iso639_3(self.default_language, "default_language"))
+        if self.default_language != "eng":  # which needs no table of languages, so that saved folders open at once
+            object.__setattr__(self, "default_language", to_iso639_3(self.default_language, "default_language"))
 
 
 class VectorFile(NamedTuple):
