@@ -198,6 +198,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     # whole weights, also from shards
     weights = accelerator.get_state_dict(model)
+    for name in unwrapped.all_tied_weights_keys:  # gathered shards are no longer tied
+        weights.pop(name, None)
     unwrapped.save_pretrained(output, is_main_process=accelerator.is_main_process, state_dict=weights)
     if accelerator.is_main_process:
         setup.tokenizer.save_pretrained(output)

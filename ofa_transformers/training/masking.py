@@ -30,8 +30,8 @@ class MaskingCollator:
         tokenizer: with a mask and a pad token; for `whole_words` a fast one of any kind.
         seed: not negative.
         probability: share of tokens that are chosen.
-        whole_words: choose all tokens of a word or none. Words are told by the vocabulary (`▁`, `Ġ`, `##`); what is longer
-            than eight tokens is no word, and chosen token by token.
+        whole_words: choose all tokens of a word or none. Words are told by the vocabulary (`▁`, `Ġ`, `##`), and begin at
+            punctuation and Han characters too; what is longer than eight tokens is no word, and chosen token by token.
         pad_to_multiple_of: a multiple for the width of batches.
 
     Raises:

@@ -17,7 +17,7 @@ from transformers.utils import logging
 
 from . import randomness
 from .schedule import LanguageSchedule
-from .sources import LanguageText
+from .sources import LanguageText, lines_of
 
 
 if TYPE_CHECKING:
@@ -197,8 +197,7 @@ class LanguageStream:
                 dataset.load_state_dict(copy.deepcopy(place.text))
             empty = place.text is None
             for rows in dataset.iter(BLOCK_LINES):  # unlike plain iteration, it leaves a worker the whole text
-                lines = [line for text in rows["text"] if text for line in text.splitlines() if line.strip()]
-                samples = self.encoder(lines)
+                samples = self.encoder(list(lines_of(rows["text"])))
                 source = randomness.generator(
                     self.seed, randomness.ORDER, self.language, place.turn << 32 | place.block
                 )

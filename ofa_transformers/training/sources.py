@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..tokenization.corpus import DatasetText, TextFile, decompressed, language_of
+from ..tokenization.corpus import TextFile, decompressed, language_of
 
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 TEXT_KINDS = (".txt", ".tsv", ".jsonl")
 COMPRESSIONS = (".gz", ".zst")
-_SAMPLE_BYTES = 1 << 20
+_SAMPLE_BYTES = 1 << 22
 _SAMPLE_ROWS = 1000
 
 
@@ -55,7 +55,7 @@ class File:
         return f"{self.path.resolve()} {status.st_size} {status.st_mtime_ns} {self.column}"
 
     def characters(self) -> int:
-        """About how many it holds, from its first megabyte (ids and markup of a text file included)."""
+        """About how many it holds, from its first four megabytes (ids and markup of a text file included)."""
         if self.is_parquet:
             import pyarrow.parquet
 
@@ -159,9 +159,20 @@ class LanguageText:
         Raises:
             ValueError: text that can't be read; the message names file and line.
         """
-        for line in DatasetText(self.dataset()):
-            if line.strip():
-                yield line
+        for row in self.dataset():
+            yield from lines_of([row["text"]])
+
+
+def lines_of(texts: Iterable[str | None]) -> Iterator[str]:
+    """Their lines, without blank ones.
+
+    Raises:
+        ValueError: something that is no text.
+    """
+    for text in texts:
+        if text is not None and not isinstance(text, str):
+            raise ValueError(f"Found {type(text).__name__} {text!r:.50} for text; name the column that holds text.")
+        yield from (line for line in (text or "").splitlines() if line.strip())
 
 
 def find_text(
@@ -193,7 +204,8 @@ def find_text(
             for found, file in _folder(path, language):
                 parts.setdefault(found, []).append(File(file, column))
         else:
-            parts.setdefault(language or language_of(path), []).append(File(path, column))
+            file = File(path, column)
+            parts.setdefault(language or language_of(path), []).append(file)
     for value in datasets:
         language, _, name = value.partition("=")
         if not language or not name:

@@ -18,16 +18,16 @@ from torch.utils.data import DataLoader
 from workload import GLOBAL_BATCH_SIZE, LEARNING_RATE, MaskedSequences, assert_tied, make_model
 
 
-def make_accelerator(strategy: str) -> Accelerator:
+def make_accelerator(strategy: str, **kwargs: object) -> Accelerator:
     if strategy != "fsdp2":
-        return Accelerator(cpu=True)
+        return Accelerator(cpu=True, **kwargs)
     plugin = FullyShardedDataParallelPlugin(
         fsdp_version=2,
         auto_wrap_policy="transformer_based_wrap",
         transformer_cls_names_to_wrap=["XLMRobertaLayer"],
         state_dict_type="SHARDED_STATE_DICT",
     )
-    accelerator = Accelerator(cpu=True, fsdp_plugin=plugin)
+    accelerator = Accelerator(cpu=True, fsdp_plugin=plugin, **kwargs)
     # accelerate picks FSDP on GPUs and their like only. PyTorch's own implementation also runs on CPUs, over gloo, so
     # choose it by hand; all that follows is accelerate's ordinary path.
     PartialState().distributed_type = accelerator.state.distributed_type = DistributedType.FSDP

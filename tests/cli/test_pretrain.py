@@ -1,0 +1,70 @@
+"""`ofa pretrain`."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForMaskedLM, AutoTokenizer
+from typer.testing import CliRunner
+
+from ofa_transformers.cli import app, main
+
+
+pytest.importorskip("datasets")
+
+from training.workspace import make_workspace
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pretrain")
+    make_workspace(folder, ("dropout",))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cache(folder, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(folder / "cache"))
+
+
+def arguments(folder: Path, *extra: object) -> list[str]:
+    options = ["-v", folder / "validation", "-n", 4, "--save-steps", 2, "--batch-size", 4, "--max-length", 32, "--cpu"]
+    return ["pretrain", *map(str, [folder / "dropout", folder / "train", *options, *extra])]
+
+
+def test_trains_resumes_and_shows_bits_per_character(folder):
+    output = folder / "out"
+    result = CliRunner().invoke(app, arguments(folder, "-o", output), env={"COLUMNS": "160"})
+    assert result.exit_code == 0, (result.output, result.exception)
+    for word in ("deu", "swh_Latn", "zho", "mean", "bits/character", str(output)):
+        assert word in result.stdout
+    AutoModelForMaskedLM.from_pretrained(output)
+    assert len(AutoTokenizer.from_pretrained(output)) == len(AutoTokenizer.from_pretrained(folder / "dropout"))
+    assert sorted(path.name for path in output.glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4"]
+
+    more = ["-n", 6, "--streaming", "--whole-words", "--line-by-line", "--load-best", "--keep", 1]
+    result = CliRunner().invoke(app, arguments(folder, "-o", output, *more), env={"COLUMNS": "160"})
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert (output / "checkpoint-6").is_dir() and not (output / "checkpoint-2").exists()
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["missing.txt"], "missing.txt is not a file"),
+        (["--dataset", "some/dataset"], "write LANGUAGE=ID"),
+        (["--max-length", "500"], "take at most"),
+        (["--tokenizer", "{folder}/other"], "doesn't fit the model"),
+        (["-o", "{folder}/dropout"], "holds a model, but no checkpoint"),
+    ],
+)
+def test_bad_input_is_one_line(folder, tiny_tokenizers, monkeypatch, capsys, extra, message):
+    tiny_tokenizers["byte_bpe"].save_pretrained(folder / "other")
+    extra = [part.replace("{folder}", str(folder)) for part in extra]
+    monkeypatch.setattr(sys, "argv", ["ofa", *arguments(folder, "-o", folder / "new"), *extra])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 1
+    error = capsys.readouterr().err
+    assert error.splitlines()[-1].startswith("Error: ") and message in error
+    assert not (folder / "new").exists()
