@@ -86,12 +86,22 @@ class Evaluation:
         """What JSON can hold: `rows` and their `mean`."""
         return {"rows": [asdict(row) for row in self.rows], "mean": self.mean()}
 
-    def __str__(self) -> str:
+    def to_markdown(self) -> str:
+        """The table in Markdown, shares in per cent."""
+        heading, *rows = self._table()
+        rule = ["---:" if isinstance(value, (int, float)) else "---" for value in asdict(self.rows[0]).values()]
+        return "\n".join(f"| {' | '.join(line)} |" for line in (heading, rule, *rows))
+
+    def _table(self) -> list[list[str]]:
         names = [field.name for field in fields(self.rows[0])]
         mean = {names[0]: "mean", **self.mean()}
         table = [[name.replace("_", " ") for name in names]]
         for row in [*map(asdict, self.rows), mean]:
             table.append([f"{100 * v:.1f}" if isinstance(v := row.get(name, ""), float) else str(v) for name in names])
+        return table
+
+    def __str__(self) -> str:
+        table = self._table()
         widths = [max(map(len, column)) for column in zip(*table)]
         return "\n".join("  ".join(map(str.rjust, line, widths)) for line in table)
 
@@ -114,51 +124,53 @@ def lexicon_induction(
     Args:
         vectors: the vectors to judge.
         dictionary: entries that were not used to make the vectors (see `Dictionary.split`).
-        pairs: (source, target) languages; by default every pair that first and second words of entries have, where
-            the vectors know both.
+        pairs: (source, target) languages; by default those of first and second words of entries, as far as the vectors
+            know both words of any.
         max_words: only the first words of each language, the most frequent ones, compete and are judged; None for all.
         neighborhood: over how many neighbours CSLS takes its means (Conneau et al., 2018, section 2.3).
         device: where similarities are computed; a GPU if there is one by default.
 
     Raises:
-        ValueError: no pair of languages, or no entry of a pair, that the vectors know.
+        ValueError: no entry, or none of a given pair, both of whose words the vectors know.
     """
     rows_of = find_rows(vectors, dictionary.words, dictionary.languages)
-    names, of_word = np.unique(dictionary.languages, return_inverse=True)
-    oriented = of_word[dictionary.entries]
-    if pairs is None:
-        known = np.isin(names, vectors.languages)
-        found = np.unique(oriented, axis=0)
-        found = found[known[found].all(axis=1) & (found[:, 0] != found[:, 1])]
-        pairs = [(str(names[a]), str(names[b])) for a, b in found]
-        if not pairs:
-            raise ValueError(
-                f"The vectors know no two languages of the dictionary: it has {', '.join(names[:20])}, and they have "
-                f"{', '.join(list(vectors.language_counts())[:20])}."
-            )
-    pairs = list(pairs)
+    given = pairs is not None
+    pairs = list(pairs) if given else _known_pairs(vectors, dictionary)
     words_of = {code: vectors.select(code, max_words) for code in sorted({code for pair in pairs for code in pair})}
     scores = []
     for source, target in logging.tqdm(pairs, desc="Lexicon induction", unit="pair", delay=2, leave=False):
         entries = dictionary.between(source, target)
         sources, targets = words_of[source], words_of[target]
         queries, query_of, gold = _gold(rows_of[entries], sources, targets)
-        if not len(queries):
+        if len(queries):
+            at = queries, query_of, gold
+            shares = precision(
+                vectors.vectors[sources], vectors.vectors[targets], *at, neighborhood=neighborhood, device=device
+            )
+            num_entries = len(np.unique(entries[:, 0]))
+            scores.append(LexiconScore(source, target, num_entries, len(queries), len(targets), *shares))
+        elif given:
             raise ValueError(
                 f"No entry of {source} and {target} has both words among the vectors; pass a dictionary of their "
                 "words, or leave the pair out."
             )
-        shares = precision(
-            vectors.vectors[sources],
-            vectors.vectors[targets],
-            queries,
-            query_of,
-            gold,
-            neighborhood=neighborhood,
-            device=device,
+        else:
+            logger.info("No entry of %s and %s has both words among the vectors.", source, target)
+    if not scores:
+        raise ValueError(
+            f"The vectors ({', '.join(list(vectors.language_counts())[:20])}) know both words of no entry of the "
+            f"dictionary ({', '.join(list(dictionary.language_counts())[:20])})."
         )
-        scores.append(LexiconScore(source, target, len(np.unique(entries[:, 0])), len(queries), len(targets), *shares))
     return Evaluation(scores)
+
+
+def _known_pairs(vectors: WordVectors, dictionary: Dictionary) -> list[tuple[str, str]]:
+    """The pairs of different languages that first and second words of entries have and the vectors know."""
+    names, of_word = np.unique(dictionary.languages, return_inverse=True)
+    known = np.isin(names, vectors.languages)
+    pairs = np.unique(of_word[dictionary.entries], axis=0)
+    pairs = pairs[known[pairs].all(axis=1) & (pairs[:, 0] != pairs[:, 1])]
+    return [(str(names[source]), str(names[target])) for source, target in pairs]
 
 
 def _gold(pairs: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
