@@ -110,7 +110,9 @@ def _check_structure(path: Path, plain: Path) -> None:
                 place = end + 10  # the count and the kind of entry follow
             is_quantized, rows, columns = _MATRIX.unpack_from(data, place + 8 * max(pruned, 0))
         except struct.error as error:
-            raise ValueError(f"{path} is damaged or cut short ({error}); download it again.") from error
+            raise ValueError(
+                f"{path} is damaged or cut short: it ends at byte {len(data)}, before its vectors; download it again."
+            ) from error
         if is_quantized or pruned > 0:
             raise ValueError(
                 f"{path} is a quantized model of fastText (.ftz), which isn't read; load the .bin that it was made of."

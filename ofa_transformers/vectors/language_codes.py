@@ -78,7 +78,7 @@ def nearest_codes(code: object, limit: int = 3) -> str:
         by_name: dict[str, list[str]] = {}
         for part3, full in sorted(names.items()):
             by_name.setdefault(full.partition(" (")[0].lower(), []).append(part3)
-        for name in difflib.get_close_matches(text, by_name, n=limit, cutoff=0.75):
+        for name in [text] if text in by_name else difflib.get_close_matches(text, by_name, n=limit, cutoff=0.75):
             found += by_name[name]
     shown = [f"{part3!r} ({names[part3]})" for part3 in list(dict.fromkeys(found))[:limit]]
     return f"; nearest: {', '.join(shown)}" if shown else ""

@@ -53,6 +53,16 @@ _NAMES = {
     "torch": "a torch file",
 }
 
+# What is often found in place of a file, in lower case: how it begins, what it is and what to do.
+_MISTAKES = {
+    b"version https://git-lfs": "a pointer of Git LFS; get the file that it stands for with 'git lfs pull'",
+    b"<!doctype": "a web page; download the file that it links to",
+    b"<html": "a web page; download the file that it links to",
+    b"\xff\xfe": "text in UTF-16; convert it to UTF-8",
+    b"\xfe\xff": "text in UTF-16; convert it to UTF-8",
+    b"%pdf": "a PDF document; load the file of word vectors",
+}
+
 # Enough for a line of text vectors of some 10,000 dimensions.
 _SAMPLE_BYTES = 1 << 17
 
@@ -182,7 +192,10 @@ def _choose_format(path: Path, format: str | None) -> str:
 def _recognise(path: Path, sample: bytes) -> str:
     """The format by the first bytes of a file, unpacked; formats that aren't read get their error here."""
     if not sample:
-        raise ValueError(f"{path} is empty; word vectors in text begin with a header line 'N d' or the first word.")
+        raise ValueError(f"{path} is empty; download or write it again.")
+    for beginning, what in _MISTAKES.items():
+        if sample.lstrip().lower().startswith(beginning):
+            raise ValueError(f"{path} is {what}.")
     if sample[:1] == b"\x80" and sample[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         # torch once wrote such files, too, which it still reads without running anything.
         return "torch" if "torch" in _ENDINGS.get(path.suffix.lower(), ()) else "gensim"
@@ -208,7 +221,8 @@ def _recognise(path: Path, sample: bytes) -> str:
         return "glove"
     raise ValueError(
         f"{path}, line 1: expected a header 'N d' (number of words and dimension) or a word and its vector, 'word v1 "
-        f".. vd', but found {shown(line)}; this is no format of word vectors that this library reads."
+        f".. vd', but found {shown(line)}; this is no format of word vectors that this library reads. Convert it to text "
+        "with such lines, or build WordVectors(words, languages, vectors)."
     )
 
 

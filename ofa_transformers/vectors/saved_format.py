@@ -72,7 +72,7 @@ def write_folder(
         "metadata": metadata,
     }
     try:
-        json.dumps(description)
+        json.dumps(metadata)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"metadata is saved as JSON, which cannot hold all of it ({error}); keep to numbers, strings, lists and "

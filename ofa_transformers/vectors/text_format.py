@@ -39,7 +39,10 @@ def read_word2vec_text(path: Path, file: OpenFile, progress: Callable[[], None])
         keys.extend(heads)
         progress()
     if not keys:
-        raise ValueError(f"{path} has a header ({count} words of {dimension} dimensions) but no words after it.")
+        raise ValueError(
+            f"{path}, line 2: there are no words after the header ({count} words of {dimension} dimensions); download "
+            "or write the file again."
+        )
     if len(keys) < count:
         raise ValueError(
             f"{path}, line {len(keys) + 1}: the file ends after {len(keys)} words, but its header says {count}; the "

@@ -100,7 +100,7 @@ def test_default_language(tmp_path):
 
 BAD = {
     "empty file": ("", ["is empty"]),
-    "header only": ("3 2\n", ["3 words of 2", "no words"]),
+    "header only": ("3 2\n", ["line 2", "3 words of 2", "no words", "download"]),
     "header only, blank lines": ("3 2\n\n\n", ["no words"]),
     "neither header nor vector": ("the of a\nto in is\n", ["line 1", "'N d'", "'the of a'"]),
     "GloVe, too few values": ("the 1 2\na 3\n", ["line 2", "1 values", "line 1 has 2", "'a 3'"]),
@@ -266,7 +266,10 @@ TEXT, GLOVE, BINARY = b"2 2\nthe 1 2\na 3 4\n", b"the 1 2\na 3 4\n", b"1 2\nthe 
         ("v", GLOVE, {"verify": True}, ["verify", "none"]),
         ("v.vec", b"PK\x03\x04abc", {}, ["zip archive", "unpack"]),
         ("v.wv.vectors.npy", b"\x93NUMPY\x01\0", {}, ["numpy array", ".wv"]),
-        ("v.pdf", b"%PDF-1.7\n\xff\0 \n", {}, ["line 1", "'%PDF-1.7'", "no format"]),
+        ("v.json", b'{"a": [1, 2]}\n', {}, ["line 1", "[1, 2]}'", "no format", "Convert"]),
+        ("v.bin", b"version https://git-lfs.github.com/spec/v1\noid sha256:a\nsize 1\n", {}, ["git lfs pull"]),
+        ("v.vec", b"\n<!DOCTYPE html>\n<html>404</html>\n", {}, ["a web page", "download"]),
+        ("v.txt", "1 2\ncafé 1 2\n".encode("utf-16"), {}, ["UTF-16", "convert it to UTF-8"]),
     ],
 )
 def test_a_file_that_is_not_what_it_should_be(name, content, arguments, expected, tmp_path):
@@ -323,7 +326,7 @@ def test_keys_with_languages_in_a_file_of_one_language(tmp_path):
     ("code", "near"),
     [
         ("DE", "deu"),
-        ("german", "'deu' (German)"),
+        ("german", "'deu' (German)."),
         ("xq", "xqa"),
         ("xqz", "xqa"),
         ("en-US", "eng"),
