@@ -58,7 +58,7 @@ def choose_rules(
     evidence for both is in examples/initialization_study; the filter helps only together with the weighting.
 
     Raises:
-        ValueError: a rule that is asked for, but lacks what it needs.
+        ValueError: a rule that is asked for, but lacks what it needs; frequencies that are none.
     """
     if authors_compatible:
         return Rules("uniform", "all")
@@ -92,6 +92,18 @@ def choose_rules(
                 "The source's languages are not known, so every token that both vocabularies have is copied, false "
                 "friends included (overlap='all'). With source_languages the rows would be better."
             )
+    if word_weighting != "uniform" or overlap != "all":
+        _check_frequencies(word_vectors)
     for note in notes:
         logger.warning(note)
     return Rules(word_weighting, overlap, tuple(notes))
+
+
+def _check_frequencies(word_vectors: WordVectors) -> None:
+    wrong = np.flatnonzero(~(word_vectors.frequencies >= 0) | np.isinf(word_vectors.frequencies))
+    if len(wrong):
+        word = f"{word_vectors.languages[wrong[0]]}:{word_vectors.words[wrong[0]]}"
+        raise ValueError(
+            f"The frequency of word {wrong[0]}, {word!r}, is {word_vectors.frequencies[wrong[0]]}, but must be a finite "
+            "number from 0 on; correct it, or pass word_weighting='uniform' and overlap='all'."
+        )

@@ -49,3 +49,11 @@ def test_authors_compatible_keeps_the_papers_and_refuses_others(vectors):
             ValueError, match="authors_compatible=True gives what the published code gives, which has no"
         ):
             check_settings(**options, authors_compatible=True)
+
+
+@pytest.mark.parametrize("wrong", [-1, np.nan, np.inf])
+def test_frequencies_that_are_none(vectors, wrong):
+    odd = ofa.WordVectors(vectors.words, vectors.languages, vectors.vectors, frequencies=np.array([0, wrong]))
+    with pytest.raises(ValueError, match=r"The frequency of word 1, 'deu:\$b\$', is (-1\.0|nan|inf), but must be"):
+        choose_rules(None, None, odd, ["eng"])
+    assert chosen("uniform", "all", odd, ["eng"]) == ("uniform", "all", 0)
