@@ -70,7 +70,7 @@ def from_rank(language_ids: np.ndarray) -> np.ndarray:
 
 def _is_alphabetical(words: Sequence[str]) -> bool:
     sample = np.array(words[:_SAMPLE], dtype=np.str_)
-    return len(sample) >= _ENOUGH and float(np.mean(sample[:-1] <= sample[1:])) > 0.9
+    return len(sample) >= _ENOUGH and bool((sample[:-1] <= sample[1:]).all())
 
 
 def _from_wordfreq(words: Sequence[str], languages: CodedLanguages) -> tuple[np.ndarray, str]:
