@@ -90,28 +90,32 @@ def read_data_state(checkpoint: Path, identity: str) -> dict[str, Any]:
 
 
 def check_shapes(checkpoint: Path, model: PreTrainedModel) -> None:
-    """That the weights of a checkpoint are of the model's shapes; sharded checkpoints are left to their loader.
+    """That the weights of a checkpoint are those of the model; sharded checkpoints are left to their loader.
 
     Raises:
-        ValueError: they are not; the message names the first that differs.
+        ValueError: one is missing, or of another shape; the message names it.
     """
     index = Path(checkpoint, SAFE_WEIGHTS_INDEX_NAME)
     names = {SAFE_WEIGHTS_NAME}
     if index.is_file():
         names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found: dict[str, tuple[int, ...]] = {}
     for file in (Path(checkpoint, name) for name in sorted(names)):
-        if not file.is_file():
-            continue
-        with safe_open(file, framework="pt") as weights:
-            for name in weights.keys():  # noqa: SIM118 (it is no dict)
-                found = tuple(weights.get_slice(name).get_shape())
-                if name in shapes and found != shapes[name]:
-                    raise ValueError(
-                        f"The checkpoint {checkpoint} holds {name} of shape {found}, but the model's is of shape "
-                        f"{shapes[name]}; resume with the model and the tokenizer that the run started from, or name a "
-                        f"new output folder."
-                    )
+        if file.is_file():
+            with safe_open(file, framework="pt") as weights:
+                found |= {name: tuple(weights.get_slice(name).get_shape()) for name in weights.keys()}  # noqa: SIM118
+    if not found:
+        return
+    tied = model.all_tied_weights_keys
+    for name, tensor in model.state_dict().items():
+        either = {name, tied.get(name), *(target for target, source in tied.items() if source == name)}
+        stored = next((found[other] for other in either if other in found), None)
+        if stored != tuple(tensor.shape):
+            held = f"holds {name} of shape {stored}" if stored else f"has no {name}"
+            raise ValueError(
+                f"The checkpoint {checkpoint} {held}, but the model's is of shape {tuple(tensor.shape)}; resume with the "
+                f"model and the tokenizer that the run started from, or name a new output folder."
+            )
 
 
 def consolidate(checkpoint: str | os.PathLike, model: PreTrainedModel, output: str | os.PathLike) -> PreTrainedModel:

@@ -124,6 +124,8 @@ def encode_to_disk(text: LanguageText, encoder: Encoder, cache_dir: str | None =
     from datasets.exceptions import DatasetGenerationError
 
     features = datasets.Features({"input_ids": datasets.List(datasets.Value("int32"))})
+    bars = datasets.utils.are_progress_bars_disabled()
+    datasets.disable_progress_bars()  # the caller shows one over languages
     try:
         dataset = datasets.Dataset.from_generator(
             _encoded_rows,
@@ -136,6 +138,9 @@ def encode_to_disk(text: LanguageText, encoder: Encoder, cache_dir: str | None =
         if isinstance(error.__cause__, (ValueError, OSError)):
             raise error.__cause__ from None  # it names the file and the line
         raise
+    finally:
+        if not bars:
+            datasets.enable_progress_bars()
     if not len(dataset):
         raise ValueError(f"{text.language} has no text: {', '.join(text.names)}.")
     return dataset.with_format("numpy")
