@@ -61,7 +61,14 @@ class WordVectors:
         made._fill(*columns)
         return made
 
-    def _fill(self, words, languages, vectors, frequencies, metadata) -> None:
+    def _fill(
+        self,
+        words: Sequence[str],
+        languages: Sequence[str] | np.ndarray | CodedLanguages,
+        vectors: np.ndarray,
+        frequencies: np.ndarray | None,
+        metadata: Mapping[str, Any] | None,
+    ) -> None:
         if isinstance(languages, CodedLanguages):
             self._coded_languages = languages
         else:
@@ -69,6 +76,8 @@ class WordVectors:
         self.words, self.vectors, self.metadata = words, np.asarray(vectors, dtype=np.float32), dict(metadata or {})
         if self.vectors.ndim != 2:
             raise ValueError(f"vectors must be a matrix (N, d), but has the shape {self.vectors.shape}.")
+        if isinstance(words, str) or isinstance(languages, str):
+            raise ValueError("words and languages are one string each; pass a list of words and one of languages.")
         lengths = {"words": len(words), "languages": len(languages), "vectors": len(self.vectors)}
         self.frequencies = None
         if frequencies is not None:

@@ -199,6 +199,7 @@ def test_an_empty_selection(vectors):
         ((["a"], ["eng"], [[1, 1]], [1, 2]), "2 frequencies"),
         (([], [], np.empty((0, 3))), "at least one word"),
         ((["a"], ["eng"], [1.0]), "matrix"),
+        ((["a"], "eng", [[1.0]]), "a list of words and one of languages"),
     ],
 )
 def test_bad_vectors(arguments, message):
