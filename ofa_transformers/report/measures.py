@@ -119,8 +119,8 @@ def row_norms(rows: torch.Tensor, primitives: torch.Tensor | None = None) -> np.
     norms = np.empty(len(rows), dtype=np.float32)
     for start in range(0, len(rows), _BLOCK_ROWS):
         block = rows[start : start + _BLOCK_ROWS].detach().float()
-        squares = ((block if gram is None else block @ gram) * block).sum(dim=1)
-        norms[start : start + len(block)] = squares.clamp_min(0).sqrt().cpu().numpy()
+        found = block.norm(dim=1) if gram is None else ((block @ gram) * block).sum(dim=1).clamp_min(0).sqrt()
+        norms[start : start + len(block)] = found.cpu().numpy()
     return norms
 
 
