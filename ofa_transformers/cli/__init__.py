@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from . import adapt, demo, pretrain, report, tokenizer
+from . import adapt, demo, pretrain, report, tokenizer, vectors
 
 
 app = typer.Typer(
@@ -26,12 +26,13 @@ app.command("export")(adapt.export)
 app.command("report")(report.report)
 app.command("pretrain")(pretrain.pretrain)
 app.add_typer(tokenizer.app, name="tokenizer")
+app.add_typer(vectors.app, name="vectors")
 
 
 def main() -> None:
     """Entry point of the console script: one line and exit code 1 for a user's error, 2 for wrong usage."""
     try:
         app()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:  # ImportError: an extra that isn't installed
         typer.echo(f"Error: {error}", err=True)
         raise SystemExit(1) from error

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -68,22 +67,21 @@ def train(
 
     Example: ofa tokenizer train deu_Latn.txt swh_Latn.txt --vocab-size 30000 --output my-tokenizer
     """
-    with _errors():
-        from ..files import check_output_folder, new_folder
-        from ..tokenization import train_tokenizer
+    from ..files import check_output_folder, new_folder
+    from ..tokenization import train_tokenizer
 
-        check_output_folder(output, overwrite)
-        tokenizer = train_tokenizer(
-            _texts(texts, dataset, column, split),
-            vocab_size,
-            algorithm=None if algorithm is None else algorithm.value,
-            like=like,
-            alpha=alpha,
-            max_characters=max_characters,
-            seed=seed,
-        )
-        with new_folder(output, overwrite) as folder:
-            tokenizer.save_pretrained(folder)
+    check_output_folder(output, overwrite)
+    tokenizer = train_tokenizer(
+        _texts(texts, dataset, column, split),
+        vocab_size,
+        algorithm=None if algorithm is None else algorithm.value,
+        like=like,
+        alpha=alpha,
+        max_characters=max_characters,
+        seed=seed,
+    )
+    with new_folder(output, overwrite) as folder:
+        tokenizer.save_pretrained(folder)
     typer.echo(f"A tokenizer of {len(tokenizer):,} tokens: {output}")
 
 
@@ -110,23 +108,22 @@ def extend(
 
     Example: ofa tokenizer extend FacebookAI/xlm-roberta-base zul_Latn.txt --num-new-tokens 5000 --output xlmr-zul
     """
-    with _errors():
-        from transformers.utils import logging
+    from transformers.utils import logging
 
-        from ..files import check_output_folder, new_folder
-        from ..tokenization import extend_tokenizer, measure_changes
-        from ..tokenization.backend import load_fast_tokenizer
+    from ..files import check_output_folder, new_folder
+    from ..tokenization import extend_tokenizer, measure_changes
+    from ..tokenization.backend import load_fast_tokenizer
 
-        check_output_folder(output, overwrite)
-        new_text = _texts(texts, dataset, column, split)
-        old_text = _texts(compare, None, column, split) if compare else {}
-        old = load_fast_tokenizer(tokenizer)
-        extended = extend_tokenizer(old, new_text, num_new_tokens, alpha=alpha, character_coverage=character_coverage)
-        with new_folder(output, overwrite) as folder:
-            extended.save_pretrained(folder)
-        # a line longer than the model is no news here
-        logging.set_verbosity_error()
-        changes = measure_changes(old, extended, old_text) if old_text else {}
+    check_output_folder(output, overwrite)
+    new_text = _texts(texts, dataset, column, split)
+    old_text = _texts(compare, None, column, split) if compare else {}
+    old = load_fast_tokenizer(tokenizer)
+    extended = extend_tokenizer(old, new_text, num_new_tokens, alpha=alpha, character_coverage=character_coverage)
+    with new_folder(output, overwrite) as folder:
+        extended.save_pretrained(folder)
+    # a line longer than the model is no news here
+    logging.set_verbosity_error()
+    changes = measure_changes(old, extended, old_text) if old_text else {}
     first = len(extended) - _added(old, extended)
     typer.echo(f"{len(extended) - first:,} new tokens, ids {first:,} to {len(extended) - 1:,}: {output}")
     for language, change in changes.items():
@@ -156,27 +153,26 @@ def fertility(
 
     Example: ofa tokenizer fertility deu_Latn.txt zul_Latn.txt -t FacebookAI/xlm-roberta-base -t my-tokenizer
     """
-    with _errors():
-        from rich.console import Console
+    from rich.console import Console
 
-        from ..files import new_file
-        from ..tokenization import measure_fertility
-        from ..tokenization.fertility import check_picture
+    from ..files import new_file
+    from ..tokenization import measure_fertility
+    from ..tokenization.fertility import check_picture
 
-        for path in (json_file, plot):
-            if path is not None and not path.absolute().parent.is_dir():
-                raise FileNotFoundError(f"The folder {path.absolute().parent} does not exist; create it first.")
-        if plot is not None:
-            check_picture(plot)
-        named = dict(_named_tokenizer(value) for value in tokenizers)
-        if len(named) < len(tokenizers):
-            raise ValueError("two of --tokenizer have the same name; write NAME=folder")
-        report = measure_fertility(named, _texts(texts, dataset, column, split))
-        if json_file is not None:
-            with new_file(json_file) as temporary:
-                temporary.write_text(report.to_json() + "\n", encoding="utf-8")
-        if plot is not None:
-            report.plot(plot)
+    for path in (json_file, plot):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise FileNotFoundError(f"The folder {path.absolute().parent} does not exist; create it first.")
+    if plot is not None:
+        check_picture(plot)
+    named = dict(_named_tokenizer(value) for value in tokenizers)
+    if len(named) < len(tokenizers):
+        raise ValueError("two of --tokenizer have the same name; write NAME=folder")
+    report = measure_fertility(named, _texts(texts, dataset, column, split))
+    if json_file is not None:
+        with new_file(json_file) as temporary:
+            temporary.write_text(report.to_json() + "\n", encoding="utf-8")
+    if plot is not None:
+        report.plot(plot)
     if markdown:
         typer.echo(report.to_markdown())
     else:
@@ -184,15 +180,6 @@ def fertility(
     for path in (json_file, plot):
         if path is not None:
             typer.echo(f"Written: {path}")
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    """A missing extra is the user's to install, so it is shown like other errors of theirs."""
-    try:
-        yield
-    except ImportError as error:
-        raise ValueError(str(error)) from error
 
 
 def _added(old, extended) -> int:

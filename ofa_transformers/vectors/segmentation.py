@@ -105,11 +105,11 @@ class WordSplitter:
         return _n_grams(_clusters(run), "")
 
 
-def splitter_like(metadata: Mapping[str, Any]) -> WordSplitter:
-    """A splitter that cuts as the text was cut that vectors with such metadata are from, as far as they say."""
+def method_of(metadata: Mapping[str, Any]) -> str:
+    """The `segmentation` by which the text was cut that vectors with such metadata are from, "auto" if they don't say."""
     described = metadata.get("segmentation")
     method = described.get("method") if isinstance(described, Mapping) else None
-    return WordSplitter(method if method in SEGMENTATIONS else "auto")
+    return method if method in SEGMENTATIONS else "auto"
 
 
 def _n_grams(units: list[str], joint: str) -> list[str]:

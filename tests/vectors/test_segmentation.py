@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from ofa_transformers.vectors import segmentation
-from ofa_transformers.vectors.segmentation import WordSplitter, splitter_like
+from ofa_transformers.vectors.segmentation import WordSplitter, method_of
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_unknown_segmentation():
         WordSplitter("letters")
 
 
-def test_splitter_like():
-    assert splitter_like({"segmentation": {"method": "characters"}}).method == "characters"
+def test_method_of_metadata():
+    assert method_of({"segmentation": {"method": "characters"}}) == "characters"
     for said in ({}, {"segmentation": {"method": "spaces"}}, {"segmentation": "other"}):
-        assert splitter_like(said).method == WordSplitter().method
+        assert method_of(said) == "auto"

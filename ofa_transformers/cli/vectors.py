@@ -1,0 +1,413 @@
+"""`ofa vectors build`, `dictionary`, `align`, `convert`, `info`, `evaluate` and `push`."""
+
+from __future__ import annotations
+
+import glob
+import json
+import re
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .adapt import Output, Overwrite, quiet_unless_interactive
+
+
+if TYPE_CHECKING:
+    from ..vectors import Dictionary, WordVectors
+    from ..vectors.evaluation import Evaluation
+
+app = typer.Typer(
+    help="Make aligned word vectors from parallel text or dictionaries, convert and judge them.", no_args_is_help=True
+)
+
+
+class Segmentation(str, Enum):
+    auto = "auto"
+    words = "words"
+    characters = "characters"
+
+
+class Frequencies(str, Enum):
+    auto = "auto"
+    rank = "rank"
+    wordfreq = "wordfreq"
+    none = "none"
+
+
+Vectors = Annotated[str, typer.Argument(metavar="VECTORS", help="A file, a folder or a Hub id.", show_default=False)]
+Texts = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="TEXT...",
+        help="Files of lines id<TAB>text, plain, .gz or .zst, or quoted patterns; the language is what the name begins "
+        "with (deu_Latn.tsv.gz), or is written before it: deu=file.tsv.",
+        show_default=False,
+    ),
+]
+Dictionaries = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="DICTIONARY...",
+        help="Files: language word language word, or word word (see --pair).",
+        show_default=False,
+    ),
+]
+Pair = Annotated[
+    str | None,
+    typer.Option(help="Languages of dictionaries with two columns: deu-eng.", show_default="by the file name"),
+]
+Rename = Annotated[
+    list[str] | None,
+    typer.Option(help="OLD=NEW, a language code of the dictionaries (swa=swh). Repeatable.", show_default=False),
+]
+HeldOut = Annotated[
+    float,
+    typer.Option(
+        help="Share of the dictionary's words kept apart, by --seed; of evaluate, what it judges by.", min=0, max=0.9
+    ),
+]
+Json = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.", show_default=False)]
+
+
+@app.command("build")
+def build(
+    texts: Texts,
+    output: Output,
+    exclude: Annotated[
+        Path | None, typer.Option(help="File of segment ids to leave out, one a line.", show_default=False)
+    ] = None,
+    dim: Annotated[int, typer.Option(help="Dimensions.", min=1)] = 200,
+    min_count: Annotated[int, typer.Option(help="Leave out words that occur less often.", min=1)] = 2,
+    segmentation: Annotated[
+        Segmentation, typer.Option(help="Scripts without spaces: words by ICU, or n-grams of characters.")
+    ] = Segmentation.auto,
+    keep_case: Annotated[bool, typer.Option("--keep-case", help="Do not count words in lower case.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the factorization.", min=0)] = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make word vectors from text whose segments have the same ids in all languages.
+
+    Example: ofa vectors build eng_Latn.tsv deu_Latn.tsv --exclude test-ids.txt -o vectors
+    """
+    from ..files import check_output_folder
+    from ..vectors import WordVectors
+
+    quiet_unless_interactive()
+    check_output_folder(output, overwrite)
+    vectors = WordVectors.from_parallel(
+        _texts(texts),
+        dim=dim,
+        min_count=min_count,
+        lowercase=not keep_case,
+        segmentation=segmentation.value,
+        exclude=exclude,
+        seed=seed,
+    )
+    _save(vectors, output, overwrite)
+
+
+@app.command("dictionary")
+def dictionary(
+    dictionaries: Dictionaries,
+    output: Output,
+    base: Annotated[
+        str | None,
+        typer.Option("--vectors", "-v", help="Vectors to add words to.", show_default="from the entries alone"),
+    ] = None,
+    language: Annotated[
+        list[str] | None, typer.Option(help="Add words of this language only. Repeatable.", show_default=False)
+    ] = None,
+    dim: Annotated[int | None, typer.Option(help="Dimensions, without --vectors.", min=1, show_default="200")] = None,
+    steps: Annotated[int, typer.Option(help="Translations from a new word to one of --vectors, at most.", min=1)] = 2,
+    pair: Pair = None,
+    rename: Rename = None,
+    held_out: HeldOut = 0.0,
+    seed: Annotated[int, typer.Option(help="Of the random projection and of --held-out.", min=0)] = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make word vectors from dictionaries, or add their words to vectors that exist.
+
+    Example: ofa vectors dictionary zul-eng.txt --vectors vectors -o vectors-zul
+    """
+    from ..files import check_output_folder
+    from ..vectors import WordVectors
+
+    quiet_unless_interactive()
+    check_output_folder(output, overwrite)
+    entries = _dictionary(dictionaries, pair, rename)
+    if held_out:
+        entries, _ = entries.split(held_out, seed=seed)
+    vectors = None if base is None else WordVectors.load(base)
+    made = WordVectors.from_dictionaries(entries, vectors, dim=dim, languages=language or None, steps=steps, seed=seed)
+    _save(made, output, overwrite)
+
+
+@app.command("align")
+def align(
+    vectors: Vectors,
+    space: Annotated[str, typer.Argument(metavar="SPACE", help="The vectors to join: a file, a folder, a Hub id.")],
+    dictionaries: Annotated[list[str], typer.Option("--dictionary", "-d", help="Dictionary file. Repeatable.")],
+    output: Output,
+    language: Annotated[
+        str | None, typer.Option(help="Language of VECTORS.", show_default="by keys or file name")
+    ] = None,
+    center: Annotated[bool, typer.Option("--center", help="Subtract each side's mean first.")] = False,
+    refinements: Annotated[
+        int, typer.Option(help="Fits with words nearest to each other, after the first.", min=0)
+    ] = 0,
+    max_words: Annotated[int, typer.Option(help="First words of a side that are searched.", min=1)] = 20_000,
+    pair: Pair = None,
+    rename: Rename = None,
+    held_out: HeldOut = 0.1,
+    seed: Annotated[int, typer.Option(help="Of --held-out.", min=0)] = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Turn vectors of one language into the space of others with a dictionary (orthogonal Procrustes).
+
+    Example: ofa vectors align cc.de.300.vec.gz aligned -d de-en.txt -o german
+    """
+    from ..files import check_output_folder
+    from ..vectors import WordVectors
+
+    quiet_unless_interactive()
+    check_output_folder(output, overwrite)
+    entries = _dictionary(dictionaries, pair, rename)
+    mapped = WordVectors.load(vectors, language=language).aligned_to(
+        WordVectors.load(space),
+        entries,
+        center=center,
+        refinements=refinements,
+        held_out=held_out,
+        max_words=max_words,
+        seed=seed,
+    )
+    _save(mapped, output, overwrite)
+    report = mapped.metadata["alignment"]
+    typer.echo(
+        f"{report['anchors']:,} entries; {report['held_out']:,} words held out, "
+        f"{report['candidates']:,} {report['target']} candidates"
+    )
+    for score in report["scores"]:
+        shares = (f"{name} {score[f'{name}_top1']:.1%} / {score[f'{name}_top5']:.1%}" for name in ("cosine", "csls"))
+        typer.echo(f"{score['step']}: top 1 / top 5 by {', '.join(shares)}")
+
+
+@app.command("convert")
+def convert(
+    vectors: Vectors,
+    output: Output,
+    language: Annotated[
+        str | None, typer.Option(help="Language of a file of one language.", show_default="by keys or file name")
+    ] = None,
+    file_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help="word2vec, glove, word2vec-binary, fasttext, gensim or torch.", show_default="by content"
+        ),
+    ] = None,
+    filename: Annotated[
+        str | None, typer.Option(help="The file to take of a folder or repository.", show_default=False)
+    ] = None,
+    default_language: Annotated[str, typer.Option(help="Of words without a lng: prefix.")] = "eng",
+    frequencies: Annotated[
+        Frequencies, typer.Option(help="Keep counts, else estimate them by rank (of the order) or wordfreq.")
+    ] = Frequencies.auto,
+    extra_words: Annotated[
+        Path | None,
+        typer.Option(help="File of words to add from fastText's subwords, one a line.", show_default=False),
+    ] = None,
+    allow_pickle: Annotated[
+        bool, typer.Option("--allow-pickle", help="Unpickle the file, which can run any code in it.")
+    ] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write word vectors of any format as a folder that opens at once.
+
+    Example: ofa vectors convert wiki.multi.de.vec -o german
+    """
+    from ..files import check_output_folder
+    from ..vectors import WordVectors
+    from ..vectors.lines import numbered_lines
+
+    quiet_unless_interactive()
+    check_output_folder(output, overwrite)
+    if extra_words is not None and not extra_words.is_file():
+        raise FileNotFoundError(f"The file of extra words, {extra_words}, is not there.")
+    loaded = WordVectors.load(
+        vectors,
+        language=language,
+        format=file_format,
+        filename=filename,
+        default_language=default_language,
+        frequencies=None if frequencies is Frequencies.none else frequencies.value,
+        extra_words=() if extra_words is None else [line for _, line in numbered_lines(extra_words)],
+        allow_pickle=allow_pickle,
+    )
+    _save(loaded, output, overwrite)
+
+
+@app.command("info")
+def info(
+    vectors: Vectors,
+    verify: Annotated[bool, typer.Option("--verify", help="Compare with the checksums, which reads all.")] = False,
+    json_file: Json = None,
+) -> None:
+    """Show size, languages and origin of word vectors.
+
+    Example: ofa vectors info vectors
+    """
+    from ..vectors import WordVectors
+
+    quiet_unless_interactive()
+    loaded = WordVectors.load(vectors, verify=verify)
+    counts = loaded.language_counts()
+    _write_json(
+        json_file,
+        {"words": len(loaded), "dimension": loaded.dimension, "languages": counts, "metadata": loaded.metadata},
+    )
+    typer.echo(f"{len(loaded):,} words, {loaded.dimension} dimensions, {len(counts)} languages")
+    for key, value in loaded.metadata.items():
+        typer.echo(f"{key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+    typer.echo("words: " + ", ".join(f"{language} {count:,}" for language, count in counts.items()))
+
+
+@app.command("evaluate")
+def evaluate(
+    vectors: Vectors,
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TEXT]...", help="Parallel text, as for build: retrieval.", show_default=False),
+    ] = None,
+    segments: Annotated[
+        Path | None, typer.Option(help="File of the segment ids to judge by.", show_default="all that are shared")
+    ] = None,
+    pivot: Annotated[str, typer.Option(help="Language that the others are matched with.")] = "eng",
+    dictionaries: Annotated[
+        list[str] | None,
+        typer.Option("--dictionary", "-d", help="Dictionary: lexicon induction. Repeatable.", show_default=False),
+    ] = None,
+    max_words: Annotated[int, typer.Option(help="First words of a language that compete.", min=1)] = 50_000,
+    pair: Pair = None,
+    rename: Rename = None,
+    held_out: HeldOut = 0.0,
+    seed: Annotated[int, typer.Option(help="Of --held-out.", min=0)] = 0,
+    json_file: Json = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print tables as Markdown.")] = False,
+) -> None:
+    """Judge word vectors by retrieval of parallel text and by lexicon induction, per language.
+
+    Example: ofa vectors evaluate vectors eng_Latn.tsv deu_Latn.tsv --segments test-ids.txt
+    """
+    from ..vectors import WordVectors
+    from ..vectors.evaluation import lexicon_induction, segment_retrieval
+    from ..vectors.segmentation import method_of
+
+    quiet_unless_interactive()
+    if not texts and not dictionaries:
+        raise ValueError("nothing to judge by: name parallel text, or a dictionary with --dictionary")
+    if json_file is not None and not json_file.absolute().parent.is_dir():
+        raise FileNotFoundError(f"The folder {json_file.absolute().parent} does not exist; create it first.")
+    entries = _dictionary(dictionaries, pair, rename) if dictionaries else None
+    if held_out and entries is not None:
+        _, entries = entries.split(held_out, seed=seed)
+    loaded = WordVectors.load(vectors)
+    results: dict[str, Evaluation] = {}
+    if texts:
+        # words are cut as they were for the vectors, where that is known
+        segmentation = method_of(loaded.metadata)
+        results["retrieval"] = segment_retrieval(
+            loaded, _texts(texts), pivot=pivot, segments=segments, segmentation=segmentation
+        )
+    if entries is not None:
+        results["lexicon induction"] = lexicon_induction(loaded, entries, max_words=max_words)
+    _write_json(json_file, {name: evaluation.to_dict() for name, evaluation in results.items()})
+    for name, evaluation in results.items():
+        typer.echo(f"{name}, per cent\n")
+        typer.echo(evaluation.to_markdown() if markdown else str(evaluation))
+        typer.echo()
+    if json_file is not None:
+        typer.echo(f"Written: {json_file}")
+
+
+@app.command("push")
+def push(
+    vectors: Vectors,
+    repo_id: Annotated[str, typer.Argument(metavar="USER/NAME", help="Repository on the Hub, created if need be.")],
+    license_name: Annotated[
+        str | None,
+        typer.Option("--license", help="By its name on the Hub (cc-by-sa-4.0).", show_default="as the metadata say"),
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="Create it as a private repository.")] = False,
+    revision: Annotated[str | None, typer.Option(help="Branch to push to.", show_default="main")] = None,
+) -> None:
+    """Upload word vectors to the Hub, with a card.
+
+    Example: ofa vectors push vectors me/my-vectors --license cc-by-4.0
+    """
+    from ..vectors import WordVectors
+
+    quiet_unless_interactive()
+    loaded = WordVectors.load(vectors)
+    if license_name is not None:
+        loaded.metadata["license"] = license_name
+    typer.echo(loaded.push_to_hub(repo_id, private=private or None, revision=revision))
+
+
+def _save(vectors: WordVectors, output: Path, overwrite: bool) -> None:
+    vectors.save(output, overwrite=overwrite)
+    languages = len(vectors.language_counts())
+    typer.echo(
+        f"{len(vectors):,} words of {languages} language{'s' * (languages != 1)}, {vectors.dimension} dimensions: "
+        f"{output}"
+    )
+
+
+def _write_json(path: Path | None, content: dict[str, Any]) -> None:
+    if path is None:
+        return
+    from ..files import new_file
+
+    with new_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _texts(values: list[str]) -> dict[str, list[Path]]:
+    """language -> files, from names, `deu=name`, and patterns."""
+    from ..vectors.parallel import texts_by_language
+
+    texts: dict[str, list[Path]] = {}
+    for value in values:
+        match = re.fullmatch(r"([a-z]{2,3})=(.+)", value)
+        if Path(value).exists():
+            match = None
+        name = value if match is None else match[2]
+        paths = [Path(name)]
+        if not paths[0].exists() and glob.has_magic(name):
+            paths = list(map(Path, sorted(glob.glob(name, recursive=True))))
+            if not paths:
+                raise FileNotFoundError(f"No file matches {name}.")
+        found = {match[1]: paths} if match else texts_by_language(paths)
+        for language, files in found.items():
+            texts.setdefault(language, []).extend(files)
+    return texts
+
+
+def _dictionary(files: list[str], pair: str | None, rename: list[str] | None) -> Dictionary:
+    from ..vectors import Dictionary
+
+    languages = None
+    if pair is not None:
+        first, dash, second = pair.partition("-")
+        if not (first and dash and second):
+            raise ValueError(f"--pair {pair}: write two languages like deu-eng")
+        languages = (first, second)
+    names = {}
+    for value in rename or ():
+        old, equals, new = value.partition("=")
+        if not (old and equals and new):
+            raise ValueError(f"--rename {value}: write OLD=NEW, like swa=swh")
+        names[old] = new
+    loaded = Dictionary.load(files, languages=languages)
+    return loaded.renamed(names) if names else loaded
