@@ -6,14 +6,12 @@ from collections.abc import Sequence
 
 import torch
 from tqdm.auto import tqdm
-from transformers import (
-    DataCollatorForLanguageModeling,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    get_linear_schedule_with_warmup,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_linear_schedule_with_warmup
 
-from ..evaluation.masked_lm import decode_only
+from ..training.masking import MaskingCollator
+from ..training.objective import count_labels, token_loss
+from ..training.samples import Encoder, StoredSamples
+from ..training.schedule import LanguageSchedule
 
 
 def masked_batches(
@@ -27,29 +25,18 @@ def masked_batches(
 ) -> list[dict[str, torch.Tensor]]:
     """`steps` batches of packed, masked sequences. Made once, so that all models see the same.
 
-    The texts of a language are put in a new order in each pass, joined by the separator and cut into sequences of
-    `sequence_length` tokens, special tokens included; then 15 % of the tokens are masked as in BERT.
+    The texts of a language are joined by the separator and cut into sequences of `sequence_length` tokens, special tokens
+    included; languages are drawn in proportion to their sequences; then 15 % of the tokens are masked as in BERT.
     """
-    generator = torch.Generator().manual_seed(seed)
-    encoded = [
-        [
-            [*ids, tokenizer.sep_token_id]
-            for ids in tokenizer(list(lines), add_special_tokens=False, verbose=False)["input_ids"]
-        ]
-        for lines in texts
-    ]
-    body = sequence_length - tokenizer.num_special_tokens_to_add()
-    sequences: list[list[int]] = []
-    while len(sequences) < steps * batch_size:
-        one_pass = []
-        for lines in encoded:
-            stream = [i for n in torch.randperm(len(lines), generator=generator).tolist() for i in lines[n]][:-1]
-            one_pass += [stream[start : start + body] for start in range(0, len(stream), body)]
-        sequences += [one_pass[i] for i in torch.randperm(len(one_pass), generator=generator).tolist()]
-    collate = DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15, seed=seed)
+    encoder = Encoder(tokenizer, sequence_length)
+    encoded = [[{"input_ids": sample} for sample in encoder(lines)] for lines in texts]
+    names = (f"{number:04d}" for number in range(len(encoded)))  # sorted as they come
+    schedule = LanguageSchedule({name: len(samples) for name, samples in zip(names, encoded)}, alpha=1.0, seed=seed)
+    samples = StoredSamples(encoded, schedule, steps * batch_size)
+    collate = MaskingCollator(tokenizer, seed=seed)
     return [
-        dict(collate([{"input_ids": [tokenizer.cls_token_id, *ids, tokenizer.sep_token_id]} for ids in batch]))
-        for batch in (sequences[step * batch_size : (step + 1) * batch_size] for step in range(steps))
+        collate([samples[position] for position in range(first, first + batch_size)])
+        for first in range(0, len(samples), batch_size)
     ]
 
 
@@ -68,10 +55,7 @@ def continue_pretraining(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for batch in tqdm(batches, desc="continued pretraining", unit="step", leave=False, disable=not show_progress):
-            chosen = batch["labels"] != -100
-            with decode_only(model, chosen):  # most of the work would go into logits that nothing is learned from
-                logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-            loss = torch.nn.functional.cross_entropy(logits, batch["labels"][chosen])
+            loss = token_loss(model, model, batch, count_labels(batch["labels"], causal=False), causal=False)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
