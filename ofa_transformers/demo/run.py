@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse
 import torch
 import transformers
 from tqdm.auto import tqdm
@@ -159,14 +160,19 @@ def iso639(language: str) -> str:
 def random_rows(
     source_model: PreTrainedModel, adapted: PreTrainedModel, mapping: TokenMapping, seed: int
 ) -> PreTrainedModel:
-    """A copy of `adapted` (full size) in which only matched tokens have rows of the source; the rest are drawn."""
+    """A copy of `adapted` (full size) in which only tokens of both vocabularies have the source's rows; others are drawn.
+
+    False friends, which OFA composes, have them here, as in the baseline of the paper.
+    """
     composed = mapping.kinds == TokenKind.COMPOSED
-    weights = mapping.weights.copy()
-    keep = np.repeat(~composed, np.diff(weights.indptr))
-    weights.data = np.where(keep, weights.data, np.float32(0))
-    weights.eliminate_zeros()
+    friends = np.array(list(mapping.rejections), dtype=np.int64)
+    theirs = np.array([rejection.source_id for rejection in mapping.rejections.values()], dtype=np.int64)
+    copied = scipy.sparse.coo_array((np.ones(len(friends), np.float32), (friends, theirs)), shape=mapping.shape)
+    weights = (scipy.sparse.diags_array((~composed).astype(np.float32)) @ mapping.weights + copied).tocsr()
     kinds = np.where(composed, np.uint8(TokenKind.FALLBACK), mapping.kinds)
-    baseline = dataclasses.replace(mapping, weights=weights, kinds=kinds, cosines=mapping.cosines[keep])
+    kinds[friends] = TokenKind.COPIED
+    cosines = np.full(weights.nnz, np.nan, dtype=np.float32)
+    baseline = dataclasses.replace(mapping, weights=weights, kinds=kinds, cosines=cosines)
     model = copy.deepcopy(adapted)
     with torch.no_grad():
         for get in ("get_input_embeddings", "get_output_embeddings"):

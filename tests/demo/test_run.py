@@ -105,9 +105,14 @@ def test_random_arm_copies_the_overlap_and_nothing_else(tiny_source):
     kept = np.isin(mapping.kinds, [TokenKind.COPIED, TokenKind.SPECIAL])
     assert kept.any() and not kept.all()
     np.testing.assert_array_equal(rows[kept], adapted[kept])
-    assert (np.abs(rows - adapted)[mapping.kinds == TokenKind.COMPOSED].max(axis=1) > 0).all()
     source_rows = source.get_input_embeddings().weight.detach().numpy()
-    drawn = rows[mapping.kinds == TokenKind.COMPOSED]
+    assert mapping.rejections
+    for index, rejection in mapping.rejections.items():  # false friends are part of the overlap
+        np.testing.assert_array_equal(rows[index], source_rows[rejection.source_id])
+    others = np.isin(np.arange(len(rows)), list(mapping.rejections), invert=True)
+    drawn = np.flatnonzero((mapping.kinds == TokenKind.COMPOSED) & others)
+    assert (np.abs(rows - adapted)[drawn].max(axis=1) > 0).all()
+    drawn = rows[drawn]
     np.testing.assert_allclose(drawn.std(), source_rows.std(), rtol=0.1)
     assert (mapping.weights != before).nnz == 0  # the mapping itself stays as it was
     assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
