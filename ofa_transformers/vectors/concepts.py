@@ -14,7 +14,7 @@ from transformers.utils import logging
 from .dictionaries import Dictionary
 from .language_codes import to_iso639_3
 from .lookup import find_rows
-from .segmentation import WordSplitter
+from .segmentation import WordSplitter, method_of
 from .words import take_words
 
 
@@ -107,12 +107,20 @@ def build_from_dictionaries(
             f"The dictionary has no words of {', '.join(missing)}; leave them out, or see Dictionary.renamed for "
             "languages that it names by another code."
         )
-    graph = word_graph(dictionary, lowercase=lowercase, tokenize=tokenize or WordSplitter(segmentation))
+    if tokenize is None:
+        # Words of entries are cut as the text was that the given vectors are from, where that is known.
+        as_before = segmentation == "auto" and base is not None
+        tokenize = WordSplitter(method_of(base.metadata) if as_before else segmentation)
+        method = tokenize.method
+    else:
+        method = "custom"
+    graph = word_graph(dictionary, lowercase=lowercase, tokenize=tokenize)
     metadata = {
         "origin": "dictionaries",
         "entries": len(dictionary),
         "dictionary_languages": len(available),
         "lowercase": lowercase,
+        "segmentation": {"method": method},
         "steps": steps,
     }
     if base is None:
@@ -130,30 +138,27 @@ def _from_graph(graph: WordGraph, wanted: np.ndarray, dim: int, steps: int, seed
     logger.info("%d words are connected; %d others, apart from them, are left out.", len(largest), num_apart)
     graph = graph.part(largest)
 
-    # Most words have one translation only: they get its vector, and tell nothing about any other word.
-    core = np.flatnonzero(np.diff(graph.adjacency.indptr) > 1)
-    core = core if len(core) else np.arange(len(graph.words))
-    core_vectors = embed(graph.adjacency[core][:, core].tocsr(), dim=dim, seed=seed)
-    rows = np.full(len(graph.words), -1)
-    rows[core] = np.arange(len(core))
-    is_wanted = np.isin(graph.languages, wanted)
-    nodes, vectors = propagate(graph.adjacency, core_vectors, rows, is_wanted, steps=1)
-
     names, of_node = np.unique(graph.languages, return_inverse=True)
-    degrees = np.bincount(of_node, np.diff(graph.adjacency.indptr))
-    pivot = str(names[degrees.argmax()])
-    edges = graph.adjacency.tocoo()
-    translated = np.unique(edges.row.astype(np.int64) * len(names) + of_node[edges.col]) // len(names)
-    frequencies = np.where(graph.languages == pivot, np.bincount(translated, minlength=len(of_node)), np.nan)
+    degrees = np.diff(graph.adjacency.indptr)
+    pivot = str(names[np.bincount(of_node, degrees).argmax()])
+    frequencies = _translating_languages(graph, of_node, len(names))
+    frequencies[graph.languages != pivot] = np.nan
     frequencies = estimate_frequencies(graph, frequencies, steps=steps)
     np.nan_to_num(frequencies, copy=False, nan=np.nanmin(frequencies))
 
+    # Most words have one translation only: they get its vector, and tell nothing about any other word.
+    core = np.flatnonzero(degrees > 1)
+    core = core if len(core) else np.arange(len(degrees))
+    core_vectors = embed(graph.adjacency[core][:, core].tocsr(), dim=dim, seed=seed)
+    rows = np.full(len(degrees), -1)
+    rows[core] = np.arange(len(core))
+    is_wanted = np.isin(graph.languages, wanted)
+    nodes, vectors = propagate(graph.adjacency, core_vectors, rows, is_wanted, steps=1)
     kept = is_wanted[core]
-    parts = [(core[kept], core_vectors[kept]), (nodes, vectors)]
-    columns = _in_order(
-        [(take_words(graph.words, index), graph.languages[index], found) for index, found in parts],
-        np.concatenate([frequencies[index] for index, _ in parts]),
-    )
+    if not kept.all():
+        core, core_vectors = core[kept], core_vectors[kept]
+    parts = [(take_words(graph.words, i), graph.languages[i], v) for i, v in ((core, core_vectors), (nodes, vectors))]
+    columns = _in_order(parts, np.concatenate([frequencies[core], frequencies[nodes]]))
     described = {
         "method": "graph of translations, random projection, neighbours' means",
         "words_apart": num_apart,
@@ -161,6 +166,13 @@ def _from_graph(graph: WordGraph, wanted: np.ndarray, dim: int, steps: int, seed
         "seed": seed,
     }
     return columns, described
+
+
+def _translating_languages(graph: WordGraph, of_node: np.ndarray, num_languages: int) -> np.ndarray:
+    """(N,) float64: how many languages a word has translations in."""
+    edges = graph.adjacency.tocoo()
+    pairs = np.unique(edges.row.astype(np.int64) * num_languages + of_node[edges.col])
+    return np.bincount(pairs // num_languages, minlength=len(of_node)).astype(np.float64)
 
 
 def _extended(graph: WordGraph, wanted: np.ndarray, base: WordVectors, steps: int):

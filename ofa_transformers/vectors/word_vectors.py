@@ -382,8 +382,8 @@ class WordVectors:
             dim: the dimension without `vectors`; 200 by default.
             languages: of the words to add; all languages of the dictionary by default. The others still connect words.
             lowercase: take words in lower case, as `from_parallel` does; words are found in `vectors` in either case.
-            segmentation, tokenize: how entries of several words are cut, as in `from_parallel`. Each word of one gets
-                a share in the entry.
+            segmentation, tokenize: how entries of several words are cut, as in `from_parallel`; "auto" is as the text of
+                `vectors` was, where they say. Each word of an entry gets a share in it.
             steps: how many translations a word may be away from a word with a vector.
             seed: of the random projection.
 

@@ -62,6 +62,14 @@ def test_words_of_several_parts_share_an_entry(base):
     assert "vodní dům" in whole.words and "téléphérique" not in whole.words  # nobody knows "cable car"
 
 
+def test_entries_are_cut_as_the_given_vectors_were(base):
+    metadata = {"segmentation": {"method": "characters", "languages": ["cmn"]}}
+    of_text = WordVectors(base.words, base.languages, base.vectors, metadata=metadata)
+    vectors = WordVectors.from_dictionaries([("cmn", "水车", "eng", "water")], of_text)
+    assert set(vectors.words) - set(base.words) == {"水", "车", "水车"}
+    assert vectors.metadata["segmentation"] == {"method": "characters"}
+
+
 def test_steps_reach_words_without_a_known_translation(base):
     entries = [
         ("swh", "maji", "eng", "aqua"),
