@@ -8,8 +8,8 @@ import torch
 from transformers.utils import logging
 
 
-# Similarities held at once: 2^26 bfloat16 values are 128 MiB.
-_BLOCK_SIMILARITIES = 1 << 26
+# Similarities held at once: 2^25 bfloat16 values are 64 MiB.
+_BLOCK_SIMILARITIES = 1 << 25
 
 # Queries and candidates multiplied at once. A tile of 2^21 products lies in the processor's cache.
 _TILE_QUERIES, _TILE_CANDIDATES = 256, 8192
