@@ -34,12 +34,13 @@ def resident(kind: str = "VmHWM") -> int:
 
 def make_text(path: Path, words: int, dimension: int, decimals: int | None) -> None:
     generator = np.random.default_rng(0)
+    numbers_of_words = generator.permutation(words)
     with open(path, "w", encoding="utf-8") as file:
         file.write(f"{words} {dimension}\n")
-        for i in range(words):
+        for i in numbers_of_words:
             row = (0.1 * generator.standard_normal(dimension)).astype(np.float32)
             numbers = map(str, row) if decimals is None else (f"{value:.{decimals}f}" for value in row.tolist())
-            file.write(f"wörd{7 * i % words} {' '.join(numbers)}\n")
+            file.write(f"wörd{i} {' '.join(numbers)}\n")
 
 
 def measure_reading(reader: str, path: Path) -> dict:
@@ -93,7 +94,7 @@ def main() -> None:
         return
 
     results: dict = {"cores": os.cpu_count(), "words": args.words, "dimension": args.dimension, "read": []}
-    table = Table("numbers", "reader", "MB", "s", "MB/s", "MB per CPU s", "x gensim", "peak / array")
+    table = Table("numbers", "reader", "MB", "s", "MB/s", "MB/CPU s", "x gensim", "peak/array")
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         for name, decimals in [("4 decimals", 4), ("all digits", None)]:
             path = Path(folder) / "vectors.txt"
