@@ -290,4 +290,12 @@ def _progress(path: Path, raw: BinaryIO) -> Iterator[Any]:
     with logging.tqdm(
         total=path.stat().st_size, unit="B", unit_scale=True, desc=f"Reading {path.name}", delay=2, leave=False
     ) as bar:
-        yield lambda: bar.update(raw.tell() - bar.n)
+        shown_bytes = 0  # the bar itself doesn't count where bars are switched off
+
+        def update() -> None:
+            nonlocal shown_bytes
+            position = raw.tell()
+            bar.update(position - shown_bytes)
+            shown_bytes = position
+
+        yield update

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from transformers.utils import logging
 
 from ofa_transformers.vectors import WordVectors, binary_format, readers, text_format
 from ofa_transformers.vectors.language_codes import is_iso639_3, to_iso639_3
@@ -474,3 +475,12 @@ def test_the_golden_vectors_of_gensim():
 def test_no_such_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="no file or folder"):
         WordVectors.load(tmp_path / "vectors.txt")
+
+
+def test_reads_with_progress_bars_switched_off(tmp_path):
+    (tmp_path / "v.vec").write_text("1 2\ndeu:haus 1 0\n")
+    logging.disable_progress_bar()
+    try:
+        assert WordVectors.load(tmp_path / "v.vec").words == ["haus"]
+    finally:
+        logging.enable_progress_bar()
