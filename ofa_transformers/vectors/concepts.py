@@ -69,6 +69,10 @@ def word_graph(dictionary: Dictionary, *, lowercase: bool, tokenize: Callable[[s
     words = [word for _, word in nodes]
     languages = np.array([language for language, _ in nodes], dtype=np.str_)
     del nodes
+    if not words:
+        raise ValueError(
+            f"No entry of the dictionary has a word: {dictionary.words[0]!r} and the others are cut to none."
+        )
     rows = np.repeat(np.arange(len(lengths)), lengths)
     shares = np.repeat(1 / np.maximum(lengths, 1), lengths).astype(np.float32)
     parts = scipy.sparse.csr_array((shares, (rows, part_of)), shape=(len(lengths), len(words)))
@@ -148,7 +152,7 @@ def _from_graph(graph: WordGraph, wanted: np.ndarray, dim: int, steps: int, seed
 
     # Most words have one translation only: they get its vector, and tell nothing about any other word.
     core = np.flatnonzero(degrees > 1)
-    core = core if len(core) else np.arange(len(degrees))
+    core = core if len(core) > 1 else np.arange(len(degrees))
     core_vectors = embed(graph.adjacency[core][:, core].tocsr(), dim=dim, seed=seed)
     rows = np.full(len(degrees), -1)
     rows[core] = np.arange(len(core))

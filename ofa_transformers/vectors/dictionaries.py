@@ -87,7 +87,7 @@ class Dictionary:
         Raises:
             ValueError: there are none.
         """
-        wanted = sorted(set(languages))
+        wanted = [languages] if isinstance(languages, str) else sorted(set(languages))
         return self._subset(np.isin(self.languages, wanted)[self.entries].all(axis=1), " and ".join(wanted))
 
     def between(self, source: str, target: str) -> np.ndarray:

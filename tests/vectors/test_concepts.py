@@ -135,6 +135,14 @@ def test_words_of_one_translation_lie_at_it():
     )
 
 
+def test_a_word_and_its_translations_alone():
+    vectors = WordVectors.from_dictionaries([("deu", "wasser", "eng", "water"), ("fra", "eau", "eng", "water")], dim=8)
+    assert set(vectors.words) == {"wasser", "eau", "water"}
+    np.testing.assert_allclose(np.linalg.norm(vectors.vectors, axis=1), 1, rtol=1e-5)
+    with pytest.raises(ValueError, match="No entry of the dictionary has a word"):
+        WordVectors.from_dictionaries([("deu", "?", "eng", "!")])
+
+
 def test_graph_of_words():
     dictionary = Dictionary.from_entries(
         [("deu", "A b", "eng", "x", 3), ("deu", "b", "eng", "x"), ("deu", "b", "deu", "B")]

@@ -74,7 +74,7 @@ def test_parts_of_a_dictionary():
     with pytest.raises(ValueError, match="no entries between deu and fra; it has eng, deu, fra"):
         dictionary.between("deu", "fra")
     with pytest.raises(ValueError, match="no entries between deu"):
-        dictionary.select(["deu"])
+        dictionary.select("deu")
 
 
 def test_renamed_languages_fall_together():
