@@ -82,8 +82,10 @@ def subword_vectors(
             weights = counts.astype(np.float64)
             if word_weights is not None:
                 weights *= word_weights[block][members]
-            rows, row_of = np.unique(subwords, return_inverse=True)
-            incidence = scipy.sparse.csr_array((weights, (row_of, members)), shape=(len(rows), len(block)))
+            # Pairs come sorted by subword, so that they are the rows of a matrix as they stand.
+            first = np.flatnonzero(np.diff(subwords, prepend=-1))
+            rows, indptr = subwords[first], np.append(first, len(subwords))
+            incidence = scipy.sparse.csr_array((weights, members, indptr), shape=(len(rows), len(block)))
             sums[rows] += incidence @ _rows_at(word_vectors.vectors, block)
             totals[rows] += incidence.sum(axis=1)
             if keep_incidence:
