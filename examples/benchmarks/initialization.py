@@ -293,7 +293,9 @@ def measure_sizes(args: argparse.Namespace) -> dict[str, Any]:
     results: dict[str, Any] = {}
     for size in spec["sizes"]:
         results[str(size or "full")] = result = run({**spec, "sizes": [size]})
-        print(f"{size or 'full'!s:>5} alone: {result['seconds']:7.2f} s, CPU {result['cpu_seconds']:7.2f} s")
+        print(
+            f"{size or 'full'!s:>5} alone: {result['seconds']:7.2f} s, CPU {result['cpu_seconds']:7.2f} s", flush=True
+        )
     results["together"] = together = run(spec)
     for unit in ("seconds", "cpu_seconds"):
         slowest = max(results[name][unit] for name in results if name != "together")
@@ -308,25 +310,32 @@ def measure_curves(args: argparse.Namespace) -> dict[str, Any]:
     """CPU seconds of the initialisation while one of words, target tokens and source tokens grows."""
     import initialization_inputs as inputs
 
-    base = make_spec(args, {"tokens": 300_000, "words": 200_000, "sizes": [100]})
+    base = make_spec(args, JOBS["B"])
     tokenizer = args.tokenizer or args.source
-    series: dict[str, list[tuple[int, dict[str, Any]]]] = {"words": [], "target tokens": [], "source tokens": []}
-    for words in (50_000, 100_000, 150_000, 200_000):
-        series["words"].append((words, {"max_words": words}))
-    for tokens in (260_000, 300_000, 350_000, 401_000):
+    full = run(base)  # the point that all three curves share
+    series: dict[str, list[tuple[int, dict[str, Any]]]] = {
+        "words": [(number, {"max_words": number}) for number in (50_000, 100_000)],
+        "target tokens": [],
+        "source tokens": [],
+    }
+    for tokens in (260_000, 401_000):
         target = inputs.extended_tokenizer(args.folder, args.text, args.dictionary, tokenizer, tokens)
         series["target tokens"].append((tokens, {"target": str(target)}))
-    for tokens in (50_000, 100_000, 150_000, 250_002):
+    for tokens in (60_000, 125_000):
         series["source tokens"].append((tokens, {"source": str(inputs.cut_source(args.folder, tokenizer, tokens))}))
+    shared = {"words": 200_000, "target tokens": 300_000, "source tokens": 250_002}
     results: dict[str, Any] = {}
     for name, points in series.items():
+        runs = [(size, run({**base, **changes})) for size, changes in points] + [(shared[name], full)]
         results[name] = []
-        for size, changes in points:
-            found = run({**base, **changes})
+        for size, found in sorted(runs, key=lambda item: item[0]):
             row = {"size": size, "cpu_seconds": initialisation(found, "cpu_seconds"), "counts": found["counts"]}
             row["phases"] = {phase: values["cpu_seconds"] for phase, values in found["phases"].items()}
             results[name].append(row)
-            print(f"{name:14} {size:8,} {row['cpu_seconds']:8.2f} CPU s")
+            print(
+                f"{name:14} {size:8,} {row['cpu_seconds']:8.2f} CPU s, composed {row['counts']['composed']:,}",
+                flush=True,
+            )
     if args.plot:
         draw(results, args.plot)
     return results
