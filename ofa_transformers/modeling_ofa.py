@@ -55,7 +55,7 @@ from .configuration_ofa import (
 
 IGNORE_INDEX = -100
 # How many weights a part of the vocabulary holds in half-precision products on the CPU, see `_BlockedCrossEntropy`.
-_PART_ELEMENTS = 2**23
+_PART_ELEMENTS = 2**20
 
 # Names in the checkpoints that the authors published -> ours; see `OfaPreTrainedMixin.from_pretrained`.
 AUTHORS_KEY_MAPPING = {
@@ -570,6 +570,10 @@ class OfaPreTrainedMixin:
         if is_main_process and upload is not None:
             # Stock code would upload before the code is there.
             self.push_to_hub(upload.pop("repo_id", Path(save_directory).name), **upload)
+
+    def push_to_hub(self, repo_id: str, *, tags: list[str] | None = None, **kwargs: Any) -> str:
+        """As `PreTrainedModel.push_to_hub`; the card that the repository has is kept, and gets the tag `ofa`."""
+        return super().push_to_hub(repo_id, tags=list(dict.fromkeys([*(tags or ()), "ofa"])), **kwargs)
 
     @torch.no_grad()
     def to_dense(self) -> PreTrainedModel:
