@@ -87,6 +87,7 @@ def pretrain(
 
     from ..training import DataArguments, ModelArguments, PretrainingArguments
     from ..training import pretrain as run
+    from ..training.arguments import CHECKPOINTING_ARGUMENT
     from .adapt import quiet_unless_interactive
 
     quiet_unless_interactive()
@@ -125,12 +126,12 @@ def pretrain(
         metric_for_best_model="bits_per_character" if validation else None,
         greater_is_better=False,
         bf16=bf16,
-        activation_checkpointing=gradient_checkpointing,
         dataloader_num_workers=workers,
         report_to=report_to or "none",
         disable_tqdm=not logging.is_progress_bar_enabled(),
         use_cpu=cpu,
         seed=seed,
+        **{CHECKPOINTING_ARGUMENT: gradient_checkpointing},
     )
     try:
         result = run(model_arguments, data_arguments, training_arguments, causal=causal)

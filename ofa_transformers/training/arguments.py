@@ -69,3 +69,16 @@ class PretrainingArguments(TrainingArguments):
     freeze_body_steps: int = field(
         default=0, metadata={"help": "Steps in which only the embeddings are trained; then the body warms up."}
     )
+
+    def __post_init__(self) -> None:
+        if isinstance(self.report_to, str):  # several on a command line: tensorboard,codecarbon
+            self.report_to = self.report_to.split(",")
+        super().__post_init__()
+
+
+# Trainer's argument for gradient checkpointing, which has another name in newer Transformers.
+CHECKPOINTING_ARGUMENT = next(
+    name
+    for name in ("activation_checkpointing", "gradient_checkpointing")
+    if name in PretrainingArguments.__dataclass_fields__
+)

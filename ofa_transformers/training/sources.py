@@ -27,7 +27,7 @@ class File:
     """A text file (see `TextFile`: .txt, .tsv, .jsonl, optionally .gz or .zst) or a Parquet file.
 
     Raises:
-        FileNotFoundError, ValueError: the file is missing or empty, or a Parquet file lacks the column.
+        FileNotFoundError, ValueError: the file is missing or empty, or a Parquet file has no text in that column.
     """
 
     path: Path
@@ -38,11 +38,13 @@ class File:
         if self.is_parquet:
             import pyarrow.parquet
 
-            names = pyarrow.parquet.read_schema(self.path).names
-            if self.column not in names:
-                raise ValueError(
-                    f"{self.path} has no column {self.column!r}, but {', '.join(names)}; name one of these."
-                )
+            schema = pyarrow.parquet.read_schema(self.path)
+            if self.column not in schema.names:
+                names = ", ".join(schema.names)
+                raise ValueError(f"{self.path} has no column {self.column!r}, but {names}; name one of these.")
+            kind = schema.field(self.column).type
+            if "string" not in str(kind):
+                raise ValueError(f"{self.path}: the column {self.column!r} holds {kind}, not text; name another.")
 
     @property
     def is_parquet(self) -> bool:

@@ -259,6 +259,22 @@ def test_find_text(tmp_path):
     assert list(find_text([f"xyz={tmp_path / 'deu_Latn.txt'}"])["xyz"].lines()) == ["eins", "zwei"]
 
 
+def test_data_sets(tmp_path):
+    """A data set in a folder loads like one of the Hub."""
+    import pyarrow
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(
+        pyarrow.table({"text": ["moja\n\nmbili", "tatu"], "id": [1, 2]}), tmp_path / "a.parquet"
+    )
+    found = find_text(datasets=[f"swh={tmp_path}"])["swh"]
+    assert list(found.lines()) == ["moja", "mbili", "tatu"]
+    with pytest.raises(ValueError, match=r"doesn't say how many rows .* sampling_sizes"):
+        found.characters()
+    with pytest.raises(ValueError, match="holds int64, not text"):
+        find_text([f"swh={tmp_path / 'a.parquet'}"], column="id")
+
+
 def test_size_is_estimated_from_the_begin(tmp_path):
     line = "eine Zeile mit Umlauten äöü und einer Nummer "
     text = "".join(f"{line}{i * 7919 % 100_000}\n" for i in range(120_000))

@@ -20,6 +20,7 @@ from ofa_transformers.training import (
     prepare,
     pretrain,
 )
+from ofa_transformers.training.arguments import CHECKPOINTING_ARGUMENT
 from ofa_transformers.training.checkpoints import last_checkpoint, new_checkpoint
 from ofa_transformers.training.objective import count_labels, token_loss
 from ofa_transformers.training.optimization import delay_body, parameter_groups
@@ -205,9 +206,10 @@ def test_padding_that_does_not_fit(folder, tmp_path, tiny_tokenizers):
 def test_learning_with_all_options(folder, tmp_path):
     """bfloat16, gradient checkpointing, accumulation, own rates: the loss falls, and both factors move."""
     given = arguments(
-        folder, tmp_path / "out", max_steps=30, bf16=True, activation_checkpointing=True, gradient_accumulation_steps=2,
+        folder, tmp_path / "out", max_steps=30, bf16=True, gradient_accumulation_steps=2,
         embedding_learning_rate=3e-2, freeze_body_steps=5, save_strategy="no", logging_steps=1,
         validation=[str(folder / "validation")], weight_decay=0.01,
+        **{CHECKPOINTING_ARGUMENT: True},
     )  # fmt: skip
     model_arguments, data_arguments, training_arguments = given
     setup = prepare(model_arguments, data_arguments, causal=False, seed=0)
