@@ -14,6 +14,9 @@ _BLOCK_SIMILARITIES = 1 << 25
 # Queries and candidates multiplied at once. A tile of 2^21 products lies in the processor's cache.
 _TILE_QUERIES, _TILE_CANDIDATES = 256, 8192
 
+# How much more of all these a GPU takes at once, so that starting kernels costs it no time.
+_GPU_SCALE = 8
+
 # Candidates of which only the best is looked at first.
 _GROUP = 64
 
@@ -86,7 +89,9 @@ class _Search:
         self.group = _GROUP
         while self.group > 1 and count < 8 * num_neighbors * self.group:
             self.group //= 2
-        tiles = -(-count // _TILE_CANDIDATES)
+        scale = 1 if device.type == "cpu" else _GPU_SCALE
+        self.tile_queries = scale * _TILE_QUERIES
+        tiles = -(-count // (scale * _TILE_CANDIDATES))
         self.tile = -(-count // (tiles * self.group)) * self.group
         self.count = count
         rounded = units.to(self.dtype)
@@ -94,9 +99,9 @@ class _Search:
         padded = torch.zeros(tiles * self.tile, dimension, dtype=self.dtype, device=device)
         padded[:count] = rounded
         self.tiles = padded.unflatten(0, (tiles, self.tile))
-        self.block_rows = max(1, _BLOCK_SIMILARITIES // len(padded))
-        if self.block_rows > _TILE_QUERIES:
-            self.block_rows -= self.block_rows % _TILE_QUERIES
+        self.block_rows = max(1, scale * _BLOCK_SIMILARITIES // len(padded))
+        if self.block_rows > self.tile_queries:
+            self.block_rows -= self.block_rows % self.tile_queries
         shape = (tiles, self.block_rows, self.tile)
         self.products = torch.empty(shape, dtype=self.dtype, device=device)
 
@@ -112,8 +117,8 @@ class _Search:
         queries = rounded.to(self.device)
         products, groups = self.products[:, : len(queries)], self.tile // self.group
         best = torch.empty(len(queries), len(self.tiles), groups, device=self.device)
-        for first in range(0, len(queries), _TILE_QUERIES):
-            rows = slice(first, min(first + _TILE_QUERIES, len(queries)))
+        for first in range(0, len(queries), self.tile_queries):
+            rows = slice(first, min(first + self.tile_queries, len(queries)))
             for number, tile in enumerate(self.tiles):
                 product = torch.mm(queries[rows], tile.T, out=products[number, rows])
                 if (number + 1) * self.tile > self.count:
