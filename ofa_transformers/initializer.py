@@ -11,16 +11,18 @@ from importlib.metadata import version
 from typing import Any
 
 import torch
-from huggingface_hub import HfApi
+from huggingface_hub import EvalResult
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from .factorization import decompose, factorize, truncation_errors
 from .files import new_folder
+from .hub import push_folder
 from .mapping import TokenMapping, build_mapping, check_settings, choose_rules
 from .mapping.build import as_list
 from .memory import check_memory, estimate_memory
 from .report import (
+    CARD_FILE,
     PAGE_FILE,
     REPORT_FILE,
     OfaReport,
@@ -28,6 +30,8 @@ from .report import (
     count_tokens,
     find_warnings,
     measure_rows,
+    model_card,
+    source_license,
     write_page,
 )
 from .surgery import (
@@ -219,6 +223,7 @@ class OfaInitializer:
         name = str(getattr(config, "_name_or_path", "") or type(model).__name__)
         described = {
             "name": name,
+            "license": source_license(source, name, {**source_access, **access}),
             "class": type(model).__name__,
             "tokens": len(original),
             "rows": embeddings.rows,
@@ -338,9 +343,14 @@ class OfaInitializer:
         return (cls.from_pretrained(source, embedding_size=size, _shared=shared, **options) for size in sizes)
 
     def save_pretrained(
-        self, save_directory: str | os.PathLike, overwrite: bool = False, report_page: bool = True, **kwargs: Any
+        self,
+        save_directory: str | os.PathLike,
+        overwrite: bool = False,
+        report_page: bool = True,
+        eval_results: Sequence[EvalResult] | None = None,
+        **kwargs: Any,
     ) -> None:
-        """Writes model, tokenizer and report to a folder that `AutoModel*` and `AutoTokenizer` load.
+        """Writes model, tokenizer, report and model card to a folder that `AutoModel*` and `AutoTokenizer` load.
 
         Everything is written to a temporary folder beside it first, so that the folder is whole or absent, and what
         was there survives a failure.
@@ -349,6 +359,8 @@ class OfaInitializer:
             save_directory: the folder.
             overwrite: replace the folder if it has content.
             report_page: write report.html beside ofa_report.json: pictures, and where each token came from.
+            eval_results: what was measured, for the card's table and the Hub's `model-index`
+                ([`huggingface_hub.EvalResult`]).
             **kwargs: handed on to the model's `save_pretrained`, for example `max_shard_size`.
 
         Raises:
@@ -356,7 +368,7 @@ class OfaInitializer:
             OSError: the disk is full, or the folder can't be written.
         """
         with new_folder(save_directory, overwrite) as folder:
-            self._write(folder, report_page, **kwargs)
+            self._write(folder, report_page, eval_results, **kwargs)
         logger.info("Saved the adapted model to %s", save_directory)
 
     def push_to_hub(
@@ -368,36 +380,46 @@ class OfaInitializer:
         revision: str | None = None,
         commit_message: str = "Model adapted with OFA",
         report_page: bool = True,
+        eval_results: Sequence[EvalResult] | None = None,
+        max_shard_size: int | str = "5GB",
         **kwargs: Any,
     ) -> str:
-        """Uploads what `save_pretrained` writes.
+        """Uploads what `save_pretrained` writes, as one commit.
+
+        An upload that broke off is resumed by calling this again: files that have arrived aren't sent twice.
 
         Args:
             repo_id: `user/name` on the Hub; created if it doesn't exist.
-            private, token, revision, commit_message: as in `huggingface_hub.HfApi`.
-            report_page: as in `save_pretrained`.
-            **kwargs: handed on to the model's `save_pretrained`, for example `max_shard_size`.
+            private, token, revision, commit_message: as in [`push_folder`].
+            report_page, eval_results: as in `save_pretrained`.
+            max_shard_size: of a file of weights. Small ones lose little where the connection breaks.
+            **kwargs: handed on to the model's `save_pretrained`.
 
         Returns:
             The address of the commit.
-        """
-        api = HfApi(token=token)
-        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-        if revision is not None:
-            api.create_branch(repo_id, branch=revision, exist_ok=True)
-        with tempfile.TemporaryDirectory() as folder:
-            self._write(folder, report_page, **kwargs)
-            commit = api.upload_folder(
-                repo_id=repo_id, folder_path=folder, revision=revision, commit_message=commit_message
-            )
-        return commit.commit_url
 
-    def _write(self, folder: str | os.PathLike, report_page: bool, **kwargs: Any) -> None:
+        Raises:
+            ConnectionError: the Hub refused, or the connection broke; says what to do.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self._write(folder, report_page, eval_results, max_shard_size=max_shard_size, **kwargs)
+            return push_folder(
+                folder, repo_id, private=private, token=token, revision=revision, commit_message=commit_message
+            )
+
+    def _write(
+        self,
+        folder: str | os.PathLike,
+        report_page: bool,
+        eval_results: Sequence[EvalResult] | None,
+        **kwargs: Any,
+    ) -> None:
         self.model.save_pretrained(folder, **kwargs)
         self.tokenizer.save_pretrained(folder)
         self.report.save(os.path.join(folder, REPORT_FILE))
         if report_page:
             write_page(self.report, os.path.join(folder, PAGE_FILE))
+        model_card(self.report, eval_results=eval_results).save(os.path.join(folder, CARD_FILE))
 
 
 @dataclass

@@ -69,6 +69,9 @@ def load_config(source: str | os.PathLike, hub_kwargs: dict[str, Any]) -> PreTra
         return AutoConfig.from_pretrained(source, **{k: v for k, v in hub_kwargs.items() if k in names})
     except (KeyError, TypeError) as error:
         raise ValueError(f"source: the configuration of {str(source)!r} could not be read. {error}") from error
+    except OSError as error:
+        # Offline, Transformers doesn't say what it looked for.
+        raise OSError(f"source: {str(source)!r} has no configuration that can be reached. {error}") from error
 
 
 def is_empty(tokenizer: PreTrainedTokenizerBase) -> bool:

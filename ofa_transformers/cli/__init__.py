@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from . import adapt, demo, pretrain, report, tokenizer, vectors
+from . import adapt, demo, pretrain, push, report, tokenizer, vectors
 
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("adapt")(adapt.adapt)
 app.command("convert")(adapt.convert)
 app.command("export")(adapt.export)
 app.command("report")(report.report)
+app.command("push")(push.push)
 app.command("pretrain")(pretrain.pretrain)
 app.add_typer(tokenizer.app, name="tokenizer")
 app.add_typer(vectors.app, name="vectors")

@@ -103,7 +103,7 @@ def render_page(report: OfaReport, columns: PageColumns | None) -> str:
         target_name=short_name(report.target["name"]) or report.target["class"],
         sections=[(anchor, title) for anchor, title, present in sections if present],
         tiles=_tiles(report),
-        inputs=_inputs(report),
+        inputs=input_facts(report),
         total=sum(report.tokens.values()),
         kinds=KIND_NAMES,
         fallback=_FALLBACKS.get(report.settings.get("fallback"), "drawn at random"),
@@ -198,21 +198,21 @@ def _parameters(report: OfaReport) -> list[dict[str, Any]]:
     return rows
 
 
-def _inputs(report: OfaReport) -> dict[str, list[tuple[str, str]]]:
+def input_facts(report: OfaReport) -> dict[str, list[tuple[str, str]]]:
     source, target, vectors, settings = report.source, report.target, report.word_vectors, report.settings
     size = target.get("embedding_size")
     errors = report.reconstruction_error or {}
     languages = list(vectors["languages"])
     return {
         "source": [
-            ("Name", source["name"]),
+            ("Name", short_name(source["name"])),
             ("Class", source["class"]),
             ("Tokens", f"{source['tokens']:,}"),
             ("Hidden size", f"{source['hidden_size']:,}"),
             ("Parameters", f"{source['parameters']:,}"),
         ],
         "target": [
-            ("Tokenizer", target["name"] or "given as an object"),
+            ("Tokenizer", short_name(target["name"]) or "given as an object"),
             ("Class", target["class"]),
             ("Tokens", f"{target['tokens']:,}"),
             ("Embedding size", f"{size:,}, factorized" if size else "that of the source"),
