@@ -55,7 +55,7 @@ from .configuration_ofa import (
 
 IGNORE_INDEX = -100
 # How many weights a part of the vocabulary holds in half-precision products on the CPU, see `_BlockedCrossEntropy`.
-_PART_ELEMENTS = 2**20
+_PART_ELEMENTS = 2**22
 
 # Names in the checkpoints that the authors published -> ours; see `OfaPreTrainedMixin.from_pretrained`.
 AUTHORS_KEY_MAPPING = {
