@@ -3,8 +3,6 @@
 import json
 import resource
 import signal
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -599,28 +597,6 @@ def test_an_output_folder_with_content_is_refused_unless_told(tiny_tokenizers, w
     with pytest.raises(FileExistsError, match="name a folder"):
         result.save_pretrained(tmp_path / "file", overwrite=True)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "out"]
-
-
-def test_pushing_uploads_what_saving_writes(tiny_tokenizers, word_vectors, tmp_path, monkeypatch):
-    import huggingface_hub
-
-    uploads = {}
-
-    def upload_folder(self, *, repo_id, folder_path, revision, commit_message):
-        uploads[repo_id, revision] = {p.name for p in Path(folder_path).iterdir()}
-        return SimpleNamespace(commit_url="https://huggingface.co/someone/adapted/commit/1")
-
-    monkeypatch.setattr(
-        huggingface_hub.HfApi, "create_repo", lambda self, repo_id, **k: SimpleNamespace(repo_id=repo_id)
-    )
-    monkeypatch.setattr(huggingface_hub.HfApi, "create_branch", lambda self, repo_id, **k: None)
-    monkeypatch.setattr(huggingface_hub.HfApi, "upload_folder", upload_folder)
-    result = adapt(make_source("roberta", tiny_tokenizers["byte_bpe"]), tiny_tokenizers["byte_bpe"],
-                   tiny_tokenizers["unigram"], word_vectors, embedding_size=12)  # fmt: skip
-    assert result.push_to_hub("someone/adapted", revision="v1").endswith("/commit/1")
-    result.save_pretrained(tmp_path / "out")
-    assert uploads["someone/adapted", "v1"] == {p.name for p in (tmp_path / "out").iterdir()}
-    assert {"modeling_ofa.py", "tokenizer.json", "ofa_report.json"} <= uploads["someone/adapted", "v1"]
 
 
 def test_a_full_disk_leaves_the_old_folder_whole(tiny_tokenizers, word_vectors, tmp_path):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, OfflineModeIsEnabled
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -77,8 +78,8 @@ def model_card(
         title=title,
         report=report,
         size=size,
-        source_link=f"[{base}](https://huggingface.co/{base})" if base else f"`{short_name(source['name'])}`",
-        tokenizer=f"`{short_name(target['name'])}`" if target["name"] else "a new tokenizer",
+        source_link=f"[{base}](https://huggingface.co/{base})" if base else _cell(short_name(source["name"])),
+        tokenizer=_cell(short_name(target["name"])) if target["name"] else "a new tokenizer",
         languages=languages,
         parameters=parameter_counts(report),
         millions=millions,
@@ -125,14 +126,14 @@ def source_license(source: Any, name: str, access: Mapping[str, Any]) -> dict[st
             return {}
         content = path.read_text(encoding="utf-8")
         data = ModelCard(content, ignore_metadata_errors=True).data.to_dict()
-    except (EntryNotFoundError, HfHubHTTPError, OfflineModeIsEnabled, OSError, ValueError):
+    except (EntryNotFoundError, HfHubHTTPError, OfflineModeIsEnabled, OSError, ValueError, yaml.YAMLError):
         return {}  # a model is worth adapting without a card
     return {field: str(data[field]) for field in _LICENSE_FIELDS if isinstance(data.get(field), str)}
 
 
 def is_hub_id(name: str, class_name: str = "") -> bool:
     """Whether a model's name can be a repository on the Hub; one without a name goes by its class."""
-    looks = re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name, flags=re.ASCII) is not None
+    looks = re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name, flags=re.ASCII) is not None
     return looks and name != class_name and not os.path.exists(name)
 
 
@@ -156,4 +157,4 @@ def _environment() -> Environment:
 def _cell(value: Any) -> str:
     """Text that stays in its cell, and is no HTML."""
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+    return " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("`", "'")
