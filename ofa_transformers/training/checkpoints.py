@@ -50,7 +50,7 @@ def new_checkpoint(output_dir: str | os.PathLike, step: int, accelerator: Accele
         shutil.rmtree(staging, ignore_errors=True)
         raise OSError(
             f"Checkpoint {name} could not be written ({error}). The last good one is "
-            f"{last_checkpoint(output_dir) or 'none'}; make room and resume from it."
+            f"{last_checkpoint(output_dir) or 'none'}; resume from it when there is room again."
         ) from error
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:

@@ -25,8 +25,9 @@ def pretrain(
 ) -> dict[str, float]:
     """Continue the pretraining of a masked LM (or, with `causal`, of a decoder), and write model and tokenizer.
 
-    A run whose output folder has a checkpoint is resumed from the last one, or from `resume_from_checkpoint`. With validation text, the checkpoint with the fewest bits per character is
-    kept, and with `load_best_model_at_end` it is what is written at the end.
+    A run whose output folder has a checkpoint is resumed from the last one, or from `resume_from_checkpoint`. With
+    validation text, the checkpoint with the fewest bits per character is kept, and with `load_best_model_at_end` it is
+    what is written at the end.
 
     Returns:
         Trainer's metrics, and those of the last evaluation.

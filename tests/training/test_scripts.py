@@ -57,7 +57,7 @@ def killed_and_resumed(script: str, folder: Path, name: str, **kwargs) -> list[d
     print(f"{name}: killed at micro-batch {at}")
     return [
         run(script, folder, name, **kwargs, kill=["backward", at]),
-        run(script, folder, name, **kwargs, kill=["save", 2]),
+        run(script, folder, name, **kwargs, kill=["save", 1]),
         run(script, folder, name, **kwargs),
     ]
 
