@@ -127,7 +127,8 @@ class OfaInitializer:
                 needs word vectors with frequencies. By default the second where they have them; the report says which.
             overlap: which tokens of both vocabularies are copied: "all", as in the paper, or those "used_by_source",
                 which leaves out false friends (German "die" is no English "die"); needs frequencies and
-                source_languages. By default the second where these are there and words are weighted by frequency.
+                source_languages. By default the second where words are weighted by frequency and source_languages names
+                one language; a source of many gains nothing.
             language_offset: g. Adds to each composed row a vector of g times the mean norm of the source's rows, with
                 a random direction for each language (the one whose words use the token most; none for a language of
                 the source), because the rows of translations are nearly equal, so that a masked LM cannot tell in

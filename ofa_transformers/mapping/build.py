@@ -78,7 +78,7 @@ def build_mapping(
         overlap: which tokens of both vocabularies are copied: "all", as in the paper, or those "used_by_source":
             whose use in the source languages' words is at least a tenth of that in any one other language's. The
             rest are false friends, and composed. By default the second where words are weighted by frequency and
-            source_languages are given.
+            source_languages names one language.
         authors_compatible: do as the published code does, accidents included (unk and uncovered tokens may be
             neighbours, words count once for each of their forms, special tokens match by spelling, ...).
         device: where the neighbours are found; a GPU if there is one by default.

@@ -55,7 +55,8 @@ def choose_rules(
     """Fills in what is None with the rules that make the better rows, or the paper's where the inputs don't allow them.
 
     Weighting needs word frequencies, and the filter of overlapping tokens these and the languages of the source. The
-    evidence for both is in examples/initialization_study; the filter helps only together with the weighting.
+    evidence is in examples/initialization_study: the filter helps only together with the weighting, and only a source
+    of one language.
 
     Raises:
         ValueError: a rule that is asked for, but lacks what it needs; frequencies that are none.
@@ -80,18 +81,18 @@ def choose_rules(
         word_weighting = "sqrt_frequency" if has_frequencies else "uniform"
         if not has_frequencies:
             notes.append(
-                "The word vectors have no frequencies, so every word counts alike (word_weighting='uniform'). With "
-                "frequencies the rows would be better."
+                "The word vectors have no frequencies, so every word counts alike (word_weighting='uniform'). "
+                "Frequencies would make better rows."
             )
     if overlap is None:
         overlap = "all"
-        if word_weighting != "uniform" and source_languages:
-            overlap = "used_by_source"
-        elif word_weighting != "uniform":
+        if word_weighting != "uniform" and not source_languages:
             notes.append(
-                "The source's languages are not known, so every token that both vocabularies have is copied, false "
-                "friends included (overlap='all'). With source_languages the rows would be better."
+                "source_languages is not given, so every token that both vocabularies have is copied, false friends "
+                "included (overlap='all'). For a source of one language, naming it would make better rows."
             )
+        elif word_weighting != "uniform" and len(source_languages) == 1:
+            overlap = "used_by_source"
     if word_weighting != "uniform" or overlap != "all":
         _check_frequencies(word_vectors)
     for note in notes:

@@ -25,7 +25,8 @@ def chosen(*arguments, **options) -> tuple[str, str, int]:
 def test_the_better_rules_hold_where_the_inputs_allow_them(vectors, bare):
     assert chosen(None, None, vectors, ["eng"]) == ("sqrt_frequency", "used_by_source", 0)
     assert chosen(None, None, vectors, None) == ("sqrt_frequency", "all", 1)
-    assert "With source_languages the rows would be better" in choose_rules(None, None, vectors, None).notes[0]
+    assert chosen(None, None, vectors, ["deu", "eng"]) == ("sqrt_frequency", "all", 0)  # many languages gain nothing
+    assert "source_languages is not given" in choose_rules(None, None, vectors, None).notes[0]
     assert chosen(None, None, bare, ["eng"]) == ("uniform", "all", 1)
     assert "The word vectors have no frequencies" in choose_rules(None, None, bare, ["eng"]).notes[0]
 
