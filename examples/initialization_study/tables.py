@@ -14,7 +14,8 @@ TITLES = {"source": "the source itself, with its own tokenizer", **{name: arm.ti
 def write_tables(output: Path, new_languages: list[str]) -> None:
     """Writes results.json (every number) and results.md (means over languages, with the spread over seeds)."""
     cells = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((output / "cells").glob("*.json"))]
-    (output / "results.json").write_text(json.dumps(cells, indent=1) + "\n", encoding="utf-8")
+    lines = ",\n".join(json.dumps(cell) for cell in cells)
+    (output / "results.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
     groups = defaultdict(list)
     for cell in cells:
         groups[cell["cell"]["split"], cell["cell"]["source"]].append(cell)
