@@ -144,7 +144,20 @@ def run_extend(args: argparse.Namespace, folder: Path) -> tuple[dict, list[list[
             lines = [line for language in sorted(old) for line in training[language]]
             make(kind, lines, args.made_size, folder / kind)
     results: dict[str, dict] = {}
-    rows = [["tokenizer", "new tokens", "wall s", "CPU s", "peak MiB", "language", "tokens/word", "after"]]
+    rows = [
+        [
+            "tokenizer",
+            "new tokens",
+            "wall s",
+            "CPU s",
+            "peak MiB",
+            "language",
+            "tokens/word",
+            "after",
+            "unknown",
+            "after",
+        ]
+    ]
     for name, source in tokenizers.items():
         extended = folder / f"{name}-extended"
         cost = measured(extend, args.texts, held_out, source, new, args.num_new_tokens, extended)
@@ -162,14 +175,14 @@ def run_extend(args: argparse.Namespace, folder: Path) -> tuple[dict, list[list[
         results[name] = {**cost, "fertility": report, "changes": changes}
         for i, language in enumerate(new):
             head = [name, f"{args.num_new_tokens:,}", *_cost(cost)] if i == 0 else [""] * 5
-            rows.append([*head, language, *(f"{report[when][language]['tokens_per_word']:.2f}" for when in both)])
+            fertility = [report[when][language] for when in both]
+            shares = [f"{result['unk_share']:.1%}" for result in fertility]
+            rows.append([*head, language, *(f"{result['tokens_per_word']:.2f}" for result in fertility), *shares])
         mean = [sum(report[when][language]["tokens_per_word"] for language in old) / len(old) for when in both]
-        rows.append([""] * 5 + [f"old ({len(old)})", *(f"{value:.3f}" for value in mean)])
-        rows.append(
-            [""] * 5
-            + [f"{changed:,} of {words:,} old words cut otherwise", f"{changed / words:.2%}"]
-            + [f"{without} without a new piece, {decoded} lines decode otherwise"]
-        )
+        rows.append([""] * 5 + [f"mean of {len(old)} old", *(f"{value:.3f}" for value in mean)])
+        rows.append([""] * 5 + ["old words cut otherwise", f"{changed:,} of {words:,}", f"{changed / words:.2%}"])
+        rows.append([""] * 5 + ["... without a new piece", "", f"{without:,}"])
+        rows.append([""] * 5 + ["old lines decoded otherwise", "", f"{decoded:,}"])
     return results, rows
 
 
