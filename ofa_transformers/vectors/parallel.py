@@ -50,7 +50,14 @@ def build_from_parallel(
     if tokenize is not None and segmentation != "auto":
         raise ValueError(f"segmentation={segmentation!r} and tokenize exclude each other; pass one of them.")
     sources = texts_by_language(texts)
-    excluded = read_ids(exclude)
+    excluded, left_out = read_ids(exclude), set()
+
+    def used(parts: list[Any]) -> Iterator[tuple[str, str]]:
+        for identifier, text in itertools.chain.from_iterable(map(read_segments, parts)):
+            if identifier in excluded:
+                left_out.add(identifier)
+            else:
+                yield identifier, text
 
     splitter = None if tokenize is not None else WordSplitter(segmentation)
     segment_ids: dict[str, int] = {}
@@ -61,9 +68,9 @@ def build_from_parallel(
     unspaced: list[str] = []
     for language in logging.tqdm(sorted(sources), desc="Counting words", unit="language", delay=2, leave=False):
         counts, language_words = count_words(
-            language, sources[language], segment_ids, tokenize or splitter, lowercase=lowercase, excluded=excluded
+            language, [used(sources[language])], segment_ids, tokenize or splitter, lowercase=lowercase
         )
-        totals = counts.sum(axis=1)
+        totals = counts.sum(axis=1, dtype=np.float64)
         kept = np.flatnonzero(totals >= min_count)
         if not len(kept):
             raise ValueError(
@@ -77,6 +84,8 @@ def build_from_parallel(
         words.extend(language_words[i] for i in kept.tolist())
         blocks.append(counts[kept])
         frequencies.append(totals[kept])
+    if excluded and not left_out:
+        logger.warning("None of the %d ids of exclude is in the texts, so that nothing was left out.", len(excluded))
     for block in blocks:  # later languages brought more segments
         block.resize(block.shape[0], len(segment_ids))
     _check_aligned(dict(zip(segments_of, blocks)))
@@ -96,7 +105,7 @@ def build_from_parallel(
         "origin": "parallel text",
         "method": "segment identity, PPMI, truncated SVD",
         "segments": segments_of,
-        "excluded_ids": len(excluded),
+        "excluded_segments": len(left_out),
         "dim": dim,
         "min_count": min_count,
         "lowercase": lowercase,
@@ -180,7 +189,6 @@ def count_words(
     tokenize: Callable[[str], list[str]],
     *,
     lowercase: bool,
-    excluded: frozenset[str] = frozenset(),
 ) -> tuple[scipy.sparse.csr_array, list[str]]:
     """The word x segment counts of one language, float32, and its words; new ids are added to `segment_ids`.
 
@@ -192,8 +200,6 @@ def count_words(
     rows: list[np.ndarray] = []
     columns: list[np.ndarray] = []
     segments = itertools.chain.from_iterable(map(read_segments, parts))
-    if excluded:
-        segments = ((identifier, text) for identifier, text in segments if identifier not in excluded)
     while block := list(itertools.islice(segments, _BLOCK_SEGMENTS)):
         found = [tokenize(text.lower() if lowercase else text) for _, text in block]
         ids = [segment_ids.setdefault(identifier, len(segment_ids)) for identifier, _ in block]
@@ -202,9 +208,7 @@ def count_words(
         rows.append(np.fromiter(numbers, dtype=np.int32, count=len(columns[-1])))
     if not vocabulary:
         raise ValueError(
-            f"The text of {language!r} has no words"
-            + (" beside the excluded segments" if excluded else "")
-            + "; pass a text, or leave the language out."
+            f"The text of {language!r} has no words in the segments to use; pass a text, or leave the language out."
         )
     cells = np.concatenate(rows), np.concatenate(columns)
     ones = np.ones(len(cells[0]), dtype=np.float32)

@@ -74,7 +74,7 @@ def test_info(built, tmp_path):
     facts = json.loads((tmp_path / "i.json").read_text())
     assert (
         facts["dimension"] == 30
-        and facts["metadata"]["excluded_ids"] == 20
+        and facts["metadata"]["excluded_segments"] == 20
         and sum(facts["languages"].values()) == 180
     )
 

@@ -92,7 +92,7 @@ def test_files_are_read_by_name_and_as_a_dict(tmp_path):
         np.testing.assert_array_equal(WordVectors.from_parallel(source, dim=10).vectors, expected.vectors)
 
 
-def test_excluded_segments_leave_no_trace(tmp_path):
+def test_excluded_segments_leave_no_trace(tmp_path, monkeypatch):
     data = texts()
     left_out = {f"s{number}" for number in range(0, 200, 3)}
     expected = WordVectors.from_parallel(
@@ -105,6 +105,13 @@ def test_excluded_segments_leave_no_trace(tmp_path):
         np.testing.assert_array_equal(vectors.frequencies, expected.frequencies)
         np.testing.assert_allclose(vectors.vectors, expected.vectors, atol=1e-5)
     assert vectors.metadata["segments"] == expected.metadata["segments"]
+    assert vectors.metadata["excluded_segments"] == len(left_out)
+    warnings = []
+    monkeypatch.setattr(parallel.logger, "warning", lambda message, *args: warnings.append(message % args))
+    WordVectors.from_parallel(data, dim=10, exclude=["s1"])
+    assert not warnings
+    WordVectors.from_parallel(data, dim=10, exclude=["t1", "t2"])
+    assert warnings == ["None of the 2 ids of exclude is in the texts, so that nothing was left out."]
     with pytest.raises(FileNotFoundError, match=r"missing\.txt"):
         WordVectors.from_parallel(data, exclude=tmp_path / "missing.txt")
 
@@ -146,7 +153,7 @@ def test_own_tokenizer():
         ({"eng": [("1", "a b"), ("2", "a b")]}, {"min_count": 1, "dim": 1}, "evenly in all segments"),
         ({"english": [("1", "a b")]}, {}, "'english', which is not an ISO 639 code.*eng"),
         ({"eng": ["a b", 3]}, {}, "pairs of a segment's id and its text, but found 'a b'"),
-        ({"eng": [("1", "a a")]}, {"exclude": ["1"]}, "'eng' has no words beside the excluded segments"),
+        ({"eng": [("1", "a a")]}, {"exclude": ["1"]}, "'eng' has no words in the segments to use"),
         (texts(20), {"segmentation": "letters"}, "segmentation is 'letters'"),
         (texts(20), {"segmentation": "words", "tokenize": str.split}, "exclude each other"),
         ({"eng": [("1", "a b")], "deu": [("1", "c d")]}, {"min_count": 5, "dim": 1}, "min_count"),
