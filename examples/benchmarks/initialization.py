@@ -296,10 +296,12 @@ def measure_sizes(args: argparse.Namespace) -> dict[str, Any]:
         print(
             f"{size or 'full'!s:>5} alone: {result['seconds']:7.2f} s, CPU {result['cpu_seconds']:7.2f} s", flush=True
         )
-    results["together"] = together = run(spec)
-    for unit in ("seconds", "cpu_seconds"):
-        slowest = max(results[name][unit] for name in results if name != "together")
-        results[f"{unit}_of_slowest"] = together[unit] / slowest
+    together = run(spec)
+    shares = {
+        unit: together[unit] / max(result[unit] for result in results.values()) for unit in ("seconds", "cpu_seconds")
+    }
+    results["together"] = together
+    results |= {f"{unit}_of_slowest": share for unit, share in shares.items()}
     print(f"all in one go: {together['seconds']:.2f} s, CPU {together['cpu_seconds']:.2f} s: ", end="")
     print(f"{results['seconds_of_slowest']:.2f} of the slowest alone, CPU {results['cpu_seconds_of_slowest']:.2f}")
     show(together)
