@@ -23,7 +23,7 @@ HOSTILE = [
 
 
 @lru_cache
-def _inputs():
+def inputs():
     source_tokenizer, target_tokenizer = build_byte_bpe(), build_unigram()
     target_tokenizer.add_tokens([AddedToken(text, normalized=False) for text in HOSTILE])
     words, languages = [], []
@@ -41,7 +41,7 @@ def _inputs():
 
 def adapt_hostile(embedding_size: int | None) -> ofa.OfaInitializer:
     """A tiny RoBERTa adapted to a Unigram tokenizer with `HOSTILE` tokens."""
-    source_tokenizer, target_tokenizer, vectors = _inputs()
+    source_tokenizer, target_tokenizer, vectors = inputs()
     source = make_source("roberta", source_tokenizer)
     source.config._name_or_path = f"someone/{HOSTILE[1]}"
     return ofa.OfaInitializer.from_pretrained(

@@ -10,6 +10,8 @@ given beside that of writing the model's weights (401k x 768, float32).
 import argparse
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +95,13 @@ def make_mapping(
     )  # fmt: skip
 
 
+@contextmanager
+def timed(what: str) -> Iterator[None]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    yield
+    print(f"{what}: {time.perf_counter() - wall:.1f} s, {time.process_time() - cpu:.1f} s of CPU time")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("report.html"))
@@ -110,13 +119,11 @@ def main() -> None:
     source = torch.randn(options.sources, options.hidden_size) * spectrum
     target = mapping.apply(source)
 
-    start = time.perf_counter()
-    total, by_script = count_tokens(mapping)
-    by_language, unused = count_languages(mapping)
-    print(f"counts: {time.perf_counter() - start:.1f} s")
-    start = time.perf_counter()
-    figures, points = measure_rows(source, target, None, mapping, {}, options.seed)
-    print(f"measures of the rows, when the model is made: {time.perf_counter() - start:.1f} s")
+    with timed("counts, when the model is made"):
+        total, by_script = count_tokens(mapping)
+        by_language, unused = count_languages(mapping)
+    with timed("measures of the rows, when the model is made"):
+        figures, points = measure_rows(source, target, None, mapping, {}, options.seed)
     counts = mapping.word_vectors.language_counts()
     model = {"name": "made up", "class": "XLMRobertaForMaskedLM", "hidden_size": options.hidden_size}
     report = OfaReport(
@@ -137,13 +144,14 @@ def main() -> None:
         mapping=mapping,
         map=points,
     )  # fmt: skip
-    start = time.perf_counter()
-    write_page(report, options.output)
-    print(f"report.html: {options.output.stat().st_size / 1e6:.1f} MB, {time.perf_counter() - start:.1f} s")
-    with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
+    with timed("report.html, when it is saved"):
+        write_page(report, options.output)
+    print(f"report.html: {options.output.stat().st_size / 1e6:.1f} MB")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        timed(f"its rows alone, {target.nbytes / 1e6:,.0f} MB of safetensors"),
+    ):
         save_file({"rows": target}, Path(folder) / "rows.safetensors")
-        print(f"the rows alone, as safetensors: {target.nbytes / 1e6:,.0f} MB, {time.perf_counter() - start:.1f} s")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from markupsafe import Markup, escape
 
 
 _WIDTH, _HEIGHT = 480, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 12, 50
+_LEFT, _RIGHT, _TOP, _BOTTOM = 68, 12, 12, 50
 
 
 class _Plot:

@@ -156,12 +156,12 @@ def test_it_loads_with_and_without_our_package(hub, client, repo, environment):
         torch.testing.assert_close(read(offline, repo)[1], local)
         # What isn't cached is named.
         kind, message = offline.answer(
-            "from report_inputs import _inputs\n"
-            "ofa.OfaInitializer.from_pretrained('me/never-seen', target_tokenizer='x', word_vectors=_inputs()[2])"
+            "from report_inputs import inputs\n"
+            "ofa.OfaInitializer.from_pretrained('me/never-seen', target_tokenizer='x', word_vectors=inputs()[2])"
         )["error"]
         assert kind == "OSError" and "source: 'me/never-seen'" in message
         kind, message = offline.answer(
-            f"ofa.OfaInitializer.from_pretrained({repo!r}, target_tokenizer='me/no-tokenizer', word_vectors=_inputs()[2])"
+            f"ofa.OfaInitializer.from_pretrained({repo!r}, target_tokenizer='me/no-tokenizer', word_vectors=inputs()[2])"
         )["error"]
         assert kind == "ValueError" and "target_tokenizer" in message and "me/no-tokenizer" in message
         kind, message = offline.answer(
@@ -175,8 +175,8 @@ def test_it_loads_with_and_without_our_package(hub, client, repo, environment):
         # A cached model adapts, and its card's licence is still known.
         offline.run(
             f"""
-            from report_inputs import _inputs
-            source, target, vectors = _inputs()
+            from report_inputs import inputs
+            source, target, vectors = inputs()
             again = ofa.OfaInitializer.from_pretrained({repo!r}, target_tokenizer=target, word_vectors=vectors)
             result = again.report.source["name"]
             """

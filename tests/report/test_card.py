@@ -7,7 +7,7 @@ import shutil
 import pytest
 import torch
 from huggingface_hub import EvalResult, ModelCard
-from report_inputs import HOSTILE, _inputs, adapt_hostile
+from report_inputs import HOSTILE, inputs, adapt_hostile
 from test_initializer import make_source
 
 import ofa_transformers as ofa
@@ -99,7 +99,7 @@ def test_at_full_size_there_is_one_way_to_load():
 
 
 def test_base_model_and_licence_come_from_the_source(tmp_path):
-    source_tokenizer, target_tokenizer, vectors = _inputs()
+    source_tokenizer, target_tokenizer, vectors = inputs()
     folder = tmp_path / "source"
     make_source("roberta", source_tokenizer).save_pretrained(folder)
     source_tokenizer.save_pretrained(folder)
