@@ -7,7 +7,7 @@ import shutil
 import pytest
 import torch
 from huggingface_hub import EvalResult, ModelCard
-from report_inputs import HOSTILE, inputs, adapt_hostile
+from report_inputs import HOSTILE, adapt_hostile, inputs
 from test_initializer import make_source
 
 import ofa_transformers as ofa
