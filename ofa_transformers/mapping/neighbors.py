@@ -1,6 +1,8 @@
 """Nearest neighbours by cosine, in blocks, and the weights of their mean (OFA, section 3.3)."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -8,7 +10,7 @@ import torch
 from transformers.utils import logging
 
 
-# Similarities held at once: 2^25 bfloat16 values are 64 MiB.
+# Similarities that a thread holds at once: 2^25 bfloat16 values are 64 MiB.
 _BLOCK_SIMILARITIES = 1 << 25
 
 # Queries and candidates multiplied at once. A tile of 2^21 products lies in the processor's cache.
@@ -52,20 +54,44 @@ def nearest_neighbors(
     search = _Search(torch.from_numpy(units), num_neighbors, torch.device(device))
     indices = np.empty((len(queries), num_neighbors), dtype=np.int64)
     cosines = np.empty((len(queries), num_neighbors), dtype=np.float64)
+
+    @torch.inference_mode()
+    def find(start: int) -> int:
+        block = queries[start : start + search.block_rows]
+        block_units, block_norms = _normalize(block)
+        rows, found = search.candidates(torch.from_numpy(block_units))
+        scores = _score(block, block_norms, candidates, norms, rows, found)
+        best = _best(rows, found, scores, num_neighbors)
+        indices[start : start + len(block)] = found[best].reshape(-1, num_neighbors)
+        cosines[start : start + len(block)] = scores[best].reshape(-1, num_neighbors)
+        return len(block)
+
     bar = logging.tqdm(
         total=len(queries), unit="token", unit_scale=True, desc="Finding neighbours", delay=2, leave=False
     )
-    with bar, _full_precision(), torch.inference_mode():
-        for start in range(0, len(queries), search.block_rows):
-            block = queries[start : start + search.block_rows]
-            block_units, block_norms = _normalize(block)
-            rows, found = search.candidates(torch.from_numpy(block_units))
-            scores = _score(block, block_norms, candidates, norms, rows, found)
-            best = _best(rows, found, scores, num_neighbors)
-            indices[start : start + len(block)] = found[best].reshape(-1, num_neighbors)
-            cosines[start : start + len(block)] = scores[best].reshape(-1, num_neighbors)
-            bar.update(len(block))
+    with bar, _full_precision(), _one_thread_a_block(search.device) as run:
+        for done in run(find, range(0, len(queries), search.block_rows)):
+            bar.update(done)
     return indices, cosines
+
+
+@contextmanager
+def _one_thread_a_block(device: torch.device) -> Iterator[Callable[..., Iterator]]:
+    """A `map` that works on several blocks at once, each on one thread, as many as PyTorch has; on a GPU on one by one.
+
+    Threads that share a block would wait for each other after each of its many small products, which takes several
+    times as long as the products where another program has one of the cores.
+    """
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or threads == 1:
+        yield map
+        return
+    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        yield pool.map
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)  # the number of new threads, which the pool has changed
 
 
 class _Search:
@@ -102,8 +128,7 @@ class _Search:
         self.block_rows = max(1, scale * _BLOCK_SIMILARITIES // len(padded))
         if self.block_rows > self.tile_queries:
             self.block_rows -= self.block_rows % self.tile_queries
-        shape = (tiles, self.block_rows, self.tile)
-        self.products = torch.empty(shape, dtype=self.dtype, device=device)
+        self.buffers = threading.local()
 
     def candidates(self, units: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Rows of `units` (n, d) and indices of candidates, int64 pairs sorted by row and candidate."""
@@ -115,7 +140,7 @@ class _Search:
         if self.dtype == torch.bfloat16:
             error += 2.0**-8
         queries = rounded.to(self.device)
-        products, groups = self.products[:, : len(queries)], self.tile // self.group
+        products, groups = self._buffer()[:, : len(queries)], self.tile // self.group
         best = torch.empty(len(queries), len(self.tiles), groups, device=self.device)
         for first in range(0, len(queries), self.tile_queries):
             rows = slice(first, min(first + self.tile_queries, len(queries)))
@@ -130,6 +155,13 @@ class _Search:
         members = products.unflatten(2, (groups, self.group))[reached // groups, rows, reached % groups]
         pairs, member = (members >= threshold[rows]).nonzero().unbind(1)
         return rows[pairs].cpu().numpy(), (reached[pairs] * self.group + member).cpu().numpy()
+
+    def _buffer(self) -> torch.Tensor:
+        """Where this thread's products go: (tiles, rows, candidates of a tile), used again and again."""
+        if not hasattr(self.buffers, "products"):
+            shape = (len(self.tiles), self.block_rows, self.tile)
+            self.buffers.products = torch.empty(shape, dtype=self.dtype, device=self.device)
+        return self.buffers.products
 
 
 def softmax_weights(cosines: np.ndarray, temperature: float) -> np.ndarray:
