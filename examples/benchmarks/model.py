@@ -324,6 +324,29 @@ def show(args: argparse.Namespace, results: dict[str, dict[str, Any]]) -> None:
         print(line)
 
 
+def draw(args: argparse.Namespace, results: dict[str, dict[str, Any]]) -> None:
+    """The phases of a step, stacked, an arm a bar."""
+    from matplotlib.figure import Figure
+
+    arms = [arm for arm in results if arm != "machine"]
+    column = time_column(args)
+    figure = Figure(figsize=(7, 1.2 + 0.35 * len(arms)), layout="constrained")
+    axes = figure.add_subplot()
+    left = [0.0] * len(arms)
+    for phase in [phase for phase in results["dense"]["phases"] if phase != "step"]:
+        seconds = [results[arm]["phases"][phase][column] for arm in arms]
+        axes.barh(arms, seconds, left=left, height=0.6, label=phase)
+        left = [a + b for a, b in zip(left, seconds)]
+    floors = [results[arm]["floor"]["step"] for arm in arms]
+    axes.plot(floors, arms, "k|", markersize=16, label="floor")
+    axes.invert_yaxis()
+    axes.set_xlabel(f"{('wall', 'CPU')[column]} seconds of a step, {args.precision}")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=5, frameon=False, fontsize="small")
+    # No date: the same figures give the same bytes.
+    figure.savefig(args.plot, metadata={"Date": None} if args.plot.suffix == ".svg" else None)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("job", choices=["layers", "step"])
@@ -344,15 +367,20 @@ def main() -> None:
     )
     parser.add_argument("--profile", action="store_true", help="print where a step spends its time (torch.profiler)")
     parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--plot", type=Path, help="draw the phases of a step here, .svg or .png (needs matplotlib)")
     parser.add_argument("--arm", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.arm is None:
         if "dense" not in args.arms:
             parser.error("--arms: the others are compared with dense, which is missing")
+        if args.plot and args.job != "step":
+            parser.error("--plot draws the phases of a step")
         results = run_in_turn(args, args.arms)
         show(args, results)
+        if args.plot:
+            draw(args, results)
         if args.json:
-            settings = {k: v for k, v in vars(args).items() if k not in ("arm", "json")}
+            settings = {k: v for k, v in vars(args).items() if k not in ("arm", "json", "plot")}
             args.json.write_text(json.dumps({"settings": settings, **results}, indent=1) + "\n")
         return
     import torch
