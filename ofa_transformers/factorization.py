@@ -59,7 +59,7 @@ def factorize(
     values = eigenvalues[: min(rows, columns)].sqrt()
     scale, right = values[:embedding_size], eigenvectors[:, :embedding_size]  # (k,), (D, k)
 
-    if scale[-1] > _SMALLEST_SINGULAR_RATIO * scale[0]:
+    if columns_divide(eigenvalues, embedding_size):
         coordinates = _project(embeddings, right / scale, torch.float32)
         primitives = (right * scale).T
     else:
@@ -72,6 +72,15 @@ def factorize(
     coordinates = coordinates.to(torch.float32).mul_(signs.to(torch.float32))
     primitives = (primitives * signs[:, None]).to(torch.float32).contiguous()
     return (coordinates, primitives, values) if return_singular_values else (coordinates, primitives)
+
+
+def columns_divide(eigenvalues: Tensor, embedding_size: int) -> bool:
+    """Whether the coordinates of this size are projections divided by singular values, one column at a time.
+
+    Then those of a smaller size are their first columns, and its primitives the first rows.
+    """
+    values = eigenvalues.sqrt()
+    return bool(values[embedding_size - 1] > _SMALLEST_SINGULAR_RATIO * values[0])
 
 
 def singular_values(embeddings: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from huggingface_hub import EvalResult
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from .factorization import decompose, factorize, truncation_errors
+from .factorization import columns_divide, decompose, factorize, truncation_errors
 from .files import new_folder
 from .hub import push_folder
 from .mapping import TokenMapping, build_mapping, check_settings, choose_rules
@@ -241,7 +241,7 @@ class OfaInitializer:
             if embedding_size is not None:
                 with clock("factorization"):
                     matrix, primitives[part], singular_values[part] = _factorize(
-                        matrix, embedding_size, mapping, authors_compatible, device, shared.decompositions, part
+                        matrix, embedding_size, mapping, authors_compatible, device, shared, part
                     )
                     errors[part] = float(truncation_errors(singular_values[part].numpy())[embedding_size])
             with clock("rows"):
@@ -340,7 +340,8 @@ class OfaInitializer:
         config = source.config if isinstance(source, PreTrainedModel) else load_config(source, options)
         for size in sizes:
             _check_embedding_size(size, model_class(source, config), config)
-        shared = _Shared()
+        factorized = [size for size in sizes if size is not None]
+        shared = _Shared(largest_size=max(factorized) if len(factorized) > 1 else None)
         return (cls.from_pretrained(source, embedding_size=size, _shared=shared, **options) for size in sizes)
 
     def save_pretrained(
@@ -434,6 +435,8 @@ class _Shared:
     mapping: TokenMapping | None = None
     counts: tuple | None = None
     decompositions: dict[str, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+    largest_size: int | None = None  # of several
+    factors: dict[str, tuple[torch.Tensor, ...]] = field(default_factory=dict)  # at that size
 
 
 class _Clock:
@@ -517,10 +520,10 @@ def _factorize(
     mapping: TokenMapping,
     authors_compatible: bool,
     device: torch.device | str | None,
-    decompositions: dict[str, tuple[torch.Tensor, torch.Tensor]],
+    shared: _Shared,
     part: str,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Coordinates (V_s, k), primitives (k, D), and all singular values; `decompositions` keeps what serves all sizes."""
+    """Coordinates (V_s, k), primitives (k, D), and all singular values; `shared` keeps what serves all sizes."""
     if device is None:
         device = "cuda" if torch.cuda.is_available() else matrix.device
     # Padding rows say nothing about the space of embeddings.
@@ -530,11 +533,21 @@ def _factorize(
         count = int(used.sum())  # padding mostly comes last, and needs no copy of the others
         known = matrix[:count] if used[:count].all() else matrix[used.to(matrix.device)]
     known = known.to(device)
-    if part not in decompositions:
-        decompositions[part] = decompose(known)
-    coordinates, primitives, values = factorize(
-        known, embedding_size, return_singular_values=True, decomposition=decompositions[part]
-    )
+    if part not in shared.decompositions:
+        shared.decompositions[part] = decompose(known)
+    decomposition = shared.decompositions[part]
+
+    def factors(size: int) -> tuple[torch.Tensor, ...]:
+        return factorize(known, size, return_singular_values=True, decomposition=decomposition)
+
+    if shared.largest_size is not None and columns_divide(decomposition[0], shared.largest_size):
+        if part not in shared.factors:
+            shared.factors[part] = factors(shared.largest_size)
+        coordinates, primitives, values = shared.factors[part]
+        coordinates = coordinates[:, :embedding_size].clone(memory_format=torch.contiguous_format)
+        primitives = primitives[:embedding_size].clone()
+    else:
+        coordinates, primitives, values = factors(embedding_size)
     if not used.all():
         spread = coordinates.new_zeros(len(matrix), embedding_size)
         spread[used.to(spread.device)] = coordinates

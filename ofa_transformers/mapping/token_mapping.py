@@ -2,6 +2,7 @@
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from functools import cached_property
@@ -24,7 +25,9 @@ from .vocabulary import Vocabulary
 
 
 _FORMAT = "ofa_transformers.token_mapping"
-_BLOCK_ROWS = 16_384
+
+# Rows made at once: small enough that the memory of a block is used again for the next.
+_BLOCK_ROWS = 2_048
 
 
 class TokenKind(IntEnum):
@@ -177,8 +180,13 @@ class TokenMapping:
         columns = source_rows.reshape(len(source_rows), -1)
         work = columns if columns.dtype in (np.float32, np.float64) else columns.astype(np.float32)
         result = np.empty((self.shape[0], work.shape[1]), dtype=work.dtype)
-        for start in range(0, self.shape[0], _BLOCK_ROWS):
+
+        def combine(start: int) -> None:
             result[start : start + _BLOCK_ROWS] = self.weights[start : start + _BLOCK_ROWS] @ work
+
+        # scipy multiplies without the GIL, and each row is one thread's.
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            list(pool.map(combine, range(0, self.shape[0], _BLOCK_ROWS)))
         missing = np.flatnonzero(self.kinds == TokenKind.FALLBACK)
         published = bool(self.settings.get("authors_compatible", False))
         fallback_rows(result, missing, work, self.source_rows, fallback, seed, published)
