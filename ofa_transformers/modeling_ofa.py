@@ -336,7 +336,7 @@ def blocked_cross_entropy(
         hidden (`torch.Tensor` of shape (n, k)): what the projection is applied to.
         weight (`torch.Tensor` of shape (V, k)): the projection.
         labels (`torch.LongTensor` of shape (n,)): token ids; rows labelled -100 are left out.
-        bias (`torch.Tensor` of shape (V,), *optional*).
+        bias (`torch.Tensor` of shape (V,), *optional*): what the projection adds.
         num_items_in_batch (`int` or scalar tensor, *optional*): what the sum of the losses is divided by, as `Trainer`
             passes it under gradient accumulation; the number of labelled rows by default.
         block_elements (`int`, *optional*): how many logits (float32) a block may hold; 2**25 (128 MiB) by default on the
