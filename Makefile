@@ -1,6 +1,7 @@
 # `make demo` and `make test` set up everything they need in .venv; nothing is installed outside this folder.
 PYTHON ?= python3
 VENV := .venv
+EXAMPLES := $(VENV)/transformers-examples
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SUITE := $(VENV)/transformers-tests
@@ -8,7 +9,7 @@ SUITE := $(VENV)/transformers-tests
 JOBS ?= 2
 PYTEST_ARGS ?=
 
-.PHONY: help install demo test lint format suite-report clean
+.PHONY: help install demo test lint format suite-report examples-suite clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -39,13 +40,19 @@ $(SUITE)/version.txt: $(INSTALLED) tests/transformers_suite/fetch.py
 	$(BIN)/python tests/transformers_suite/fetch.py $(SUITE)
 
 # The models are tiny: more threads for one test file only get in the way of the other.
-test suite-report: export OMP_NUM_THREADS ?= 1
+test suite-report examples-suite: export OMP_NUM_THREADS ?= 1
 
 test: lint $(SUITE)/version.txt  ## ruff and the whole test-suite, Transformers' own model tests included
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 suite-report: $(SUITE)/version.txt  ## Transformers' model tests on our classes beside the stock ones, as a table
 	$(BIN)/python tests/transformers_suite/compare.py
+
+# The scripts are in Transformers' repository only, not in what pip delivers; evaluate is theirs alone.
+examples-suite: $(INSTALLED)  ## Transformers' own example scripts, unchanged, on our checkpoints; fetched from GitHub
+	test -d $(EXAMPLES) || $(BIN)/python tests/transformers_suite/fetch.py --examples $(EXAMPLES)
+	$(BIN)/python -m pip install --quiet -c constraints.txt "evaluate>=0.4.1"
+	$(BIN)/python -m pytest tests/transformers_suite/test_examples.py $(PYTEST_ARGS)
 
 clean:  ## remove .venv, builds and caches
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
