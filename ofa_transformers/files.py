@@ -20,9 +20,25 @@ def check_output_folder(path: str | os.PathLike, overwrite: bool = False) -> Pat
     else:
         occupied = folder.exists() or folder.is_symlink()
     if occupied and not (overwrite and folder.is_dir()):
-        remedy = "name another folder, or pass overwrite=True to replace it" if folder.is_dir() else "name a folder"
+        remedy = (
+            "name another folder, or pass overwrite=True (--overwrite) to replace it"
+            if folder.is_dir()
+            else "name a folder"
+        )
         raise FileExistsError(f"The output folder {folder} exists and is not empty; {remedy}.")
     return folder
+
+
+def visible_files(folder: str | os.PathLike) -> list[Path]:
+    """The files in a folder and its folders, sorted, without hidden ones and the checkpoints of a training."""
+    folder = Path(folder)
+    found = []
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        passed_over = any(part.startswith(".") for part in parts) or parts[0].startswith("checkpoint-")
+        if path.is_file() and not passed_over:
+            found.append(path)
+    return found
 
 
 @contextmanager

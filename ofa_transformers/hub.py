@@ -1,4 +1,4 @@
-"""Uploading a checkpoint to the Hub: one commit, which an upload that broke off can be resumed to."""
+"""Uploading a folder to the Hub: one commit, which an upload that broke off can be resumed to."""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +9,9 @@ from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 from transformers.utils import logging
 
-from .report.card import CARD_FILE, PLACEHOLDER
+from .files import visible_files
+from .report.card import CARD_FILE
+from .vectors.card import PLACEHOLDER
 
 
 logger = logging.get_logger(__name__)
@@ -34,14 +36,14 @@ def push_folder(
     revision: str | None = None,
     commit_message: str = "Model adapted with OFA",
 ) -> str:
-    """Uploads a checkpoint's folder as one commit.
+    """Uploads a folder as one commit: a checkpoint's, or one of word vectors.
 
     Large files go first, each once: what the Hub has already, from this upload or one that broke off, isn't sent
     again. So an upload is resumed by calling this again with the same folder.
 
     Args:
-        folder: what `OfaInitializer.save_pretrained`, `ofa adapt` or a model's `save_pretrained` wrote. Hidden files
-            stay behind, and so do folders of training checkpoints.
+        folder: what `OfaInitializer.save_pretrained`, `ofa adapt`, a model's `save_pretrained` or `WordVectors.save`
+            wrote. Hidden files stay behind, and so do folders of training checkpoints.
         repo_id: `user/name`; created if it doesn't exist.
         private: whether a new repository is private; by default what the account's settings say.
         token: of the Hub; by default the one that `hf auth login` stored.
@@ -52,34 +54,24 @@ def push_folder(
         The address of the commit.
 
     Raises:
-        FileNotFoundError: the folder has no config.json.
+        FileNotFoundError: the folder isn't there, or has no files.
         ConnectionError: the Hub refused, or the connection broke; says what to do.
     """
     folder = Path(folder)
-    if not (folder / "config.json").is_file():
-        raise FileNotFoundError(f"{folder} is no checkpoint: it has no config.json. Name a folder that holds a model.")
+    files = visible_files(folder)
+    if not files:
+        raise FileNotFoundError(f"{folder} is not a folder with files; there is nothing to push.")
     api = HfApi(token=token)
     with _upload_errors(repo_id):
         repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
         if revision is not None:
             api.create_branch(repo_id, branch=revision, exist_ok=True)
         operations = [
-            CommitOperationAdd(path.relative_to(folder).as_posix(), _content(path, folder, repo_id))
-            for path in _files(folder)
+            CommitOperationAdd(path.relative_to(folder).as_posix(), _content(path, folder, repo_id)) for path in files
         ]
         commit = api.create_commit(repo_id, operations, commit_message=commit_message, revision=revision)
     logger.info("Pushed %d files to %s", len(operations), commit.commit_url)
     return commit.commit_url
-
-
-def _files(folder: Path) -> list[Path]:
-    found = []
-    for path in sorted(folder.rglob("*")):
-        parts = path.relative_to(folder).parts
-        passed_over = any(part.startswith(".") for part in parts) or parts[0].startswith("checkpoint-")
-        if path.is_file() and not passed_over:
-            found.append(path)
-    return found
 
 
 def _content(path: Path, folder: Path, repo_id: str) -> str | bytes:

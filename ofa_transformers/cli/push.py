@@ -32,5 +32,7 @@ def push(
     from .adapt import quiet_unless_interactive
 
     quiet_unless_interactive()
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"{folder} is no checkpoint: it has no config.json. Name a folder that holds a model.")
     address = push_folder(folder, repo_id, private=private, token=token, revision=revision, commit_message=message)
     typer.echo(f"Pushed: {address}")

@@ -13,13 +13,13 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, OfflineMo
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from .. import modeling_ofa
+from ..vectors.card import PLACEHOLDER
 from ..vectors.language_codes import short_code
 from .html import KIND_NAMES, input_facts, millions, named, parameter_counts, short_name
 from .report import OfaReport
 
 
 CARD_FILE = "README.md"
-PLACEHOLDER = "path/or/hub-id"
 _MOST_LANGUAGES = 40
 
 # Ending of a model class -> (Auto class, pipeline on the Hub).

@@ -9,17 +9,18 @@ from huggingface_hub import ModelCardData
 from .language_codes import short_code
 
 
-_CODE = """\
+# Where a card names the place that it lies in; a push puts the repository there.
+PLACEHOLDER = "path/or/hub-id"
+
+_CODE = f"""\
 ```python
 from ofa_transformers import WordVectors
 
-vectors = WordVectors.from_pretrained("{repo_id}")
+vectors = WordVectors.from_pretrained("{PLACEHOLDER}")
 ```"""
 
 
-def word_vectors_card(
-    words_of: Mapping[str, int], dimension: int, metadata: Mapping[str, Any], repo_id: str = ""
-) -> str:
+def word_vectors_card(words_of: Mapping[str, int], dimension: int, metadata: Mapping[str, Any]) -> str:
     """The text of README.md.
 
     Args:
@@ -27,7 +28,6 @@ def word_vectors_card(
         dimension: of the vectors.
         metadata: of the word vectors; `license` (a name that the Hub knows, as `cc-by-sa-4.0`) goes to the Hub's
             metadata, all of it into a table.
-        repo_id: where they will lie, for the example.
     """
     codes = sorted({code for language in words_of if (code := short_code(language)) is not None})
     data = ModelCardData(
@@ -42,7 +42,7 @@ def word_vectors_card(
         "# Word vectors of many languages in one space" if len(words_of) > 1 else "# Word vectors",
         f"{sum(words_of.values()):,} words in {len(words_of):,} language{'s' * (len(words_of) != 1)}, "
         f"{dimension} dimensions, for the initialisation of embeddings with OFA.",
-        _CODE.format(repo_id=repo_id or "path/or/hub-id"),
+        _CODE,
         "## How they were built",
         _table(("", ""), ((key, _shown(value)) for key, value in metadata.items()))
         if metadata

@@ -46,7 +46,6 @@ def write_folder(
     vectors: np.ndarray,
     frequencies: np.ndarray | None,
     metadata: dict[str, Any],
-    repo_id: str = "",
 ) -> None:
     """Writes the files into an existing folder.
 
@@ -84,8 +83,7 @@ def write_folder(
     text = json.dumps(description, ensure_ascii=False, indent=1)
     (folder / METADATA).write_text(text + "\n", encoding="utf-8")
     words_of = dict(zip(languages.names.tolist(), languages.counts().tolist()))
-    card = word_vectors_card(words_of, vectors.shape[1], metadata, repo_id)
-    (folder / CARD).write_text(card, encoding="utf-8")
+    (folder / CARD).write_text(word_vectors_card(words_of, vectors.shape[1], metadata), encoding="utf-8")
 
 
 def read_folder(

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from huggingface_hub import HfApi
 from transformers.utils import logging
 
 from ..files import check_output_folder, new_folder
@@ -268,30 +267,29 @@ class WordVectors:
         revision: str | None = None,
         commit_message: str = "Word vectors",
     ) -> str:
-        """Uploads what `save` writes, card included.
+        """Uploads what `save` writes, card included, as one commit. Called again, it resumes what broke off.
 
         Args:
             repo_id: `user/name` on the Hub; created if it doesn't exist.
-            private, token, revision, commit_message: as in `huggingface_hub.HfApi`.
+            private, token, revision, commit_message: as in [`push_folder`].
 
         Returns:
             The address of the commit.
-        """
-        api = HfApi(token=token)
-        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-        if revision is not None:
-            api.create_branch(repo_id, branch=revision, exist_ok=True)
-        with tempfile.TemporaryDirectory() as folder:
-            self._write(Path(folder), repo_id)
-            commit = api.upload_folder(
-                repo_id=repo_id, folder_path=folder, revision=revision, commit_message=commit_message
-            )
-        return commit.commit_url
 
-    def _write(self, folder: Path, repo_id: str = "") -> None:
+        Raises:
+            ConnectionError: the Hub refused, or the connection broke; says what to do.
+        """
+        from ..hub import push_folder
+
+        with tempfile.TemporaryDirectory() as folder:
+            self._write(Path(folder))
+            return push_folder(
+                folder, repo_id, private=private, token=token, revision=revision, commit_message=commit_message
+            )
+
+    def _write(self, folder: Path) -> None:
         self._check_finite()  # once more, since arrays can be changed and `load` doesn't look
-        columns = (self.words, self._coded_languages, self.vectors, self.frequencies, self.metadata)
-        write_folder(folder, *columns, repo_id=repo_id)
+        write_folder(folder, self.words, self._coded_languages, self.vectors, self.frequencies, self.metadata)
 
     @classmethod
     def from_parallel(

@@ -334,6 +334,19 @@ def test_the_command(hub, client, repo, tmp_path):
     assert status == 1 and "the Hub answered 401" in err and err.count("\n") == 1
 
 
+def test_word_vectors_are_pushed_and_resumed_in_the_same_way(hub, client, repo):
+    client.run("from report_inputs import inputs; words = inputs()[2]")
+    hub.fail("POST", "/commit/", 500)
+    message = client.error(f"words.push_to_hub({repo!r})")
+    assert message.startswith(f"push to {repo}: the Hub answered 500") and "push again to resume" in message
+    hub.faults.clear()
+    hub.requests.clear()
+    client.run(f"words.push_to_hub({repo!r})")
+    assert hub.uploads() == []  # all had arrived
+    assert f'from_pretrained("{repo}")' in hub.repositories[repo].read("README.md").decode()
+    assert client.run(f"result = len(ofa.WordVectors.load({repo!r})) == len(words)")
+
+
 def test_a_dense_checkpoint_needs_nothing_of_ours(hub, client, repo):
     client.run(f"adapted.model.to_dense().save_pretrained({str(client.folder.parent / 'dense')!r})")
     client.run(f"push_folder({str(client.folder.parent / 'dense')!r}, {repo!r})")

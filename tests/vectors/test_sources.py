@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ofa_transformers.vectors import WordVectors, word_vectors
+from ofa_transformers.vectors import WordVectors
 
 
 GERMAN, FRENCH = "2 2\nhaus 1 2\nmaus 3 4\n", "3 2\nmaison 5 6\nmaus 7 8\nde:x 9 10\n"
@@ -188,15 +188,18 @@ def test_push_to_hub_and_from_pretrained(folder, repository, monkeypatch):
         def create_branch(self, repo_id, branch, exist_ok):
             asked.update(branch=(repo_id, branch))
 
-        def upload_folder(self, repo_id, folder_path, revision, commit_message):
-            from pathlib import Path
-
-            files.update({path.name: path.read_bytes() for path in Path(folder_path).iterdir()})
+        def create_commit(self, repo_id, operations, commit_message, revision):
+            asked["message"] = commit_message
+            for operation in operations:
+                with operation.as_file() as file:
+                    files[operation.path_in_repo] = file.read()
             return SimpleNamespace(commit_url=f"https://hub/{repo_id}/{revision}")
 
-    monkeypatch.setattr(word_vectors, "HfApi", Hub)
+    monkeypatch.setattr("ofa_transformers.hub.HfApi", Hub)
     vectors = WordVectors.load(folder)
     assert vectors.push_to_hub("vectors", private=True, token="t", revision="v2") == "https://hub/user/vectors/v2"
-    assert asked == {"token": "t", "private": True, "branch": ("user/vectors", "v2")}
+    assert asked == {
+        "token": "t", "private": True, "branch": ("user/vectors", "v2"), "message": "Word vectors"
+    }  # fmt: skip
     assert 'from_pretrained("user/vectors")' in files["README.md"].decode()
     check(WordVectors.from_pretrained("user/vectors", **repository(files)))
