@@ -4,7 +4,7 @@ import html
 import os
 import posixpath
 import re
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,6 @@ def _reference(match: re.Match) -> str:
     return f'<autoref optional identifier="{path}"><code>{name.removeprefix("transformers.")}</code></autoref>'
 
 
-@lru_cache(maxsize=None)
+@cache
 def _mathml(latex: str, display: str) -> str:
     return convert(latex, display=display)
