@@ -1,0 +1,318 @@
+"""What was measured, with intervals: side by side as a table, as CSV, as JSON, and as the Hub's model-index."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from huggingface_hub import EvalResult
+
+
+# Rows of a table that stand for several languages, in this order, after the languages.
+GROUPS = ("head", "tail", "all")
+_PIPELINES = {
+    "retrieval": "sentence-similarity",
+    "perplexity": "fill-mask",
+    "classification": "text-classification",
+    "tagging": "token-classification",
+}
+# Resampled indices held at once, in numbers.
+_BLOCK = 1 << 22
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number about one model.
+
+    Attributes:
+        model: the folder or Hub id.
+        task: what it did, as "retrieval (Tatoeba)"; its first word is the kind of task.
+        language: as the data names it, deu or deu_Latn; or a group, "head", "tail" or "all".
+        metric: as "top-1 from English". Shares lie between 0 and 1.
+        value: the number.
+        low, high: bounds of its 95 % interval, by the bootstrap over items; None where there is none.
+        size: the items it was measured on.
+        seed: of the fine-tuning; None where nothing was trained.
+        data: the exact data: file names with the beginnings of their SHA-256, or a data set of the Hub.
+    """
+
+    model: str
+    task: str
+    language: str
+    metric: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    size: int = 0
+    seed: int | None = None
+    data: str = ""
+
+
+def bootstrap_interval(
+    statistic: Callable[[np.ndarray], float], size: int, *, samples: int = 1000, seed: int = 0, level: float = 0.95
+) -> tuple[float, float]:
+    """The percentile interval of a statistic of `size` items (Efron and Tibshirani, 1993, section 13.3).
+
+    Args:
+        statistic: of a resample, given as (size,) indices of items.
+        size: the number of items, at least 1.
+        samples: resamples.
+        seed: of the resamples.
+        level: of the interval.
+    """
+    generator = np.random.default_rng(seed)
+    values = [statistic(generator.integers(size, size=size)) for _ in range(samples)]
+    return _percentiles(np.array(values, dtype=np.float64), level)
+
+
+def ratio_interval(
+    numerators: np.ndarray,
+    denominators: np.ndarray | None = None,
+    *,
+    samples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """The percentile interval of sum(numerators) / sum(denominators) of resampled items; of the mean by default.
+
+    Args:
+        numerators: (N,), one for each item, N at least 1.
+        denominators: (N,), all 1 by default.
+        samples, seed, level: as in `bootstrap_interval`.
+    """
+    size = len(numerators)
+    columns = np.column_stack([numerators, np.ones(size) if denominators is None else denominators]).astype(np.float64)
+    generator = np.random.default_rng(seed)
+    sums = np.empty((samples, 2))
+    block = max(1, _BLOCK // size)
+    for start in range(0, samples, block):
+        chosen = generator.integers(size, size=(min(block, samples - start), size))
+        sums[start : start + block] = columns[chosen].sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return _percentiles(sums[:, 0] / sums[:, 1], level)
+
+
+def _percentiles(values: np.ndarray, level: float) -> tuple[float, float]:
+    tail = 100 * (1 - level) / 2
+    low, high = np.nanpercentile(values, [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def group_means(
+    measurements: Sequence[Measurement], head: Iterable[str] | None = None, *, left_out: Iterable[str] = ()
+) -> list[Measurement]:
+    """The mean over languages of each model, task, metric and seed, all languages counting the same.
+
+    Args:
+        measurements: of single languages.
+        head: the languages that count as head, by the code before any "_"; the others are tail. None: no such groups.
+        left_out: languages that belong to no group, like the one that was trained on.
+
+    Returns:
+        A measurement of "all", and of "head" and "tail" where these have a language. The interval is that of a sum of
+        independent errors: the languages' half-widths, squared, added up.
+    """
+    codes = None if head is None else {code.partition("_")[0] for code in head}
+    excluded = set(left_out) | set(GROUPS)
+    found: dict[tuple, list[Measurement]] = {}
+    for item in measurements:
+        if item.language not in excluded:
+            groups = ["all"]
+            if codes is not None:
+                groups.append("head" if item.language.partition("_")[0] in codes else "tail")
+            for group in groups:
+                found.setdefault((item.model, item.task, group, item.metric, item.seed), []).append(item)
+    return [_mean(group, items) for (_, _, group, _, _), items in found.items()]
+
+
+def _mean(group: str, items: Sequence[Measurement]) -> Measurement:
+    first = items[0]
+    value = sum(item.value for item in items) / len(items)
+    low = high = None
+    if all(item.low is not None and item.high is not None for item in items):
+        low = value - math.hypot(*(item.value - item.low for item in items)) / len(items)
+        high = value + math.hypot(*(item.high - item.value for item in items)) / len(items)
+    return Measurement(
+        first.model,
+        first.task,
+        group,
+        first.metric,
+        value,
+        low,
+        high,
+        sum(item.size for item in items),
+        first.seed,
+        f"mean of {len(items)} languages",
+    )
+
+
+def to_json(measurements: Sequence[Measurement]) -> str:
+    """All fields of all measurements; `read_json` gives them back."""
+    return json.dumps([asdict(item) for item in measurements], ensure_ascii=False, indent=1) + "\n"
+
+
+def read_json(path: str | Path) -> list[Measurement]:
+    """The measurements that `to_json` wrote.
+
+    Raises:
+        ValueError: a file that holds something else.
+    """
+    names = {field.name for field in fields(Measurement)}
+    try:
+        rows = json.loads(Path(path).read_text(encoding="utf-8"))
+        return [Measurement(**{name: value for name, value in row.items() if name in names}) for row in rows]
+    except (UnicodeDecodeError, json.JSONDecodeError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path} holds no measurements; name a results.json that `ofa evaluate` wrote ({error})."
+        ) from error
+
+
+def to_csv(measurements: Sequence[Measurement]) -> str:
+    """A line for each measurement, with a header."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, [field.name for field in fields(Measurement)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(item) for item in measurements)
+    return stream.getvalue()
+
+
+@dataclass(frozen=True)
+class Table:
+    """One task and metric: a row for each language and group, a column for each model.
+
+    Attributes:
+        title: task and metric.
+        columns: names of the models, short where that leaves them apart.
+        rows: (language, a cell for each model). A cell says the value, and the standard deviation over seeds where
+            there are several, or else half the interval's width.
+        note: what the cells are, and the data.
+    """
+
+    title: str
+    columns: list[str]
+    rows: list[tuple[str, list[str]]]
+    note: str
+
+
+def tables(measurements: Sequence[Measurement]) -> list[Table]:
+    """A table for each task and metric, in the order of the measurements."""
+    models = list(dict.fromkeys(item.model for item in measurements))
+    found: dict[tuple[str, str], dict[tuple[str, str], list[Measurement]]] = {}
+    for item in measurements:
+        found.setdefault((item.task, item.metric), {}).setdefault((item.language, item.model), []).append(item)
+    names = short_names(models)
+    return [_table(task, metric, cells, models, names) for (task, metric), cells in found.items()]
+
+
+def _table(
+    task: str,
+    metric: str,
+    cells: Mapping[tuple[str, str], list[Measurement]],
+    models: Sequence[str],
+    names: Sequence[str],
+) -> Table:
+    measured = {model for _, model in cells}
+    shown = [(model, name) for model, name in zip(models, names) if model in measured]
+    languages = list(dict.fromkeys(language for language, _ in cells))
+    single = sorted(language for language in languages if language not in GROUPS)
+    ordered = [*single, *(group for group in GROUPS if group in languages)]
+    items = [item for group in cells.values() for item in group]
+    percent = is_share(items)
+    rows = [
+        (language, [_cell(cells.get((language, model), ()), percent) for model, _ in shown]) for language in ordered
+    ]
+    seeds = sorted({item.seed for item in items if item.seed is not None})
+    spread = (
+        f"mean ± standard deviation over the seeds {', '.join(map(str, seeds))}"
+        if len(seeds) > 1
+        else "± half the 95 % bootstrap interval"
+    )
+    data = sorted({item.data for item in items if item.language not in GROUPS and item.data})
+    shown_data = "; ".join(data[:3]) + (f"; and {len(data) - 3} more (all in results.json)" if len(data) > 3 else "")
+    unit = "percent; " if percent else ""
+    return Table(f"{task}: {metric}", [name for _, name in shown], rows, f"{unit}{spread}. Data: {shown_data}")
+
+
+def is_share(items: Iterable[Measurement]) -> bool:
+    """Whether a metric is shown in percent: accuracies and F1 are, bits and perplexities are not."""
+    return not any("bits" in item.metric or "perplexity" in item.metric for item in items)
+
+
+def _cell(items: Sequence[Measurement], percent: bool) -> str:
+    if not items:
+        return ""
+    factor, digits = (100, 1) if percent else (1, 3)
+    values = [item.value * factor for item in items]
+    mean = sum(values) / len(values)
+    text = f"{mean:.{digits}f}"
+    if len(values) > 1:
+        return f"{text} ± {float(np.std(values, ddof=1)):.{digits}f}"
+    only = items[0]
+    if only.low is not None and only.high is not None:
+        return f"{text} ± {(only.high - only.low) * factor / 2:.{digits}f}"
+    return text
+
+
+def to_markdown(measurements: Sequence[Measurement]) -> str:
+    """The tables of `tables`, as Markdown."""
+    parts = []
+    for table in tables(measurements):
+        lines = [f"**{table.title}**", "", "| language | " + " | ".join(table.columns) + " |"]
+        lines.append("| --- |" + " ---: |" * len(table.columns))
+        lines += [f"| {language} | " + " | ".join(cells) + " |" for language, cells in table.rows]
+        parts.append("\n".join([*lines, "", table.note, ""]))
+    return "\n".join(parts)
+
+
+def short_names(models: Sequence[str]) -> list[str]:
+    """The last parts of paths and Hub ids, with as many parts as tell them apart."""
+    parts = [Path(model).parts or (model,) for model in models]
+    for length in range(1, max(map(len, parts), default=1) + 1):
+        names = ["/".join(part[-length:]) for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    return list(models)
+
+
+def model_index(measurements: Sequence[Measurement], *, model: str | None = None) -> list[EvalResult]:
+    """Results for the metadata of a model card (`model-index`): seeds averaged, the languages' own and the groups'.
+
+    Args:
+        measurements: of one model, unless `model` says which.
+        model: the one whose results are taken.
+
+    Raises:
+        ValueError: measurements of several models, or of none.
+    """
+    chosen = [item for item in measurements if model is None or item.model == model]
+    names = sorted({item.model for item in chosen})
+    if len(names) != 1:
+        raise ValueError(
+            f"model is {model!r}, but the measurements are of {', '.join(sorted({m.model for m in measurements}))}."
+        )
+    cells: dict[tuple[str, str, str], list[Measurement]] = {}
+    for item in chosen:
+        cells.setdefault((item.task, item.language, item.metric), []).append(item)
+    results = []
+    for (task, language, metric), items in cells.items():
+        kind = task.partition(" ")[0]
+        several = language in GROUPS
+        results.append(
+            EvalResult(
+                task_type=_PIPELINES.get(kind, kind),
+                task_name=task,
+                dataset_type=items[0].data or task,
+                dataset_name=f"{task}, {'mean of languages' if language == 'all' else language}",
+                dataset_config=None if several else language,
+                metric_type=metric.partition(" ")[0].lower(),
+                metric_name=metric,
+                metric_value=round(sum(item.value for item in items) / len(items), 6),
+            )
+        )
+    return results
