@@ -10,6 +10,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from .batching import batches_by_length, evaluation_mode, longest_input
 
 
+# Cosines held at once.
+_BLOCK = 1 << 24
+
 @torch.no_grad()
 def embed_texts(
     model: PreTrainedModel,
@@ -63,13 +66,32 @@ def retrieval_accuracy(queries: torch.Tensor, candidates: torch.Tensor, *, k: in
     """Share of queries (N, D) whose own candidate, the row of the same number, is among the `k` of highest cosine.
 
     Chance is k / N. Ties count against the query.
+
+    Raises:
+        ValueError: other shapes than pairs have, or a k beyond N.
     """
+    size = len(queries)
     if queries.shape != candidates.shape:
         raise ValueError(f"queries {tuple(queries.shape)} and candidates {tuple(candidates.shape)} must be pairs")
-    if not 1 <= k <= len(queries):
-        raise ValueError(f"k={k} must lie between 1 and the number of candidates, {len(queries)}")
-    normalized = torch.nn.functional.normalize(queries.double(), dim=-1)
-    cosines = normalized @ torch.nn.functional.normalize(candidates.double(), dim=-1).T
-    own = cosines.diagonal().unsqueeze(1)
-    better = (cosines >= own).sum(1) - 1  # the candidate itself counts once
-    return (better < k).double().mean().item()
+    if not 1 <= k <= size:
+        raise ValueError(f"k={k} must lie between 1 and the number of candidates, {size}")
+    return (retrieval_ranks(queries, candidates) < k).double().mean().item()
+
+
+def retrieval_ranks(queries: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
+    """(N,) int64: how many candidates come before a query's own, the row of the same number, by cosine.
+
+    The search is exact, in blocks: no N x N matrix is held. Ties count against the query.
+
+    Args:
+        queries: (N, D).
+        candidates: (N, D).
+    """
+    queries, candidates = (torch.nn.functional.normalize(rows.double(), dim=-1) for rows in (queries, candidates))
+    ranks = torch.empty(len(queries), dtype=torch.int64)
+    block = max(1, _BLOCK // max(len(candidates), 1))
+    for start in range(0, len(queries), block):
+        cosines = queries[start : start + block] @ candidates.T
+        own = cosines.diagonal(offset=start).unsqueeze(1)
+        ranks[start : start + block] = (cosines >= own).sum(1) - 1  # the own one counts once
+    return ranks
