@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
     AutoTokenizer,
@@ -73,8 +74,11 @@ def prepare(
     causal: bool,
     seed: int,
     workers: int = 0,
+    weights: bool = True,
 ) -> Setup:
     """Find and check the text, load model and tokenizer and see that all fits.
+
+    Without `weights` the model is on the meta device: it has shapes, and takes no memory.
 
     Raises:
         FileNotFoundError, ValueError: something is missing, empty or doesn't fit; the message names it.
@@ -97,7 +101,7 @@ def prepare(
         )
         validation = read_validation(held_out, arguments.validation_lines)
     schedule = LanguageSchedule(_sizes(texts, arguments.sampling_sizes), arguments.alpha, seed)
-    model, tokenizer = load(model_arguments, causal)
+    model, tokenizer = load(model_arguments, causal, weights)
     longest = longest_input(model, tokenizer)
     max_length = arguments.max_seq_length or min(longest, DEFAULT_LENGTH)
     if max_length > longest:
@@ -130,7 +134,9 @@ def prepare(
     return Setup(model, tokenizer, data, validation, max_length, causal)
 
 
-def load(arguments: ModelArguments, causal: bool) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load(
+    arguments: ModelArguments, causal: bool, weights: bool = True
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model in float32 and its tokenizer.
 
     Raises:
@@ -144,7 +150,12 @@ def load(arguments: ModelArguments, causal: bool) -> tuple[PreTrainedModel, PreT
     if not tokenizer.is_fast:
         raise ValueError(f"The tokenizer of {name} is not a fast one (it has no tokenizer.json), which this needs.")
     auto = AutoModelForCausalLM if causal else AutoModelForMaskedLM
-    model = auto.from_pretrained(arguments.model_name_or_path, dtype=torch.float32, **hub)
+    if weights:
+        model = auto.from_pretrained(arguments.model_name_or_path, dtype=torch.float32, **hub)
+    else:
+        config = AutoConfig.from_pretrained(arguments.model_name_or_path, **hub)
+        with torch.device("meta"):
+            model = auto.from_config(config, dtype=torch.float32, trust_remote_code=arguments.trust_remote_code)
     check_fit(model, tokenizer)
     return model, tokenizer
 
