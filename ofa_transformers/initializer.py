@@ -20,6 +20,7 @@ from .files import new_folder
 from .hub import push_folder
 from .mapping import TokenMapping, build_mapping, check_settings, choose_rules
 from .mapping.build import as_list
+from .mapping.rules import Rules
 from .memory import check_memory, estimate_memory
 from .report import (
     CARD_FILE,
@@ -154,39 +155,36 @@ class OfaInitializer:
                 vectors or a checkpoint that are damaged; a language that no word has.
             FileNotFoundError, OSError: something that isn't there.
         """
-        clock = _Clock()
+        clock = Clock()
         shared = hub_kwargs.pop("_shared", None) or _Shared()
-        if isinstance(target_text, str):
-            raise ValueError("target_text is one string, but must be lines of text: pass a list, or an open file.")
-        check_settings(
-            num_neighbors, temperature, fallback, word_weighting, overlap, language_offset, authors_compatible
+        inputs = read_inputs(
+            source,
+            target_tokenizer=target_tokenizer,
+            word_vectors=word_vectors,
+            embedding_size=embedding_size,
+            source_tokenizer=source_tokenizer,
+            source_languages=source_languages,
+            target_languages=target_languages,
+            num_neighbors=num_neighbors,
+            temperature=temperature,
+            fallback=fallback,
+            max_words=max_words,
+            word_weighting=word_weighting,
+            overlap=overlap,
+            language_offset=language_offset,
+            target_text=target_text,
+            authors_compatible=authors_compatible,
+            hub_kwargs=hub_kwargs,
+            clock=clock,
+            shared=shared,
         )
-        source_languages, target_languages = as_list(source_languages), as_list(target_languages)
-        access = {name: hub_kwargs[name] for name in ("token", "cache_dir") if name in hub_kwargs}
-        with clock("load"):
-            config = source.config if isinstance(source, PreTrainedModel) else load_config(source, hub_kwargs)
-            source_class = model_class(source, config)
-            _check_embedding_size(embedding_size, source_class, config)
-            target = _load_tokenizer(shared.target or target_tokenizer, "target_tokenizer", access)
-            # A revision is one of the source's repository, and of its tokenizer where that lies there.
-            beside = ("revision",) if source_tokenizer is None else ()
-            source_access = {**access, **{name: hub_kwargs[name] for name in beside if name in hub_kwargs}}
-            named = _source_tokenizer(source, shared.original or source_tokenizer, config)
-            original = _load_tokenizer(*named, source_access)
-            # Text that can't be read fails here, before the long work.
-            if target_text is not None and shared.log_probabilities is None:
-                shared.log_probabilities = _log_probabilities(target, target_text)
-        with clock("word vectors"):
-            words = shared.words or word_vectors
-            if not isinstance(words, WordVectors):
-                words = WordVectors.load(words, **access)
-            for languages in (source_languages, target_languages):
-                words.select(languages, max_words)  # an unknown language fails here, before the model is loaded
-            rules = choose_rules(word_weighting, overlap, words, source_languages, authors_compatible)
+        config, source_class, rules = inputs.config, inputs.source_class, inputs.rules
+        original, target, words = inputs.original, inputs.target, inputs.words
+        source_languages, target_languages = inputs.source_languages, inputs.target_languages
         with clock("load"):
             model = take_source(source, source_class, hub_kwargs, share_embeddings=embedding_size is not None)
         embeddings = find_embeddings(model)
-        _check_rows(embeddings.rows, original, model)
+        check_rows(embeddings.rows, original, model)
         if shared.mapping is None:
             num_words = len(words) if max_words is None else min(max_words, len(words))
             check_memory(
@@ -224,7 +222,7 @@ class OfaInitializer:
         name = str(getattr(config, "_name_or_path", "") or type(model).__name__)
         described = {
             "name": name,
-            "license": source_license(source, name, {**source_access, **access}),
+            "license": source_license(source, name, inputs.source_access),
             "class": type(model).__name__,
             "tokens": len(original),
             "rows": embeddings.rows,
@@ -439,7 +437,7 @@ class _Shared:
     factors: dict[str, tuple[torch.Tensor, ...]] = field(default_factory=dict)  # at that size
 
 
-class _Clock:
+class Clock:
     """Wall time by phase, in seconds."""
 
     def __init__(self) -> None:
@@ -450,6 +448,84 @@ class _Clock:
         start = time.perf_counter()
         yield
         self.seconds[phase] = round(self.seconds.get(phase, 0.0) + time.perf_counter() - start, 3)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What an adaptation starts from, read and checked, but for the source's weights.
+
+    Attributes:
+        config, source_class: of the source.
+        source_access: arguments for the loading of what lies beside the source.
+        original, target: the tokenizers.
+        words: the word vectors.
+        source_languages, target_languages: lists, or None for all.
+        rules: how words are weighted and which tokens are copied.
+    """
+
+    config: PreTrainedConfig
+    source_class: type[PreTrainedModel]
+    source_access: dict[str, Any]
+    original: PreTrainedTokenizerBase
+    target: PreTrainedTokenizerBase
+    words: WordVectors
+    source_languages: list[str] | None
+    target_languages: list[str] | None
+    rules: Rules
+
+
+def read_inputs(
+    source: Any,
+    *,
+    target_tokenizer: Any,
+    word_vectors: Any,
+    embedding_size: int | None,
+    source_tokenizer: Any = None,
+    source_languages: Iterable[str] | None,
+    target_languages: Iterable[str] | None,
+    num_neighbors: int,
+    temperature: float,
+    fallback: str,
+    max_words: int | None,
+    word_weighting: str | None,
+    overlap: str | None,
+    language_offset: float,
+    target_text: Iterable[str] | None,
+    authors_compatible: bool,
+    hub_kwargs: dict[str, Any] | None = None,
+    clock: Clock | None = None,
+    shared: "_Shared | None" = None,
+) -> Inputs:
+    """All that `OfaInitializer.from_pretrained` checks before it loads the source's weights; raises what it raises."""
+    hub_kwargs, clock, shared = hub_kwargs or {}, clock or Clock(), shared or _Shared()
+    if isinstance(target_text, str):
+        raise ValueError("target_text is one string, but must be lines of text: pass a list, or an open file.")
+    check_settings(num_neighbors, temperature, fallback, word_weighting, overlap, language_offset, authors_compatible)
+    source_languages, target_languages = as_list(source_languages), as_list(target_languages)
+    access = {name: hub_kwargs[name] for name in ("token", "cache_dir") if name in hub_kwargs}
+    with clock("load"):
+        config = source.config if isinstance(source, PreTrainedModel) else load_config(source, hub_kwargs)
+        source_class = model_class(source, config)
+        _check_embedding_size(embedding_size, source_class, config)
+        target = _load_tokenizer(shared.target or target_tokenizer, "target_tokenizer", access)
+        # A revision is one of the source's repository, and of its tokenizer where that lies there.
+        beside = ("revision",) if source_tokenizer is None else ()
+        source_access = {**access, **{name: hub_kwargs[name] for name in beside if name in hub_kwargs}}
+        named = _source_tokenizer(source, shared.original or source_tokenizer, config)
+        original = _load_tokenizer(*named, source_access)
+        # Text that can't be read fails here, before the long work.
+        if target_text is not None and shared.log_probabilities is None:
+            shared.log_probabilities = _log_probabilities(target, target_text)
+    with clock("word vectors"):
+        words = shared.words or word_vectors
+        if not isinstance(words, WordVectors):
+            words = WordVectors.load(words, **access)
+        for languages in (source_languages, target_languages):
+            words.select(languages, max_words)  # an unknown language fails here, before the model is loaded
+        rules = choose_rules(word_weighting, overlap, words, source_languages, authors_compatible)
+    return Inputs(
+        config, source_class, source_access, original, target, words, source_languages, target_languages, rules
+    )
 
 
 def _check_embedding_size(
@@ -493,7 +569,7 @@ def _load_tokenizer(tokenizer: Any, argument: str, access: dict[str, Any]) -> Pr
     return loaded
 
 
-def _check_rows(rows: int, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:
+def check_rows(rows: int, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:
     """Rows beyond the tokens are padding. Tokens beyond the rows may only be added ones that the model never saw."""
     vocabulary = tokenizer.get_vocab()
     tokens = max(vocabulary.values()) + 1

@@ -8,10 +8,12 @@ from __future__ import annotations
 import typer
 
 from . import adapt, demo, pretrain, push, report, tokenizer, vectors
+from .errors import Commands, stop_on_sigterm
 
 
 app = typer.Typer(
     name="ofa",
+    cls=Commands,
     help="Adapt pretrained Transformers models to many languages with OFA.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -32,8 +34,5 @@ app.add_typer(vectors.app, name="vectors")
 
 def main() -> None:
     """Entry point of the console script: one line and exit code 1 for a user's error, 2 for wrong usage."""
-    try:
-        app()
-    except (ValueError, OSError, ImportError) as error:  # ImportError: an extra that isn't installed
-        typer.echo(f"Error: {error}", err=True)
-        raise SystemExit(1) from error
+    stop_on_sigterm()
+    app()

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .config import Config, DryRun
+from .options import RUN, Output, Overwrite, duration, gibibytes, millions, quiet_unless_interactive
 
-Output = Annotated[Path, typer.Option("--output", "-o", metavar="PATH", help="Folder to write.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what the folder holds.")]
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..planning import AdaptationPlan
+
 Languages = list[str] | None
+# Panels of the help.
+ROWS = "Rows of new tokens"
 
 
 def adapt(
-    source: Annotated[str, typer.Argument(help="The pretrained model: a folder or a Hub id.")],
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(help="The pretrained model: a folder or a Hub id.", show_default=False)],
     target_tokenizer: Annotated[
         str, typer.Option("--tokenizer", "-t", metavar="NAME", help="Tokenizer: folder or Hub id.")
     ],
     word_vectors: Annotated[
         str,
-        typer.Option("--vectors", "-v", metavar="NAME", help="File, folder or Hub id."),
+        typer.Option("--vectors", "-v", metavar="NAME", help="Word vectors: file, folder or Hub id."),
     ],
     output: Output,
     embedding_size: Annotated[
@@ -30,21 +38,34 @@ def adapt(
     ] = None,
     source_languages: Annotated[
         Languages,
-        typer.Option("--source-language", metavar="CODE", help="ISO 639-3; may be repeated.", show_default="all"),
+        typer.Option("--source-language", metavar="CODE", help="ISO 639-3; may repeat.", show_default="all"),
     ] = None,
     target_languages: Annotated[
         Languages,
-        typer.Option("--target-language", metavar="CODE", help="ISO 639-3; may be repeated.", show_default="all"),
+        typer.Option("--target-language", metavar="CODE", help="ISO 639-3; may repeat.", show_default="all"),
     ] = None,
-    num_neighbors: Annotated[int, typer.Option(metavar="N", help="Neighbours of a new row.")] = 10,
-    temperature: Annotated[float, typer.Option(metavar="X", help="Of the softmax over cosines.")] = 0.1,
-    fallback: Annotated[str, typer.Option(metavar="NAME", help="normal, mean or zeros.")] = "normal",
+    target_text: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="For the head's bias; may repeat.", show_default="source's bias"),
+    ] = None,
+    num_neighbors: Annotated[
+        int, typer.Option(metavar="N", help="Source tokens that a row is made of.", rich_help_panel=ROWS)
+    ] = 10,
+    temperature: Annotated[
+        float, typer.Option(metavar="X", help="Of the softmax over cosines.", rich_help_panel=ROWS)
+    ] = 0.1,
+    fallback: Annotated[
+        str, typer.Option(metavar="NAME", help="Of the rest: normal, mean or zeros.", rich_help_panel=ROWS)
+    ] = "normal",
     max_words: Annotated[
-        int | None, typer.Option(metavar="N", help="Use the first so many words.", show_default="all")
+        int | None,
+        typer.Option(metavar="N", help="Use the first so many words.", show_default="all", rich_help_panel=ROWS),
     ] = None,
     word_weighting: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="uniform or sqrt_frequency.", show_default="best possible"),
+        typer.Option(
+            metavar="NAME", help="uniform or sqrt_frequency.", show_default="best possible", rich_help_panel=ROWS
+        ),
     ] = None,
     overlap: Annotated[
         str | None,
@@ -52,17 +73,20 @@ def adapt(
             metavar="NAME",
             help="Copy all or used_by_source.",
             show_default="best possible",
+            rich_help_panel=ROWS,
         ),
     ] = None,
-    language_offset: Annotated[float, typer.Option(metavar="X", help="Share of the rows' mean norm.")] = 0.0,
-    target_text: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FILE", help="For the head's bias; may repeat.", show_default="source's bias"),
-    ] = None,
+    language_offset: Annotated[
+        float, typer.Option(metavar="X", help="Share of the rows' mean norm.", rich_help_panel=ROWS)
+    ] = 0.0,
     authors_compatible: Annotated[
-        bool, typer.Option("--authors-compatible", help="As the published code has it.")
+        bool, typer.Option("--authors-compatible", help="As the published code has it.", rich_help_panel=ROWS)
     ] = False,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of fallback rows and offsets.", min=0)] = 114514,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Of fallback rows and offsets.", min=0, rich_help_panel=RUN)
+    ] = 114514,
+    config: Config = None,
+    dry_run: DryRun = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Give a pretrained model the vocabulary of another tokenizer, with OFA.
@@ -71,36 +95,74 @@ def adapt(
     """
     from rich.console import Console
 
-    from ..files import check_output_folder
+    from ..files import check_output_folder, new_folder
     from ..initializer import OfaInitializer
+    from ..planning import plan_adaptation
     from ..tokenization.corpus import Chain, TextFile
+    from .run_record import RunRecord
 
     quiet_unless_interactive()
     check_output_folder(output, overwrite)
-    adapted = OfaInitializer.from_pretrained(
-        source,
-        target_tokenizer=target_tokenizer,
-        word_vectors=word_vectors,
-        embedding_size=embedding_size,
-        source_languages=source_languages or None,
-        target_languages=target_languages or None,
-        num_neighbors=num_neighbors,
-        temperature=temperature,
-        fallback=fallback,
-        max_words=max_words,
-        word_weighting=word_weighting,
-        overlap=overlap,
-        language_offset=language_offset,
-        target_text=Chain([TextFile(path) for path in target_text]) if target_text else None,
-        authors_compatible=authors_compatible,
-        seed=seed,
-    )
-    adapted.save_pretrained(output, overwrite=overwrite)
-    console = Console()
-    console.print(str(adapted.report), highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True)
+    options = {
+        "target_tokenizer": target_tokenizer,
+        "word_vectors": word_vectors,
+        "embedding_size": embedding_size,
+        "source_languages": source_languages or None,
+        "target_languages": target_languages or None,
+        "num_neighbors": num_neighbors,
+        "temperature": temperature,
+        "fallback": fallback,
+        "max_words": max_words,
+        "word_weighting": word_weighting,
+        "overlap": overlap,
+        "language_offset": language_offset,
+        "target_text": Chain([TextFile(path) for path in target_text]) if target_text else None,
+        "authors_compatible": authors_compatible,
+    }
+    if dry_run:
+        show_plan(console, plan_adaptation(source, **options), output)
+        return
+    record = RunRecord(context, [source, target_tokenizer, word_vectors, *(target_text or ())])
+    adapted = OfaInitializer.from_pretrained(source, **options, seed=seed)
+    with new_folder(output, overwrite) as folder:
+        adapted.save_pretrained(folder)
+        record.write(folder)
+    console.print(str(adapted.report))
     for warning in adapted.report.warnings:
-        console.print(f"[yellow]Note:[/] {warning}", highlight=False)
-    console.print(f"Model, tokenizer and report are in {output}", highlight=False, soft_wrap=True)
+        console.print(f"[yellow]Note:[/] {warning}")
+    console.print(f"Model, tokenizer and report are in {output}")
+
+
+def show_plan(console: Console, plan: AdaptationPlan, output: Path) -> None:
+    from rich.table import Table
+
+    before, after = plan.parameters
+    old, new = plan.embedding_parameters
+    table = Table.grid(padding=(0, 2))
+    for name, value in (
+        ("class", f"{plan.source_class} -> {plan.target_class}"),
+        (
+            "tokens",
+            f"{plan.source_tokens:,} -> {plan.target_tokens:,}, of which the source has {plan.shared_tokens:,}",
+        ),
+        ("word vectors", f"{plan.words:,} words of {plan.languages:,} languages, {plan.dimension} dimensions"),
+        ("rules", f"words: {plan.rules.word_weighting}; overlapping tokens copied: {plan.rules.overlap}"),
+        (
+            "parameters",
+            f"{millions(before)} -> {millions(after)}, of them embeddings {millions(old)} -> {millions(new)}",
+        ),
+        (
+            "memory",
+            f"about {gibibytes(plan.memory)} at the peak and {gibibytes(plan.mapped)} of mapped word vectors; "
+            f"{gibibytes(plan.available)} are free",
+        ),
+        ("time", f"about {duration(plan.seconds)}, an estimate for two cores (docs/performance.md)"),
+        ("would write", f"{output}, {gibibytes(plan.disk)}: model, tokenizer, report, card and ofa_run.yaml"),
+    ):
+        table.add_row(f"[bold]{name}[/]", value)
+    console.print(table)
+    console.print("Nothing was written.")
 
 
 def convert(
@@ -160,11 +222,3 @@ def resave(model_class: type, checkpoint: str, output: Path, overwrite: bool, de
     typer.echo(
         f"{'Model and tokenizer' if tokenizer is not None else 'The model (it came without tokenizer)'} in {output}"
     )
-
-
-def quiet_unless_interactive() -> None:
-    """Progress bars for people, not for log files."""
-    from transformers.utils import logging
-
-    if not sys.stderr.isatty():
-        logging.disable_progress_bar()

@@ -3,83 +3,144 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .config import Config, DryRun
+from .options import RUN, duration, gibibytes, millions, quiet_unless_interactive
+
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from transformers import TrainerCallback
+
+    from ..training.planning import PretrainingPlan
+    from .run_record import RunRecord
+
+# Panels of the help.
+TRAINING = "Training"
+
 
 def pretrain(
-    model: Annotated[str, typer.Argument(help="The model to continue: a folder or a Hub id.")],
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(help="The model to continue: a folder or a Hub id.", show_default=False)],
     texts: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="[TEXT]...",
-            help="Text files (.txt, .tsv, .jsonl, optionally .gz or .zst) or Parquet files whose names begin with the "
-            "language, LANGUAGE=FILE, or folders of them.",
+            help="Files named by language, LANGUAGE=FILE, folders.",
             show_default=False,
         ),
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for checkpoints and model. A run there is resumed.")
+        Path,
+        typer.Option("--output", "-o", metavar="PATH", help="For checkpoints and model."),
     ] = ...,
-    max_steps: Annotated[int, typer.Option("--steps", "-n", help="Optimizer steps.", min=1)] = ...,
-    dataset: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="LANGUAGE=ID or LANGUAGE=ID:CONFIG of a data set on the Hub. Repeatable.", show_default=False
-        ),
-    ] = None,
+    max_steps: Annotated[int, typer.Option("--steps", "-n", metavar="N", help="Optimizer steps.", min=1)] = ...,
     validation: Annotated[
         list[str] | None,
-        typer.Option("--validation", "-v", help="Held-out text, a file or a folder. Repeatable.", show_default=False),
+        typer.Option(
+            "--validation",
+            "-v",
+            metavar="TEXT",
+            help="Held-out text; may repeat.",
+            show_default="none",
+        ),
     ] = None,
-    tokenizer: Annotated[str | None, typer.Option(help="Default: the model's own.")] = None,
-    column: Annotated[str, typer.Option(help="The column or field with the text.")] = "text",
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SET", help="LANGUAGE=ID on the Hub; may repeat.", show_default="none"),
+    ] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Folder or Hub id.", show_default="the model's")
+    ] = None,
+    column: Annotated[str, typer.Option(metavar="NAME", help="Column or field with the text.")] = "text",
     streaming: Annotated[
         bool, typer.Option("--streaming", help="Encode while training, keeping nothing on disk.")
     ] = False,
-    alpha: Annotated[float, typer.Option(help="Languages are drawn with p ~ characters^alpha.", min=0, max=1)] = 0.3,
+    alpha: Annotated[float, typer.Option(metavar="X", help="Languages: p ~ characters^X.", min=0, max=1)] = 0.3,
     max_length: Annotated[
-        int | None, typer.Option(help="Tokens of a sample.", min=1, show_default="what the model takes, at most 512")
+        int | None, typer.Option(metavar="N", help="Tokens of a sample.", min=1, show_default="the model's, up to 512")
     ] = None,
     line_by_line: Annotated[
         bool, typer.Option("--line-by-line", help="A sample for each line, instead of packing them.")
     ] = False,
-    mask: Annotated[float, typer.Option(help="Share of tokens that are masked.", min=0, max=1)] = 0.15,
+    mask: Annotated[float, typer.Option(metavar="X", help="Share of tokens that are masked.", min=0, max=1)] = 0.15,
     whole_words: Annotated[bool, typer.Option("--whole-words", help="Mask all tokens of a word or none.")] = False,
     causal: Annotated[bool, typer.Option("--causal", help="The model is a decoder.")] = False,
-    batch_size: Annotated[int, typer.Option(help="Samples of a process and a forward pass.", min=1)] = 8,
-    accumulation: Annotated[int, typer.Option(help="Forward passes of a step.", min=1)] = 1,
-    learning_rate: Annotated[float, typer.Option("--learning-rate", "--lr")] = 5e-5,
+    batch_size: Annotated[
+        int,
+        typer.Option(metavar="N", help="Samples of a process and pass.", min=1, rich_help_panel=TRAINING),
+    ] = 8,
+    accumulation: Annotated[
+        int, typer.Option(metavar="N", help="Passes of a step.", min=1, rich_help_panel=TRAINING)
+    ] = 1,
+    learning_rate: Annotated[
+        float,
+        typer.Option("--learning-rate", "--lr", metavar="X", help="AdamW's, at its peak.", rich_help_panel=TRAINING),
+    ] = 5e-5,
     embedding_learning_rate: Annotated[
-        float | None, typer.Option("--embedding-lr", help="Of both factors of the embeddings.", show_default="--lr")
+        float | None,
+        typer.Option(
+            "--embedding-lr", metavar="X", help="Of the embeddings.", show_default="--lr", rich_help_panel=TRAINING
+        ),
     ] = None,
-    weight_decay: Annotated[float, typer.Option(help="AdamW's.", min=0)] = 0.0,
-    warmup: Annotated[float, typer.Option(help="Steps, or their share if under 1.", min=0)] = 0.1,
-    freeze_body: Annotated[int, typer.Option(help="Steps in which only the embeddings are trained.", min=0)] = 0,
-    save_steps: Annotated[int, typer.Option(help="Steps between checkpoints.", min=1)] = 1000,
-    eval_steps: Annotated[
-        int | None, typer.Option(help="Steps between evaluations.", min=1, show_default="--save-steps")
-    ] = None,
-    keep: Annotated[int, typer.Option(help="Checkpoints to keep; the best is among them.", min=1)] = 2,
-    load_best: Annotated[bool, typer.Option("--load-best", help="Write the best checkpoint at the end.")] = False,
-    bf16: Annotated[bool, typer.Option("--bf16", help="Compute in bfloat16; the weights stay float32.")] = False,
-    gradient_checkpointing: Annotated[
-        bool, typer.Option("--gradient-checkpointing", help="Less memory for more time.")
+    weight_decay: Annotated[float, typer.Option(metavar="X", help="AdamW's.", min=0, rich_help_panel=TRAINING)] = 0.0,
+    warmup: Annotated[
+        float, typer.Option(metavar="X", help="Steps, or their share if under 1.", min=0, rich_help_panel=TRAINING)
+    ] = 0.1,
+    freeze_body: Annotated[
+        int,
+        typer.Option(metavar="N", help="Steps that train embeddings only.", min=0, rich_help_panel=TRAINING),
+    ] = 0,
+    bf16: Annotated[
+        bool, typer.Option("--bf16", help="Compute in bfloat16; weights stay float32.", rich_help_panel=TRAINING)
     ] = False,
-    workers: Annotated[int, typer.Option(help="Processes that prepare batches.", min=0)] = 0,
+    gradient_checkpointing: Annotated[
+        bool, typer.Option("--gradient-checkpointing", help="Less memory for more time.", rich_help_panel=TRAINING)
+    ] = False,
+    save_steps: Annotated[
+        int, typer.Option(metavar="N", help="Steps between checkpoints.", min=1, rich_help_panel=RUN)
+    ] = 1000,
+    eval_steps: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Steps between evaluations.",
+            min=1,
+            show_default="--save-steps",
+            rich_help_panel=RUN,
+        ),
+    ] = None,
+    keep: Annotated[
+        int, typer.Option(metavar="N", help="Checkpoints to keep, the best included.", min=1, rich_help_panel=RUN)
+    ] = 2,
+    load_best: Annotated[
+        bool, typer.Option("--load-best", help="Write the best checkpoint at the end.", rich_help_panel=RUN)
+    ] = False,
+    workers: Annotated[
+        int, typer.Option(metavar="N", help="Processes that prepare batches.", min=0, rich_help_panel=RUN)
+    ] = 0,
     report_to: Annotated[
         list[str] | None,
-        typer.Option(help="tensorboard, trackio, codecarbon, ... Repeatable.", show_default="nothing"),
+        typer.Option(
+            metavar="NAME",
+            help="tensorboard, trackio, ...; may repeat.",
+            show_default="nothing",
+            rich_help_panel=RUN,
+        ),
     ] = None,
-    cpu: Annotated[bool, typer.Option("--cpu", help="Don't use a GPU.")] = False,
-    seed: Annotated[int, typer.Option(help="Of samples, masks and dropout.", min=0)] = 42,
+    cpu: Annotated[bool, typer.Option("--cpu", help="Don't use a GPU.", rich_help_panel=RUN)] = False,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Of samples, masks and dropout.", min=0, rich_help_panel=RUN)
+    ] = 42,
+    config: Config = None,
+    dry_run: DryRun = False,
 ) -> None:
-    """Continue the pretraining of a model on text of many languages.
+    """Continue the pretraining of a model on text of many languages, or an interrupted run in OUTPUT.
 
-    Started again with the same arguments, an interrupted run goes on from its last checkpoint.
-
-    Example: ofa pretrain adapted text/ -v heldout/ -o continued -n 10000 --batch-size 32 --lr 1e-4 --bf16
+    Example: ofa pretrain adapted text/ -v heldout/ -o continued -n 10000 --batch-size 32 --bf16
     """
     from rich.console import Console
     from rich.table import Table
@@ -88,7 +149,8 @@ def pretrain(
     from ..training import DataArguments, ModelArguments, PretrainingArguments
     from ..training import pretrain as run
     from ..training.arguments import CHECKPOINTING_ARGUMENT
-    from .adapt import quiet_unless_interactive
+    from ..training.planning import plan_pretraining
+    from .run_record import RunRecord
 
     quiet_unless_interactive()
     logging.set_verbosity_warning()
@@ -133,13 +195,33 @@ def pretrain(
         seed=seed,
         **{CHECKPOINTING_ARGUMENT: gradient_checkpointing},
     )
-    try:
-        result = run(model_arguments, data_arguments, training_arguments, causal=causal)
-    except (ImportError, FloatingPointError) as error:
-        raise ValueError(str(error)) from error
-    if training_arguments.process_index:
+    console = Console(highlight=False, soft_wrap=True)
+    if dry_run:
+        show_plan(
+            console, plan_pretraining(model_arguments, data_arguments, training_arguments, causal=causal), output
+        )
         return
-    console = Console()
+    record = None
+    if training_arguments.process_index == 0:
+        text = (
+            value if Path(value).exists() else value.partition("=")[2]
+            for value in (*(texts or ()), *(validation or ()))
+        )
+        hub = (value.partition("=")[2].partition(":")[0] for value in dataset or ())
+        record = RunRecord(context, [model, *([tokenizer] if tokenizer else []), *text], hub)
+    try:
+        result = run(
+            model_arguments,
+            data_arguments,
+            training_arguments,
+            causal=causal,
+            callbacks=[recorder(record)] if record else None,
+        )
+    except FloatingPointError as error:
+        raise ValueError(str(error)) from error
+    if record is None:
+        return
+    record.write(output)
     last = "_bits_per_byte"
     languages = [name[len("eval_") : -len(last)] for name in result if name.endswith(last) and name != f"eval{last}"]
     if languages:
@@ -148,4 +230,69 @@ def pretrain(
             row = (result[prefix + measure] for measure in ("loss", "bits_per_character", "bits_per_byte"))
             table.add_row(name, *(f"{value:.3f}" for value in row))
         console.print(table)
-    console.print(f"Model and tokenizer are in {output}", highlight=False, soft_wrap=True)
+    console.print(f"Model and tokenizer are in {output}")
+
+
+def recorder(record: RunRecord) -> TrainerCallback:
+    from transformers import TrainerCallback
+
+    class Recorder(TrainerCallback):
+        """Writes the record as soon as a checkpoint is there."""
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            record.write(Path(args.output_dir))
+
+    return Recorder()
+
+
+def show_plan(console: Console, plan: PretrainingPlan, output: Path) -> None:
+    from rich import box
+    from rich.table import Table
+
+    languages = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    languages.add_column("language", no_wrap=True)
+    for heading in ("files", "characters", "lines", "tokens", "share", "tokens drawn", "passes"):
+        languages.add_column(heading, justify="right", no_wrap=True)
+    for row in plan.languages:
+        numbers = (row.parts, row.characters, row.lines, row.tokens)
+        drawn = row.share * plan.tokens
+        languages.add_row(
+            row.language,
+            *(f"{n:,}" for n in numbers),
+            f"{row.share:.1%}",
+            f"{drawn:,.0f}",
+            f"{drawn / row.tokens:.2f}",
+        )
+    console.print(languages)
+    table = Table.grid(padding=(0, 2))
+    start = "starts anew" if plan.resumed is None else f"goes on from {plan.resumed}"
+    for name, value in (
+        ("run", start),
+        (
+            "steps",
+            f"{plan.steps:,} of {plan.tokens_per_step:,} tokens, samples of up to {plan.max_length:,}: "
+            f"{plan.tokens:,} tokens in all",
+        ),
+        ("model", f"{plan.model_class}, {millions(plan.parameters)} parameters, all trained in float32"),
+        (
+            "memory",
+            f"about {gibibytes(plan.memory)}: weights, gradients, AdamW's state and activations; "
+            f"{gibibytes(plan.available)} are free on {plan.device}",
+        ),
+        (
+            "time",
+            f"about {duration(plan.seconds)} for the steps, an estimate for two cores (docs/performance.md)"
+            if plan.seconds is not None
+            else "not estimated: no GPU has been measured (docs/performance.md)",
+        ),
+        ("held out", f"{plan.validation_lines:,} lines of {plan.validation_languages} languages"),
+        (
+            "would write",
+            f"{output}, {gibibytes(plan.disk)} at most: checkpoints of {gibibytes(plan.checkpoint)}, model, tokenizer "
+            "and ofa_run.yaml",
+        ),
+        ("cache", "none: text is streamed" if not plan.cache else f"{gibibytes(plan.cache)} of encoded text"),
+    ):
+        table.add_row(f"[bold]{name}[/]", value)
+    console.print(table)
+    console.print("Characters, lines and tokens are estimates from the first lines. Nothing was written.")

@@ -29,7 +29,7 @@ def push(
     Example: ofa push adapted my-name/xlm-r-zulu --private
     """
     from ..hub import push_folder
-    from .adapt import quiet_unless_interactive
+    from .options import quiet_unless_interactive
 
     quiet_unless_interactive()
     if not (folder / "config.json").is_file():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .adapt import Output, Overwrite, quiet_unless_interactive
+from .options import Output, Overwrite, quiet_unless_interactive
 
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from transformers import set_seed
+from transformers import TrainerCallback, set_seed
 from transformers.utils import CONFIG_NAME
 
 from .arguments import DataArguments, ModelArguments, PretrainingArguments
@@ -22,6 +22,7 @@ def pretrain(
     training_arguments: PretrainingArguments,
     *,
     causal: bool = False,
+    callbacks: list[TrainerCallback] | None = None,
 ) -> dict[str, float]:
     """Continue the pretraining of a masked LM (or, with `causal`, of a decoder), and write model and tokenizer.
 
@@ -49,7 +50,7 @@ def pretrain(
     )
     if setup.validation and args.eval_strategy != "no" and args.metric_for_best_model is None:
         args.metric_for_best_model, args.greater_is_better = BEST, False
-    trainer = PretrainingTrainer(setup, args)
+    trainer = PretrainingTrainer(setup, args, callbacks)
     result = trainer.train(resume_from_checkpoint=resume).metrics
     if trainer.is_fsdp_enabled:
         trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")

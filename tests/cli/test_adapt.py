@@ -3,7 +3,6 @@
 import gzip
 import json
 
-import numpy as np
 import pytest
 import torch
 from test_authors_checkpoints import save_in_the_authors_layout
@@ -12,30 +11,7 @@ from tiny_models import make_config
 from transformers import AutoModelForMaskedLM, AutoTokenizer, XLMRobertaForMaskedLM
 
 import ofa_transformers as ofa
-from ofa_transformers.cli import main
-
-
-@pytest.fixture
-def run(monkeypatch):
-    def run(*arguments) -> int:
-        monkeypatch.setattr("sys.argv", ["ofa", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        return stop.value.code
-
-    return run
-
-
-@pytest.fixture
-def inputs(tiny_tokenizers, tmp_path):
-    make_source("roberta", tiny_tokenizers["byte_bpe"]).save_pretrained(tmp_path / "source")
-    tiny_tokenizers["byte_bpe"].save_pretrained(tmp_path / "source")
-    tiny_tokenizers["unigram"].save_pretrained(tmp_path / "tokenizer")
-    vectors = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
-    ofa.WordVectors(["$house$", "$haus$", "$stadt$"], np.array(["eng", "deu", "deu"]), vectors).save(
-        tmp_path / "vectors"
-    )
-    return [tmp_path / "source", "-t", tmp_path / "tokenizer", "-v", tmp_path / "vectors"]
+from ofa_transformers.planning import plan_adaptation
 
 
 def test_adapt_then_export(run, inputs, tmp_path, capsys):
@@ -81,11 +57,30 @@ def test_adapt_takes_what_goes_beyond_the_paper(run, inputs, tmp_path, capsys):
         assert not (tmp_path / "new").exists()
 
 
-def test_help_fits_a_screen(run, monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", "80")
-    assert run("adapt", "--help") == 0
+@pytest.mark.parametrize("kind", ["roberta", "gpt2"])
+@pytest.mark.parametrize("size", [None, 8])
+def test_dry_run_foresees_the_sizes_and_writes_nothing(run, inputs, tiny_tokenizers, tmp_path, capsys, kind, size):
+    make_source(kind, tiny_tokenizers["byte_bpe"]).save_pretrained(tmp_path / "source")
+    options = {"target_tokenizer": tmp_path / "tokenizer", "word_vectors": tmp_path / "vectors"}
+    adapted = ofa.OfaInitializer.from_pretrained(tmp_path / "source", embedding_size=size, **options)
+    options |= dict.fromkeys(
+        ("source_languages", "target_languages", "max_words", "word_weighting", "overlap", "target_text")
+    )
+    options |= {"num_neighbors": 10, "temperature": 0.1, "fallback": "normal", "language_offset": 0.0}
+    plan = plan_adaptation(tmp_path / "source", embedding_size=size, authors_compatible=False, **options)
+    source, target = adapted.report.source, adapted.report.target
+    assert plan.parameters == (source["parameters"], target["parameters"])
+    assert plan.embedding_parameters == (source["embedding_parameters"], target["embedding_parameters"])
+    assert (plan.source_class, plan.target_class) == (source["class"], target["class"])
+    assert (plan.source_tokens, plan.target_tokens) == (source["tokens"], target["tokens"])
+    assert plan.shared_tokens == adapted.report.tokens["copied"] + adapted.report.tokens["special"]
+    assert plan.words == 3 and plan.languages == 2 and plan.seconds > 0 and plan.memory > plan.disk
+    before = sorted(tmp_path.rglob("*"))
+    assert run("adapt", *inputs, *(["--size", size] if size else []), "--dry-run", "-o", tmp_path / "out") == 0
     shown = capsys.readouterr().out
-    assert len(shown.splitlines()) <= 50 and "--language-offset" in shown
+    assert f"-> {target['class']}" in shown and "Nothing was written" in shown
+    assert sorted(tmp_path.rglob("*")) == before
+    assert run("adapt", *inputs, "--size", 99, "--dry-run", "-o", tmp_path / "out") == 1
 
 
 def test_convert_writes_our_layout(run, tmp_path, capsys):

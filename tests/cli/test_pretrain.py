@@ -4,10 +4,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 from typer.testing import CliRunner
 
 from ofa_transformers.cli import app, main
+from ofa_transformers.cli.run_record import RECORD_FILE
 
 
 pytest.importorskip("datasets")
@@ -46,6 +48,26 @@ def test_trains_resumes_and_shows_bits_per_character(folder):
     result = CliRunner().invoke(app, arguments(folder, "-o", output, *more), env={"COLUMNS": "160"})
     assert result.exit_code == 0, (result.output, result.exception)
     assert (output / "checkpoint-6").is_dir() and not (output / "checkpoint-2").exists()
+
+
+def test_a_recorded_run_is_repeated_bit_for_bit(folder):
+    before = sorted(folder.rglob("*"))
+    planned = CliRunner().invoke(app, arguments(folder, "-o", folder / "first", "--dry-run"), env={"COLUMNS": "160"})
+    assert planned.exit_code == 0, (planned.output, planned.exception)
+    assert "swh_Latn" in planned.stdout and "4 of 128 tokens" in planned.stdout
+    model = AutoModelForMaskedLM.from_pretrained(folder / "dropout")
+    assert f"{model.num_parameters() / 1e6:,.1f} M parameters" in planned.stdout
+    assert sorted(folder.rglob("*")) == before
+
+    assert CliRunner().invoke(app, arguments(folder, "-o", folder / "first")).exit_code == 0
+    record = folder / "first" / RECORD_FILE
+    repeated = CliRunner().invoke(app, ["pretrain", "--config", str(record), "-o", str(folder / "second")])
+    assert repeated.exit_code == 0, (repeated.output, repeated.exception)
+    weights = [(folder / name / "model.safetensors").read_bytes() for name in ("first", "second")]
+    assert weights[0] == weights[1]
+    facts = yaml.safe_load(record.read_text())
+    assert facts["steps"] == 4 and facts["seed"] == 42 and facts["record"]["command"] == "pretrain"
+    assert str(folder / "validation") in facts["record"]["inputs"]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """`ofa tokenizer`."""
 
 import json
-import os
 import re
 import sys
 
@@ -9,7 +8,7 @@ import pytest
 from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
-from ofa_transformers.cli import app, main
+from ofa_transformers.cli import app
 from ofa_transformers.demo.data import DATA
 
 
@@ -60,48 +59,9 @@ def test_extend_and_fertility(trained, tmp_path):
     assert run(*arguments, "--markdown").startswith("| language | words | tokenizer |")
 
 
-def error_of(arguments, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["ofa", "tokenizer", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    assert stop.value.code == 1
-    captured = capsys.readouterr().err
-    assert captured.startswith("Error: ") and captured.count("\n") == 1
-    return captured
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["train", "-n", 600, "-o", "out"], "no text"),
-        (["train", "missing.txt", "-n", 600, "-o", "out"], "missing.txt is not a file"),
-        (["train", "broken.txt", "-n", 600, "-o", "out"], "write the language before it: deu=broken.txt"),
-        (["train", "deu=broken.txt", "-n", 600, "-o", "out"], "broken.txt, line 2: not valid UTF-8"),
-        (["train", "empty=empty.txt", "-n", 600, "-o", "out"], "empty.txt is empty"),
-        (["train", GERMAN, "-n", 20, "-o", "out"], "smaller than the alphabet"),
-        (["train", GERMAN, "-n", 20, "-o", "full"], "full exists and is not empty"),
-        (["train", "--dataset", "deu", "-n", 20, "-o", "out"], "write LANGUAGE=ID"),
-        (["train", GERMAN, "-n", 600, "--like", "full", "-o", "out"], "full has no tokenizer.json"),
-        (["extend", "full", GERMAN, "-n", 20, "-o", "out"], "full has no tokenizer.json"),
-        (["fertility", GERMAN, "-t", "full"], "full has no tokenizer.json"),
-        (["fertility", GERMAN, "-t", "full", "-t", "x=full", "-t", "x=other"], "same name"),
-        (["fertility", GERMAN, "-t", "full", "--json", "nowhere/f.json"], "create it first"),
-    ],
-)
-def test_errors_are_one_line_and_write_nothing(arguments, message, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "broken.txt").write_bytes(b"ein\nf\xfcnf\n")
-    (tmp_path / "empty.txt").touch()
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "kept.txt").write_text("mine")
-    assert message in error_of(arguments, monkeypatch, capsys)
-    assert sorted(os.listdir(tmp_path)) == ["broken.txt", "empty.txt", "full"]
-    assert os.listdir(tmp_path / "full") == ["kept.txt"]
-
-
-def test_a_missing_extra_is_named(trained, tmp_path, monkeypatch, capsys):
+def test_a_missing_extra_is_named(trained, tmp_path, monkeypatch, error_of):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    message = error_of(["fertility", GERMAN, "-t", trained, "--plot", tmp_path / "f.png"], monkeypatch, capsys)
+    message = error_of("tokenizer", "fertility", GERMAN, "-t", trained, "--plot", tmp_path / "f.png")
     assert "ofa-transformers[plot]" in message
 
 

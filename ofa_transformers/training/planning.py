@@ -1,0 +1,173 @@
+"""What a run would do, from sizes and the first lines of the text alone: for `ofa pretrain --dry-run`."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+
+from .arguments import DataArguments, ModelArguments, PretrainingArguments
+from .checkpoints import last_checkpoint
+from .run import check_output
+from .samples import BLOCK_LINES, Encoder
+from .setup import Setup, prepare
+from .sources import LanguageText
+
+
+# Of one core, from "A training step" in docs/performance.md: products, AdamW, and how far a step stays above both.
+_OPERATIONS = {"float32": 93e9, "bfloat16": 202e9}
+_ADAMW_BYTES_PER_SECOND = 44e9
+_ADAMW_BYTES = 28
+_ABOVE_FLOOR = {"float32": 1.6, "bfloat16": 2.2}
+_CORES = 2
+# Bytes a parameter: weight, gradient, and two states of AdamW, float32.
+_TRAINING_BYTES, _CHECKPOINT_BYTES = 16, 12
+# Activations of a layer, bytes for each token and dimension in half precision (Korthikanti et al., 2023, eq. 1, without
+# the attention matrices, which are never kept).
+_ACTIVATION_BYTES = 34
+
+
+@dataclass(frozen=True)
+class LanguagePlan:
+    """Text of a language: files or data sets, about how many characters, lines and tokens, and its share of samples."""
+
+    language: str
+    parts: int
+    characters: int
+    lines: int
+    tokens: int
+    share: float
+
+
+@dataclass(frozen=True)
+class PretrainingPlan:
+    """Sizes of a run.
+
+    Attributes:
+        languages: the text.
+        model_class, parameters: of the model.
+        steps: still to do.
+        tokens_per_step: at most, of all processes.
+        max_length: tokens of a sample.
+        resumed: the checkpoint that the run would go on from.
+        validation_languages, validation_lines: of the held-out text.
+        memory: bytes of a process at the peak.
+        available, device: bytes that are free where it would run.
+        checkpoint, disk, cache: bytes of one checkpoint, of all that is kept, and of the encoded text.
+        seconds: an estimate of the steps on two cores; None where a GPU would do them.
+    """
+
+    languages: list[LanguagePlan]
+    model_class: str
+    parameters: int
+    steps: int
+    tokens_per_step: int
+    max_length: int
+    resumed: Path | None
+    validation_languages: int
+    validation_lines: int
+    memory: int
+    available: int
+    device: str
+    checkpoint: int
+    disk: int
+    cache: int
+    seconds: float | None
+
+    @property
+    def tokens(self) -> int:
+        return self.steps * self.tokens_per_step
+
+
+def plan_pretraining(
+    model_arguments: ModelArguments,
+    data_arguments: DataArguments,
+    training_arguments: PretrainingArguments,
+    *,
+    causal: bool = False,
+) -> PretrainingPlan:
+    """Checks all that `pretrain` checks before it trains, without the model's weights, and writes nothing.
+
+    Raises:
+        FileNotFoundError, FileExistsError, ValueError, ImportError: as `pretrain`.
+    """
+    args = training_arguments
+    output = Path(args.output_dir)
+    resumed = args.resume_from_checkpoint or last_checkpoint(output)
+    if not resumed:
+        check_output(output)
+    setup = prepare(model_arguments, data_arguments, causal=causal, seed=args.seed, weights=False)
+    schedule = setup.data.schedule
+    shares = dict(zip(schedule.languages, schedule.shares.tolist()))
+    languages = [_language(setup.data.texts[name], setup.data.encoder, shares[name]) for name in schedule.languages]
+
+    parameters = setup.model.num_parameters()
+    samples = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+    tokens_per_step = samples * setup.max_length
+    done = int(Path(resumed).name.rpartition("-")[2]) if resumed else 0
+    steps = max(args.max_steps - done, 0)
+    checkpoint = _CHECKPOINT_BYTES * parameters
+    on_gpu = args.device.type == "cuda"
+    memory = _TRAINING_BYTES * parameters + _activations(setup, args)
+    labelled = 1.0 if causal else data_arguments.mlm_probability
+    return PretrainingPlan(
+        languages=languages,
+        model_class=type(setup.model).__name__,
+        parameters=parameters,
+        steps=steps,
+        tokens_per_step=tokens_per_step,
+        max_length=setup.max_length,
+        resumed=Path(resumed) if resumed else None,
+        validation_languages=len(setup.validation),
+        validation_lines=sum(map(len, setup.validation.values())),
+        memory=memory,
+        available=torch.cuda.mem_get_info()[0] if on_gpu else psutil.virtual_memory().available,
+        device=torch.cuda.get_device_name() if on_gpu else "the CPU",
+        checkpoint=checkpoint,
+        disk=checkpoint * min(args.save_total_limit or 1, -(-args.max_steps // int(args.save_steps))) + 4 * parameters,
+        cache=0 if data_arguments.streaming else 4 * sum(row.tokens for row in languages),
+        seconds=None if on_gpu else steps * _step_seconds(setup, tokens_per_step, labelled, args.bf16),
+    )
+
+
+def _language(text: LanguageText, encoder: Encoder, share: float) -> LanguagePlan:
+    characters = text.characters()
+    sample = list(itertools.islice(text.lines(), BLOCK_LINES))
+    length = sum(map(len, sample)) + len(sample)
+    tokens = sum(len(ids) for ids in encoder(sample))
+    return LanguagePlan(
+        text.language,
+        len(text.parts),
+        characters,
+        max(round(characters * len(sample) / length), 1),
+        max(round(characters * tokens / length), 1),
+        share,
+    )
+
+
+def _activations(setup: Setup, args: PretrainingArguments) -> int:
+    """Bytes of one forward pass, logits included, which are those of labelled positions only."""
+    config = setup.model.config.get_text_config()
+    layers = 1 if _checkpoints_activations(args) else config.num_hidden_layers
+    tokens = args.per_device_train_batch_size * setup.max_length
+    size = 1 if args.bf16 else 2
+    return layers * tokens * config.hidden_size * _ACTIVATION_BYTES * size
+
+
+def _checkpoints_activations(args: PretrainingArguments) -> bool:
+    from .arguments import CHECKPOINTING_ARGUMENT
+
+    return bool(getattr(args, CHECKPOINTING_ARGUMENT))
+
+
+def _step_seconds(setup: Setup, tokens: int, labelled: float, bf16: bool) -> float:
+    """Each weight is multiplied with each token three times, those of the head with labelled tokens only."""
+    precision = "bfloat16" if bf16 else "float32"
+    embeddings = sum(p.numel() for p in setup.model.get_input_embeddings().parameters())
+    parameters = setup.model.num_parameters()
+    operations = 6 * tokens * (parameters - embeddings + labelled * embeddings)
+    floor = operations / _OPERATIONS[precision] + _ADAMW_BYTES * parameters / _ADAMW_BYTES_PER_SECOND
+    return _ABOVE_FLOOR[precision] * floor / _CORES
