@@ -1,0 +1,152 @@
+"""Tagging of words across languages, named entities or parts of speech: fine-tuned on one, tested on all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from transformers import AutoModelForTokenClassification, DataCollatorForTokenClassification, PreTrainedTokenizerBase
+
+from .counts import Scored, accuracy, count_classes, f1, macro_f1
+from .entities import OUTSIDE, count_units, units_reader
+from .finetuning import Features, FineTuning, Task, evaluate_fine_tuned
+from .labelled_data import Examples, LabelledData
+from .results import Measurement
+from .splits import choose_splits
+
+
+# https://universaldependencies.org/u/pos; small training sets lack some of them.
+UPOS = {
+    *("ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM"),
+    *("PART", "PRON", "PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X"),
+}
+_NO_LABEL = -100  # what torch's cross-entropy passes over
+
+
+def evaluate_tagging(
+    models: Sequence[str],
+    data: LabelledData,
+    *,
+    train_language: str,
+    train_split: str = "train",
+    dev_split: str = "dev",
+    test_split: str = "test",
+    languages: Sequence[str] | None = None,
+    seeds: Sequence[int] = (42,),
+    **settings: Any,
+) -> list[Measurement]:
+    """F1 of named entities, or F1, accuracy and macro-F1 of parts of speech (the paper, section 4.3).
+
+    Each model gets a tagging head, is fine-tuned on one language, and tags the words of all; its weights are those of
+    the epoch with the best F1 on that language's development sentences. A word's tag is learnt and read at its first
+    token. A word without one, because the sentence is longer than `max_length` tokens or because the tokenizer turns the
+    word into nothing, counts as outside of entities, or as wrong where every word has a tag.
+
+    Args:
+        models: folders or Hub ids of anything that AutoModelForTokenClassification loads.
+        data: see `read_labelled_files`, `read_labelled_datasets`. Tags of which one is O are entities.
+        train_language: the language to fine-tune on.
+        train_split, dev_split, test_split: of `data`; see `choose_splits`.
+        languages: to test on; default: all.
+        seeds: a fine-tuning for each; of the head, the order and dropout.
+        settings: fields of `FineTuning`: epochs, learning_rate, batch_size, max_length, weight_decay, device,
+            trust_remote_code.
+
+    Returns:
+        Of each model, seed and language, with 95 % bootstrap intervals over the sentences: "F1" of entities by type and
+        span, as seqeval's `f1_score`. Of parts of speech "F1" as XTREME and the paper compute it, with that same
+        function, for which a run of words with the same tag is one unit; "accuracy" of the words, which is also their
+        micro-F1; and "macro-F1" over the tags.
+
+    Raises:
+        ImportError: seqeval is missing.
+        ValueError: a missing language or split, a tag that the training sentences haven't, a model without tokenizer, or
+            settings that can't be, all before any training; a model that doesn't fit its tokenizer.
+        OSError: a model that can't be found.
+        FloatingPointError: a fine-tuning that diverged.
+    """
+    units_reader()  # or the error, now
+    chosen = choose_splits(data, "tagging", train_language, train_split, dev_split, test_split, languages)
+    labels = _labels(chosen.train.label_set())
+    chosen.check_labels(labels)
+    task = Task(
+        f"tagging ({data.name})",
+        labels,
+        AutoModelForTokenClassification,
+        DataCollatorForTokenClassification,
+        encode_words,
+        _score,
+    )
+    return evaluate_fine_tuned(task, chosen, models, seeds, FineTuning(**settings))
+
+
+def _labels(found: set[str]) -> list[str]:
+    """The tags to predict: those found, completed to both tags of each type of entity, or to all parts of speech."""
+    if OUTSIDE in found:
+        kinds = {tag[2:] for tag in found - {OUTSIDE}}
+        return [OUTSIDE, *(f"{prefix}-{kind}" for kind in sorted(kinds) for prefix in "BI")]
+    return sorted(UPOS if found <= UPOS else found)
+
+
+def encode_words(
+    examples: Examples, labels: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> list[Features]:
+    """Sentences of words as tokens, with their labels at the first token of each word.
+
+    Returns:
+        For each sentence `input_ids`, `attention_mask`, `labels` (-100 where no word begins), and `first`: (words,)
+        int64, the position of each word's first token, -1 where it has none.
+    """
+    index = {label: number for number, label in enumerate(labels)}
+    # A byte-level tokenizer knows the beginning of a word by the space before it, which words by themselves haven't.
+    space = " " if _is_byte_level(tokenizer) else ""
+    encoded = tokenizer(
+        [[f"{space}{word}" for word in words] for words in examples.inputs],
+        is_split_into_words=True,
+        truncation=True,
+        max_length=max_length,
+        verbose=False,
+    )
+    features = []
+    for number, tags in enumerate(examples.labels):
+        first = np.full(len(tags), -1)
+        targets = [_NO_LABEL] * len(encoded["input_ids"][number])
+        for position, word in enumerate(encoded.word_ids(number)):
+            if word is not None and first[word] < 0:
+                first[word] = position
+                targets[position] = index[tags[word]]
+        features.append(
+            {
+                "input_ids": encoded["input_ids"][number],
+                "attention_mask": encoded["attention_mask"][number],
+                "labels": targets,
+                "first": first,
+            }
+        )
+    return features
+
+
+def _is_byte_level(tokenizer: PreTrainedTokenizerBase) -> bool:
+    splitter = tokenizer.backend_tokenizer.pre_tokenizer
+    return splitter is not None and any("Ġ" in piece for piece, _ in splitter.pre_tokenize_str("a b"))
+
+
+def _score(
+    examples: Examples, labels: Sequence[str], features: Sequence[Features], predicted: Sequence[np.ndarray]
+) -> list[Scored]:
+    entities = OUTSIDE in labels
+    # One past the end stands for words without token.
+    names = [*labels, OUTSIDE if entities else ""]
+    found = [np.append(tags, len(labels))[sentence["first"]] for sentence, tags in zip(features, predicted)]
+    tagged = [[names[tag] for tag in tags] for tags in found]
+    scored = [Scored("F1", count_units(examples.labels, tagged), f1)]
+    if not entities:
+        index = {label: number for number, label in enumerate(labels)}
+        gold = np.array([index[tag] for tags in examples.labels for tag in tags])
+        sentences = np.repeat(np.arange(len(found)), [len(tags) for tags in found])
+        words = np.concatenate(found)
+        words[words == len(labels)] = -1
+        counts = count_classes(gold, words, sentences, len(found), len(labels))
+        scored += [Scored("accuracy", counts, accuracy), Scored("macro-F1", counts, macro_f1)]
+    return scored
