@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -21,6 +23,32 @@ def batches_by_length(lengths: Sequence[int], tokens_per_batch: int) -> Iterator
         batch.append(index)
     if batch:
         yield batch
+
+
+class Rows:
+    """N rows of numbers of different lengths, held as one array, that are padded a batch at a time without a loop.
+
+    Attributes:
+        lengths: (N,) int64.
+    """
+
+    def __init__(self, rows: Sequence[Sequence[int]]) -> None:
+        self.lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+        self._starts = np.cumsum(self.lengths) - self.lengths
+        self._numbers = np.fromiter(itertools.chain.from_iterable(rows), dtype=np.int64, count=int(self.lengths.sum()))
+
+    def padded(self, chosen: Sequence[int], value: int) -> torch.Tensor:
+        """(B, L) int64: the chosen rows, as long as the longest, with `value` at the end of the others."""
+        within = self.within(chosen).numpy()
+        result = np.full(within.shape, value)
+        places = self._starts[chosen][:, None] + np.arange(within.shape[1])
+        result[within] = self._numbers[places[within]]
+        return torch.from_numpy(result)
+
+    def within(self, chosen: Sequence[int]) -> torch.Tensor:
+        """(B, L) bool: where the chosen rows, padded, have numbers of their own."""
+        lengths = self.lengths[chosen]
+        return torch.from_numpy(np.arange(lengths.max(initial=0)) < lengths[:, None])
 
 
 @contextlib.contextmanager

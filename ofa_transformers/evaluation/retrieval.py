@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from .batching import batches_by_length, evaluation_mode, longest_input
+from .batching import Rows, batches_by_length, evaluation_mode, longest_input
 
 
 # Cosines held at once.
-_BLOCK = 1 << 24
+_BLOCK = 1 << 22
+# Cosines that differ by less are ties: hidden states are float32.
+_TIE = 1e-9
+
 
 @torch.no_grad()
 def embed_texts(
@@ -25,41 +29,85 @@ def embed_texts(
 ) -> torch.Tensor:
     """(N, D) float32: the mean, over a text's tokens without special tokens, of the hidden states after `layer` layers.
 
-    The paper uses the eighth layer of twelve (section 4.3). Layer 0 is the embeddings. Longer texts are cut off at
-    `max_length` tokens (default: the longest input of model and tokenizer).
+    The paper uses the eighth layer of twelve (section 4.3). Layer 0 is the embeddings. Layers above the chosen one are
+    not computed. Longer texts are cut off at `max_length` tokens (default: the longest input of model and tokenizer);
+    a text without tokens gets zeros.
+
+    Args:
+        model: encoder or decoder, with or without head; of an encoder-decoder the encoder is used.
+        tokenizer: its tokenizer.
+        texts: N texts.
+        layer: from 0 to the number of layers.
+        max_length: tokens of a text, special tokens included.
+        tokens_per_batch: bound on the tokens, padding included, of one forward pass.
 
     Raises:
         ValueError: a layer that the model doesn't have.
+        FloatingPointError: hidden states that are NaN or infinite.
     """
-    layers = model.config.num_hidden_layers
+    layers = model.config.get_text_config().num_hidden_layers
     if not 0 <= layer <= layers:
         raise ValueError(f"layer={layer}, but the model has layers 0 (the embeddings) to {layers}")
+    body = model.get_encoder() if model.config.is_encoder_decoder else model.base_model
     device = next(model.parameters()).device
-    max_length = max_length or longest_input(model, tokenizer)
     encoded = tokenizer(
-        list(texts), truncation=True, max_length=max_length, return_special_tokens_mask=True, verbose=False
+        list(texts),
+        truncation=True,
+        max_length=max_length or longest_input(model, tokenizer),
+        return_attention_mask=False,
+        return_special_tokens_mask=True,
+        verbose=False,
     )
-    result: list[torch.Tensor | None] = [None] * len(texts)
-    with evaluation_mode(model):
-        for batch in batches_by_length([len(ids) for ids in encoded["input_ids"]], tokens_per_batch):
-            padded = tokenizer.pad(
-                {key: [encoded[key][i] for i in batch] for key in ("input_ids", "attention_mask")}, return_tensors="pt"
-            )
-            content = torch.zeros_like(padded["input_ids"])
-            for row, index in enumerate(batch):
-                special = encoded["special_tokens_mask"][index]
-                content[row, : len(special)] = 1 - torch.tensor(special)
-            output = model.base_model(
-                input_ids=padded["input_ids"].to(device),
-                attention_mask=padded["attention_mask"].to(device),
-                output_hidden_states=True,
-            )
-            hidden = output.hidden_states[layer].float().cpu()
-            weights = content.unsqueeze(-1).float()
-            means = (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
-            for row, index in enumerate(batch):
-                result[index] = means[row]
-    return torch.stack(result)
+    ids, special = Rows(encoded["input_ids"]), Rows(encoded["special_tokens_mask"])
+    padding = tokenizer.pad_token_id or 0  # the attention mask hides it
+    result = torch.zeros(len(texts), model.config.get_text_config().hidden_size)
+    with evaluation_mode(model), _states_at(body, layer, layers) as states:
+        for batch in batches_by_length(ids.lengths.tolist(), tokens_per_batch):
+            if not ids.lengths[batch[-1]]:
+                continue  # texts without tokens
+            hidden = states(ids.padded(batch, padding).to(device), ids.within(batch).long().to(device))
+            weights = (1 - special.padded(batch, 1)).to(device, hidden.dtype).unsqueeze(-1)
+            # Products with zero would keep what is NaN.
+            sums = hidden.masked_fill(weights == 0, 0).sum(1, dtype=torch.float32)
+            result[batch] = (sums / weights.sum(1, dtype=torch.float32).clamp(min=1)).cpu()
+    if not torch.isfinite(result).all():
+        raise FloatingPointError(f"The hidden states of {type(model).__name__} at layer {layer} are NaN or infinite.")
+    return result
+
+
+class _Reached(Exception):
+    """Carries the hidden states out of the forward pass."""
+
+    def __init__(self, states: torch.Tensor) -> None:
+        self.states = states
+
+
+@contextlib.contextmanager
+def _states_at(body: torch.nn.Module, layer: int, layers: int) -> Iterator:
+    """A function of token ids and attention mask that gives the hidden states (B, L, D) after `layer` layers.
+
+    They are what goes into the next layer, where the pass is left. Where there is no next one, or where the layers
+    are no list of modules (ALBERT's), all is computed.
+    """
+    stacks = [module for module in body.modules() if isinstance(module, torch.nn.ModuleList) and len(module) == layers]
+
+    def stop(module: torch.nn.Module, arguments: tuple, options: dict) -> None:
+        raise _Reached(arguments[0] if arguments else options["hidden_states"])
+
+    def states(ids: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
+        try:
+            output = body(input_ids=ids, attention_mask=attention, output_hidden_states=not hooked)
+        except _Reached as reached:
+            return reached.states
+        return output.hidden_states[layer]
+
+    hooked = layer < layers and len(stacks) == 1
+    hook = stacks[0][layer].register_forward_pre_hook(stop, with_kwargs=True) if hooked else None
+    try:
+        yield states
+    finally:
+        if hook is not None:
+            hook.remove()
 
 
 def retrieval_accuracy(queries: torch.Tensor, candidates: torch.Tensor, *, k: int = 1) -> float:
@@ -71,27 +119,37 @@ def retrieval_accuracy(queries: torch.Tensor, candidates: torch.Tensor, *, k: in
         ValueError: other shapes than pairs have, or a k beyond N.
     """
     size = len(queries)
-    if queries.shape != candidates.shape:
-        raise ValueError(f"queries {tuple(queries.shape)} and candidates {tuple(candidates.shape)} must be pairs")
     if not 1 <= k <= size:
         raise ValueError(f"k={k} must lie between 1 and the number of candidates, {size}")
-    return (retrieval_ranks(queries, candidates) < k).double().mean().item()
+    return (retrieval_ranks(queries, candidates)[0] < k).double().mean().item()
 
 
-def retrieval_ranks(queries: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
-    """(N,) int64: how many candidates come before a query's own, the row of the same number, by cosine.
+def retrieval_ranks(queries: torch.Tensor, candidates: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """How many candidates come before a query's own, the row of the same number, by cosine; and the other way round.
 
-    The search is exact, in blocks: no N x N matrix is held. Ties count against the query.
+    The search is exact, both ways in one pass over blocks of the cosines: no N x N matrix is held. Ties count against
+    the query.
 
     Args:
         queries: (N, D).
         candidates: (N, D).
+
+    Returns:
+        (N,) int64 for each query among the candidates, and (N,) for each candidate among the queries.
+
+    Raises:
+        ValueError: other shapes than pairs have.
     """
+    if queries.shape != candidates.shape:
+        raise ValueError(f"queries {tuple(queries.shape)} and candidates {tuple(candidates.shape)} must be pairs")
     queries, candidates = (torch.nn.functional.normalize(rows.double(), dim=-1) for rows in (queries, candidates))
-    ranks = torch.empty(len(queries), dtype=torch.int64)
+    own = (queries * candidates).sum(1) - _TIE
+    there = torch.empty(len(queries), dtype=torch.int64)
+    back = torch.full((len(queries),), -1)  # the own one counts once
     block = max(1, _BLOCK // max(len(candidates), 1))
     for start in range(0, len(queries), block):
-        cosines = queries[start : start + block] @ candidates.T
-        own = cosines.diagonal(offset=start).unsqueeze(1)
-        ranks[start : start + block] = (cosines >= own).sum(1) - 1  # the own one counts once
-    return ranks
+        chosen = slice(start, start + block)
+        cosines = queries[chosen] @ candidates.T
+        there[chosen] = (cosines >= own[chosen, None]).sum(1) - 1
+        back += (cosines >= own).sum(0)
+    return there, back

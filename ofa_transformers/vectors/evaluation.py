@@ -13,7 +13,7 @@ import scipy.sparse
 import torch
 from transformers.utils import logging
 
-from ..evaluation.retrieval import retrieval_accuracy
+from ..evaluation.retrieval import retrieval_ranks
 from ..mapping.neighbors import nearest_neighbors
 from .dictionaries import Dictionary
 from .language_codes import to_iso639_3
@@ -294,11 +294,7 @@ def segment_retrieval(
         (pivot_means, _), (means, known) = (
             _segment_means(vectors.vectors, *counts[code], shared, weighting) for code in (pivot, language)
         )
-        shares = [
-            retrieval_accuracy(queries, candidates, k=k)
-            for queries, candidates in ((pivot_means, means), (means, pivot_means))
-            for k in (1, 5)
-        ]
+        shares = [(ranks < k).double().mean().item() for ranks in retrieval_ranks(pivot_means, means) for k in (1, 5)]
         scores.append(RetrievalScore(language, len(shared), known, *shares))
     return Evaluation(scores)
 
