@@ -17,7 +17,7 @@ from ..tokenization.corpus import language_of
 from ..vectors.compression import COMPRESSED_SUFFIXES
 from ..vectors.lines import numbered_lines
 from ..vectors.parallel import read_segments
-from .entities import ENTITY_TAG, OUTSIDE, to_iob2
+from .entities import ENTITY_TAG, to_iob2
 from .provenance import named_with_checksum
 
 
@@ -435,7 +435,7 @@ def _read_tagged(path: Path, text_column: str | None, label_column: str | None) 
 def _tagged(sentences: list[list[str]], tags: list[list[str]], origin: str, lines: list[list[int]]) -> Examples:
     examples = Examples(sentences, tags, origin, lines)
     found = examples.label_set()
-    if OUTSIDE not in found and not all(map(ENTITY_TAG.fullmatch, found)):
+    if not any(map(ENTITY_TAG.fullmatch, found)):
         return examples
     return Examples(sentences, to_iob2(tags, origin, lines), origin, lines)
 
