@@ -1,7 +1,60 @@
-"""Measures of multilingual models: masked-language-model loss, bits per character, retrieval of translations."""
+"""Measures of multilingual models: the paper's tasks, masked-language-model loss, bits per character, retrieval.
+
+What fine-tunes is imported when it is used: it needs more of Transformers, and an extra.
+"""
 
 from .masked_lm import MaskedLMScore, score_masked_lm
+from .parallel_text import ParallelText, read_pair_datasets, read_pairs, read_segments_by_id
+from .results import Measurement, group_means, model_index, read_json, to_csv, to_json, to_markdown
 from .retrieval import embed_texts, retrieval_accuracy
 
 
-__all__ = ["MaskedLMScore", "embed_texts", "retrieval_accuracy", "score_masked_lm"]
+__all__ = [
+    "LabelledData",
+    "MaskedLMScore",
+    "Measurement",
+    "ParallelText",
+    "embed_texts",
+    "evaluate_classification",
+    "evaluate_perplexity",
+    "evaluate_retrieval",
+    "evaluate_tagging",
+    "group_means",
+    "model_index",
+    "project_labels",
+    "read_json",
+    "read_labelled_datasets",
+    "read_labelled_files",
+    "read_pair_datasets",
+    "read_pairs",
+    "read_segments_by_id",
+    "retrieval_accuracy",
+    "score_masked_lm",
+    "to_csv",
+    "to_json",
+    "to_markdown",
+]
+
+# `training` imports this package, and what is below imports `training`.
+_LATER = {
+    "LabelledData": "labelled_data",
+    "evaluate_classification": "classification",
+    "evaluate_perplexity": "perplexity",
+    "evaluate_retrieval": "sentence_retrieval",
+    "evaluate_tagging": "tagging",
+    "project_labels": "labelled_data",
+    "read_labelled_datasets": "labelled_data",
+    "read_labelled_files": "labelled_data",
+}
+
+
+def __getattr__(name: str):
+    if name in _LATER:
+        from importlib import import_module
+
+        return getattr(import_module(f".{_LATER[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

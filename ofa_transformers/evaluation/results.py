@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from huggingface_hub import EvalResult
 
+from .languages import head_languages, is_head
+
 
 # Rows of a table that stand for several languages, in this order, after the languages.
 GROUPS = ("head", "tail", "all")
@@ -111,21 +113,22 @@ def group_means(
 
     Args:
         measurements: of single languages.
-        head: the languages that count as head, by the code before any "_"; the others are tail. None: no such groups.
+        head: codes of the languages that count as head (see `languages.head_languages`); the others are tail. None: no
+            such groups.
         left_out: languages that belong to no group, like the one that was trained on.
 
     Returns:
         A measurement of "all", and of "head" and "tail" where these have a language. The interval is that of a sum of
         independent errors: the languages' half-widths, squared, added up.
     """
-    codes = None if head is None else {code.partition("_")[0] for code in head}
+    codes = None if head is None else head_languages(head)
     excluded = set(left_out) | set(GROUPS)
     found: dict[tuple, list[Measurement]] = {}
     for item in measurements:
         if item.language not in excluded:
             groups = ["all"]
             if codes is not None:
-                groups.append("head" if item.language.partition("_")[0] in codes else "tail")
+                groups.append("head" if is_head(item.language, codes) else "tail")
             for group in groups:
                 found.setdefault((item.model, item.task, group, item.metric, item.seed), []).append(item)
     return [_mean(group, items) for (_, _, group, _, _), items in found.items()]
@@ -184,14 +187,14 @@ def to_csv(measurements: Sequence[Measurement]) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """One task and metric: a row for each language and group, a column for each model.
+    """Results of one task: a row for each language and group, a column for each model or, of one model, each metric.
 
     Attributes:
-        title: task and metric.
-        columns: names of the models, short where that leaves them apart.
-        rows: (language, a cell for each model). A cell says the value, and the standard deviation over seeds where
-            there are several, or else half the interval's width.
-        note: what the cells are, and the data.
+        title: the task, and the metric or the model that all columns share.
+        columns: models, by names as short as tells them apart; or metrics.
+        rows: (language, a cell for each column). A cell says the value, and after ± the standard deviation over seeds
+            where there are several, or else half the width of the interval.
+        note: what the cells say.
     """
 
     title: str
@@ -201,56 +204,51 @@ class Table:
 
 
 def tables(measurements: Sequence[Measurement]) -> list[Table]:
-    """A table for each task and metric, in the order of the measurements."""
-    models = list(dict.fromkeys(item.model for item in measurements))
-    found: dict[tuple[str, str], dict[tuple[str, str], list[Measurement]]] = {}
-    for item in measurements:
-        found.setdefault((item.task, item.metric), {}).setdefault((item.language, item.model), []).append(item)
-    names = short_names(models)
-    return [_table(task, metric, cells, models, names) for (task, metric), cells in found.items()]
+    """For each task one table of one model, or one for each metric with the models side by side."""
+    found = []
+    for task in dict.fromkeys(item.task for item in measurements):
+        items = [item for item in measurements if item.task == task]
+        models = list(dict.fromkeys(item.model for item in items))
+        names = dict(zip(models, short_names(models)))
+        metrics = list(dict.fromkeys(item.metric for item in items))
+        if len(models) == 1:
+            found.append(_table(f"{task}: {names[models[0]]}", items, {(models[0], name): name for name in metrics}))
+        else:
+            for metric in metrics:
+                of_metric = [item for item in items if item.metric == metric]
+                columns = {(model, metric): names[model] for model in models}
+                found.append(_table(f"{task}: {metric}", of_metric, columns))
+    return found
 
 
-def _table(
-    task: str,
-    metric: str,
-    cells: Mapping[tuple[str, str], list[Measurement]],
-    models: Sequence[str],
-    names: Sequence[str],
-) -> Table:
-    measured = {model for _, model in cells}
-    shown = [(model, name) for model, name in zip(models, names) if model in measured]
-    languages = list(dict.fromkeys(language for language, _ in cells))
-    single = sorted(language for language in languages if language not in GROUPS)
-    ordered = [*single, *(group for group in GROUPS if group in languages)]
-    items = [item for group in cells.values() for item in group]
-    percent = is_share(items)
-    rows = [
-        (language, [_cell(cells.get((language, model), ()), percent) for model, _ in shown]) for language in ordered
-    ]
+def _table(title: str, items: Sequence[Measurement], columns: Mapping[tuple[str, str], str]) -> Table:
+    cells: dict[tuple[str, str, str], list[Measurement]] = {}
+    for item in items:
+        cells.setdefault((item.language, item.model, item.metric), []).append(item)
+    languages = {item.language for item in items}
+    ordered = [*sorted(languages - set(GROUPS)), *(group for group in GROUPS if group in languages)]
+    rows = [(language, [_cell(cells.get((language, *column), ())) for column in columns]) for language in ordered]
     seeds = sorted({item.seed for item in items if item.seed is not None})
     spread = (
-        f"mean ± standard deviation over the seeds {', '.join(map(str, seeds))}"
+        f"standard deviation over the seeds {', '.join(map(str, seeds))}"
         if len(seeds) > 1
-        else "± half the 95 % bootstrap interval"
+        else "half the 95 % bootstrap interval"
     )
-    data = sorted({item.data for item in items if item.language not in GROUPS and item.data})
-    shown_data = "; ".join(data[:3]) + (f"; and {len(data) - 3} more (all in results.json)" if len(data) > 3 else "")
-    unit = "percent; " if percent else ""
-    return Table(f"{task}: {metric}", [name for _, name in shown], rows, f"{unit}{spread}. Data: {shown_data}")
+    unit = "percent, " if any(is_share(item.metric) for item in items) else ""
+    return Table(title, list(columns.values()), rows, f"{unit}± {spread}")
 
 
-def is_share(items: Iterable[Measurement]) -> bool:
-    """Whether a metric is shown in percent: accuracies and F1 are, bits and perplexities are not."""
-    return not any("bits" in item.metric or "perplexity" in item.metric for item in items)
+def is_share(metric: str) -> bool:
+    """Whether a metric is a share, shown in percent: accuracies and F1 are, bits and perplexities are not."""
+    return "bits" not in metric and "perplexity" not in metric
 
 
-def _cell(items: Sequence[Measurement], percent: bool) -> str:
+def _cell(items: Sequence[Measurement]) -> str:
     if not items:
         return ""
-    factor, digits = (100, 1) if percent else (1, 3)
+    factor, digits = (100, 1) if is_share(items[0].metric) else (1, 3)
     values = [item.value * factor for item in items]
-    mean = sum(values) / len(values)
-    text = f"{mean:.{digits}f}"
+    text = f"{sum(values) / len(values):.{digits}f}"
     if len(values) > 1:
         return f"{text} ± {float(np.std(values, ddof=1)):.{digits}f}"
     only = items[0]
@@ -260,13 +258,22 @@ def _cell(items: Sequence[Measurement], percent: bool) -> str:
 
 
 def to_markdown(measurements: Sequence[Measurement]) -> str:
-    """The tables of `tables`, as Markdown."""
+    """The tables of `tables`, and the data of each language, as Markdown."""
     parts = []
     for table in tables(measurements):
-        lines = [f"**{table.title}**", "", "| language | " + " | ".join(table.columns) + " |"]
+        lines = [f"**{table.title}** ({table.note})", "", "| language | " + " | ".join(table.columns) + " |"]
         lines.append("| --- |" + " ---: |" * len(table.columns))
         lines += [f"| {language} | " + " | ".join(cells) + " |" for language, cells in table.rows]
-        parts.append("\n".join([*lines, "", table.note, ""]))
+        parts.append("\n".join([*lines, ""]))
+    data = {
+        (item.task.partition(",")[0].rstrip(")") + ")", item.language, item.data)
+        for item in measurements
+        if item.language not in GROUPS and item.data
+    }
+    if data:
+        parts.append(
+            "\n".join(["Data:", "", *(f"- {task}, {name}: {origin}" for task, name, origin in sorted(data)), ""])
+        )
     return "\n".join(parts)
 
 

@@ -1,0 +1,96 @@
+"""Sentence retrieval, SR-T (Tatoeba) and SR-B (Bible): translations found by the hidden states of one layer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from transformers import PreTrainedModel
+from transformers.utils import logging
+
+from .parallel_text import ParallelText
+from .results import Measurement, group_means, ratio_interval
+from .retrieval import embed_texts, retrieval_ranks
+from .subjects import check_subjects, load_encoder
+
+
+def evaluate_retrieval(
+    models: Sequence[str | os.PathLike],
+    texts: Sequence[ParallelText],
+    *,
+    name: str = "sentences",
+    pivot: str = "English",
+    layer: int | None = None,
+    top: Sequence[int] = (1, 5, 10),
+    head_languages: Iterable[str] | None = None,
+    max_length: int = 512,
+    device: str | None = None,
+    trust_remote_code: bool = False,
+) -> list[Measurement]:
+    """Accuracy of finding each sentence's translation among all of its language, in both directions.
+
+    A sentence is the mean of its tokens' hidden states at one layer, special tokens left out; the translation is the
+    one of highest cosine, found by exact search (the paper, section 4.3).
+
+    Args:
+        models: folders or Hub ids of anything that AutoModel loads.
+        texts: see `read_pairs`, `read_segments_by_id` and `read_pair_datasets`.
+        name: of the data, for the results.
+        pivot: how to call the language of the translations.
+        layer: 0, the embeddings, to the number of layers. None: two thirds of them, rounded: the eighth of twelve, as
+            in the paper.
+        top: k of the accuracies; those of at least the number of a language's sentences are left out.
+        head_languages: codes of the languages that the source was pretrained on. With them, the means over these
+            ("head") and over the others ("tail") are given, too. ["xlm-r"] stands for those of XLM-R.
+        max_length: tokens of a sentence; the rest is cut off.
+        device: where the model runs; a GPU if there is one by default.
+        trust_remote_code: run code that comes with a model.
+
+    Returns:
+        "top-k from English" and "top-k to English" for each model, language and group.
+
+    Raises:
+        ValueError: no text, a layer that the model doesn't have, a model without tokenizer or that doesn't fit it.
+        OSError: a model that can't be found.
+    """
+    if not texts:
+        raise ValueError("texts is empty; read at least one language.")
+    if not top or min(top) < 1:
+        raise ValueError(f"top is {list(top)}, but must name at least one number from 1.")
+    names = check_subjects(models, trust_remote_code=trust_remote_code)
+    # Sentences that several languages translate are embedded once.
+    rows = {
+        sentence: row for row, sentence in enumerate(dict.fromkeys(s for text in texts for s in text.translations))
+    }
+    found: list[Measurement] = []
+    for model_name in names:
+        subject = load_encoder(model_name, device=device, trust_remote_code=trust_remote_code)
+        chosen = default_layer(subject.model) if layer is None else layer
+        task = f"retrieval ({name}, layer {chosen})"
+        pivots = embed_texts(subject.model, subject.tokenizer, list(rows), layer=chosen, max_length=max_length)
+        for text in logging.tqdm(texts, desc=f"Retrieval, {model_name}", unit="language", delay=2, leave=False):
+            theirs = embed_texts(subject.model, subject.tokenizer, text.texts, layer=chosen, max_length=max_length)
+            ours = pivots[[rows[sentence] for sentence in text.translations]]
+            for direction, ranks in zip(("from", "to"), retrieval_ranks(ours, theirs)):
+                for k in top:
+                    if k < len(text) or k == min(top):
+                        hits = (ranks < k).numpy().astype(np.float64)
+                        found.append(
+                            Measurement(
+                                model_name,
+                                task,
+                                text.language,
+                                f"top-{k} {direction} {pivot}",
+                                float(hits.mean()),
+                                *ratio_interval(hits),
+                                size=len(text),
+                                data=text.data,
+                            )
+                        )
+    return found + group_means(found, head_languages)
+
+
+def default_layer(model: PreTrainedModel) -> int:
+    """Two thirds of the layers, rounded: the eighth of twelve, which the paper takes."""
+    return round(model.config.get_text_config().num_hidden_layers * 2 / 3)

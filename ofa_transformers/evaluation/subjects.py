@@ -1,0 +1,122 @@
+"""The models that are measured: anything that AutoModel loads, with its tokenizer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging
+
+from .finetuning import check_models, load_tokenizer
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model in evaluation mode, and its tokenizer.
+
+    Attributes:
+        name: the folder or Hub id.
+        model: in float32, on its device.
+        tokenizer: its own, a fast one.
+    """
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+
+def load_encoder(name: str, *, device: str | None = None, trust_remote_code: bool = False) -> Subject:
+    """A model without head, for its hidden states.
+
+    Raises:
+        OSError: it can't be found.
+        ValueError: no tokenizer, one that doesn't fit, or a checkpoint without some of the model's weights.
+    """
+    return _load(AutoModel, name, device, trust_remote_code)
+
+
+def load_language_model(name: str, *, device: str | None = None, trust_remote_code: bool = False) -> Subject:
+    """A masked or causal language model, whichever the checkpoint holds.
+
+    Raises:
+        OSError: it can't be found.
+        ValueError: a checkpoint without such a head, which would be drawn at random; no tokenizer, or one that doesn't
+            fit.
+    """
+    return _load(language_model_class(name, trust_remote_code), name, device, trust_remote_code)
+
+
+def language_model_class(name: str, trust_remote_code: bool = False) -> type:
+    """AutoModelForMaskedLM or AutoModelForCausalLM, by the class that a checkpoint was saved from.
+
+    Raises:
+        ValueError: a checkpoint of another head, or without.
+    """
+    config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
+    architectures = getattr(config, "architectures", None) or []
+    for ending, auto_class in (
+        ("ForMaskedLM", AutoModelForMaskedLM),
+        ("ForPreTraining", AutoModelForMaskedLM),
+        ("ForCausalLM", AutoModelForCausalLM),
+        ("LMHeadModel", AutoModelForCausalLM),
+    ):
+        if any(architecture.endswith(ending) for architecture in architectures):
+            return auto_class
+    raise ValueError(
+        f"{name} has no language-modelling head (it is {', '.join(architectures) or 'of unknown class'}), so that it "
+        "gives no probabilities of text; name a masked or causal language model."
+    )
+
+
+def check_subjects(
+    models: Sequence[str | os.PathLike], *, trust_remote_code: bool = False, heads: bool = False
+) -> list[str]:
+    """The models' names, once it is sure that each has configuration and tokenizer, and a language model's head.
+
+    Raises:
+        OSError, ValueError: one hasn't, or there is none.
+    """
+    names = list(map(str, models)) if not isinstance(models, (str, os.PathLike)) else models
+    check_models(names, [0], trust_remote_code)
+    if len(set(names)) < len(names):
+        raise ValueError(f"models has {next(n for n in names if names.count(n) > 1)} more than once; name each once.")
+    if heads:
+        for name in names:
+            language_model_class(name, trust_remote_code)
+    return names
+
+
+def _load(auto_class: type, name: str, device: str | None, trust_remote_code: bool) -> Subject:
+    from ..training.setup import check_fit  # which imports this package
+
+    tokenizer = load_tokenizer(name, trust_remote_code)
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # a head that isn't loaded is no news here
+    try:
+        model, loaded = auto_class.from_pretrained(
+            name, dtype=torch.float32, trust_remote_code=trust_remote_code, output_loading_info=True
+        )
+    finally:
+        logging.set_verbosity(verbosity)
+    # Masked LMs are saved without pooler, which no measure here reads.
+    if missing := sorted(key for key in loaded["missing_keys"] if "pooler" not in key):
+        raise ValueError(
+            f"{name} has no weights for {', '.join(missing[:3])}{' and others' * (len(missing) > 3)} of a "
+            f"{type(model).__name__}, which would be drawn at random. Name a checkpoint that has them (`ofa convert` "
+            "reads those of OFA's authors)."
+        )
+    check_fit(model, tokenizer)
+    if tokenizer.pad_token_id is None:  # decoders; the attention mask hides what it is
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return Subject(name, model.to(chosen).eval(), tokenizer)
