@@ -41,6 +41,16 @@ def visible_files(folder: str | os.PathLike) -> list[Path]:
     return found
 
 
+# Temporary files and folders that are being written.
+_unfinished: set[Path] = set()
+
+
+def remove_unfinished() -> None:
+    """Removes what is being written, for a process that ends without leaving the blocks that write."""
+    for path in list(_unfinished):
+        path.unlink(missing_ok=True) if path.is_file() else shutil.rmtree(path, ignore_errors=True)
+
+
 @contextmanager
 def new_folder(path: str | os.PathLike, overwrite: bool = False) -> Iterator[Path]:
     """A temporary folder beside `path` that takes its place when the block ends well.
@@ -53,6 +63,7 @@ def new_folder(path: str | os.PathLike, overwrite: bool = False) -> Iterator[Pat
     folder = check_output_folder(path, overwrite)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.new.", dir=folder.parent))
+    _unfinished.add(temporary)
     try:
         temporary.chmod(0o755)  # mkdtemp keeps others out
         yield temporary
@@ -71,6 +82,7 @@ def new_folder(path: str | os.PathLike, overwrite: bool = False) -> Iterator[Pat
         shutil.rmtree(retired.parent, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        _unfinished.discard(temporary)
 
 
 @contextmanager
@@ -82,9 +94,11 @@ def new_file(path: str | os.PathLike) -> Iterator[Path]:
     handle, name = tempfile.mkstemp(prefix=f".{file.name}.new.", dir=file.parent)
     os.close(handle)
     temporary = Path(name)
+    _unfinished.add(temporary)
     try:
         temporary.chmod(0o644)  # mkstemp keeps others out
         yield temporary
         os.replace(temporary, file)
     finally:
         temporary.unlink(missing_ok=True)
+        _unfinished.discard(temporary)

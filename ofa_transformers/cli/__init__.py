@@ -8,7 +8,7 @@ from __future__ import annotations
 import typer
 
 from . import adapt, demo, pretrain, push, report, tokenizer, vectors
-from .errors import Commands, stop_on_sigterm
+from .errors import Commands, stop_at_once
 
 
 app = typer.Typer(
@@ -34,5 +34,5 @@ app.add_typer(vectors.app, name="vectors")
 
 def main() -> None:
     """Entry point of the console script: one line and exit code 1 for a user's error, 2 for wrong usage."""
-    stop_on_sigterm()
+    stop_at_once()
     app()

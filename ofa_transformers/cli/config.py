@@ -46,8 +46,8 @@ Config = Annotated[
     typer.Option(
         "--config",
         metavar="FILE",
-        help="YAML or JSON of these options; those given here win.",
-        show_default=False,
+        help="YAML or JSON of these options; given ones win.",
+        show_default="none",
         is_eager=True,
         callback=_read_config,
         rich_help_panel="Run",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+import time
 from typing import Any
 
 import typer
@@ -15,6 +17,9 @@ from typer.core import TyperGroup
 TRACEBACK = "OFA_TRACEBACK"
 # What a user can do something about; ImportError is an extra that isn't installed.
 USER_ERRORS = (ValueError, OSError, ImportError, MemoryError)
+# Seconds in which a signal is handled, unless compiled code is at work; and in which what was begun is then put away.
+_PATIENCE = 1.0
+_PATIENCE_WITH_CLEANING = 10.0
 
 
 class Terminated(KeyboardInterrupt):
@@ -28,8 +33,7 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as stop:
-            # The terminal has shown ^C, or half a progress bar.
-            typer.echo("\nStopped." if sys.stderr.isatty() else "Stopped.", err=True)
+            _say_stopped()
             raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
         except BrokenPipeError:
             raise  # whoever read the output has gone: nothing to say
@@ -40,8 +44,45 @@ class Commands(TyperGroup):
             raise typer.Exit(1) from error
 
 
-def stop_on_sigterm() -> None:
-    def terminate(*_: Any) -> None:
-        raise Terminated
+def stop_at_once() -> None:
+    """Lets SIGTERM end a command as Ctrl-C does, and both of them end one that is in the midst of compiled code.
 
-    signal.signal(signal.SIGTERM, terminate)
+    Python handles a signal when that code returns, which takes minutes where tokenizers are trained. So a thread that
+    hears of a signal waits a moment, and then ends the process itself.
+    """
+    handled = threading.Event()
+
+    def stop(number: int, _: Any) -> None:
+        handled.set()
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+    def watch() -> None:
+        number = os.read(reader, 1)[0]
+        while number not in (signal.SIGINT, signal.SIGTERM):
+            number = os.read(reader, 1)[0]
+        if handled.wait(_PATIENCE):
+            time.sleep(_PATIENCE_WITH_CLEANING)
+        from ..files import remove_unfinished
+
+        remove_unfinished()
+        _say_stopped()
+        os._exit(128 + number)
+
+    def reset() -> None:  # a data worker's signals are none of the main process
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    threading.Thread(target=watch, daemon=True).start()
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=reset)
+
+
+def _say_stopped() -> None:
+    # The terminal has shown ^C, or half a progress bar.
+    typer.echo("\nStopped." if sys.stderr.isatty() else "Stopped.", err=True)

@@ -13,12 +13,10 @@ import typer
 RUN = "Run"
 
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="PATH", help="Folder to write.")]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace what the folder holds.", rich_help_panel=RUN, show_default=False)
-]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what the folder holds.")]
 Json = Annotated[
     Path | None,
-    typer.Option("--json", metavar="FILE", help="Write the figures to this file, too.", show_default=False),
+    typer.Option("--json", metavar="FILE", help="Write the figures to this file, too.", show_default="none"),
 ]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print tables as Markdown.")]
 Revision = Annotated[str | None, typer.Option(metavar="NAME", help="Branch, created if need be.", show_default="main")]
@@ -36,6 +34,7 @@ Token = Annotated[
         show_default="that of hf auth login",
     ),
 ]
+Message = Annotated[str, typer.Option("--message", "-m", metavar="TEXT", help="Of the commit.")]
 Repository = Annotated[
     str, typer.Argument(metavar="USER/NAME", help="Repository on the Hub, created if need be.", show_default=False)
 ]

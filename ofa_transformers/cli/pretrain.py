@@ -201,6 +201,7 @@ def pretrain(
             console, plan_pretraining(model_arguments, data_arguments, training_arguments, causal=causal), output
         )
         return
+    existed = output.exists()
     record = None
     if training_arguments.process_index == 0:
         text = (
@@ -219,6 +220,9 @@ def pretrain(
         )
     except FloatingPointError as error:
         raise ValueError(str(error)) from error
+    finally:
+        if not existed and output.is_dir() and not any(output.iterdir()):
+            output.rmdir()  # stopped before the first checkpoint
     if record is None:
         return
     record.write(output)

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from .options import Json, Markdown, Output, Overwrite, quiet_unless_interactive
+
 
 app = typer.Typer(help="Train a target tokenizer, extend an existing one, measure both.", no_args_is_help=True)
 
@@ -24,40 +26,44 @@ Texts = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[TEXT]...",
-        help="Text files, UTF-8, plain, .gz or .zst: lines of text, .tsv (text after the first tab) or .jsonl. The "
-        "language is what the name begins with (deu_Latn.tsv.gz), or is written before it: deu=file.txt.",
+        help="Files of lines, .tsv (text after the first tab) or .jsonl, plain, .gz or .zst. The language is what the "
+        "name begins with (deu_Latn.tsv.gz), or is written before it: deu=file.txt.",
         show_default=False,
     ),
 ]
 Datasets = Annotated[
     list[str] | None,
     typer.Option(
-        "--dataset",
-        help="LANGUAGE=ID or LANGUAGE=ID:CONFIG of a data set on the Hub, streamed. Repeatable.",
-        show_default=False,
+        "--dataset", metavar="SET", help="LANGUAGE=ID[:CONFIG] on the Hub, streamed; may repeat.", show_default="none"
     ),
 ]
-Column = Annotated[str, typer.Option(help="The column or field with the text, of data sets and .jsonl files.")]
-Split = Annotated[str, typer.Option(help="Split of the data sets.")]
-Alpha = Annotated[float, typer.Option(help="Languages are sampled by their characters to this power.", min=0, max=1)]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the tokenizer.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what the folder holds.")]
+Column = Annotated[str, typer.Option(metavar="NAME", help="Column or field with the text.")]
+Split = Annotated[str, typer.Option(metavar="NAME", help="Split of the data sets.")]
+Alpha = Annotated[float, typer.Option(metavar="X", help="Languages: p ~ characters^X.", min=0, max=1)]
 
 
 @app.command("train")
 def train(
     texts: Texts = None,
     output: Output = ...,
-    vocab_size: Annotated[int, typer.Option("--vocab-size", "-n", help="Tokens, special ones included.", min=1)] = ...,
-    algorithm: Annotated[Algorithm | None, typer.Option(help="Default: that of --like, else unigram.")] = None,
+    vocab_size: Annotated[
+        int, typer.Option("--vocab-size", "-n", metavar="N", help="Tokens, special ones included.", min=1)
+    ] = ...,
+    algorithm: Annotated[
+        Algorithm | None,
+        typer.Option(metavar="NAME", help="unigram, bpe or wordpiece.", show_default="that of --like, else unigram"),
+    ] = None,
     like: Annotated[
-        str | None, typer.Option(help="Take normalisation, special tokens and class from this folder or Hub id.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Folder or Hub id: its normalisation, special tokens, class.", show_default="XLM-R's"
+        ),
     ] = None,
     alpha: Alpha = 0.3,
     max_characters: Annotated[
-        int | None, typer.Option(help="Bound on the characters read in training.", min=1)
+        int | None, typer.Option(metavar="N", help="Read at most so many.", min=1, show_default="all")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the language sampling.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the language sampling.", min=0)] = 0,
     dataset: Datasets = None,
     column: Column = "text",
     split: Split = "train",
@@ -70,6 +76,7 @@ def train(
     from ..files import check_output_folder, new_folder
     from ..tokenization import train_tokenizer
 
+    quiet_unless_interactive()
     check_output_folder(output, overwrite)
     tokenizer = train_tokenizer(
         _texts(texts, dataset, column, split),
@@ -87,17 +94,21 @@ def train(
 
 @app.command("extend")
 def extend(
-    tokenizer: Annotated[str, typer.Argument(help="Folder or Hub id of a tokenizer with a tokenizer.json.")],
+    tokenizer: Annotated[str, typer.Argument(help="A fast tokenizer: folder or Hub id.", show_default=False)],
     texts: Texts = None,
     output: Output = ...,
-    num_new_tokens: Annotated[int, typer.Option("--num-new-tokens", "-n", help="Tokens to add.", min=1)] = ...,
+    num_new_tokens: Annotated[
+        int, typer.Option("--num-new-tokens", "-n", metavar="N", help="Tokens to add.", min=1)
+    ] = ...,
     alpha: Alpha = 0.3,
     character_coverage: Annotated[
-        float, typer.Option(help="Share of the text's characters that must have a token.", min=0.5, max=1)
+        float, typer.Option(metavar="X", help="Share of characters that get a token.", min=0.5, max=1)
     ] = 0.9999,
     compare: Annotated[
         list[str] | None,
-        typer.Option(help="Text like those of TEXT, of an old language: how much of it changes. Repeatable."),
+        typer.Option(
+            metavar="TEXT", help="Of an old language: how much of it changes; may repeat.", show_default="none"
+        ),
     ] = None,
     dataset: Datasets = None,
     column: Column = "text",
@@ -114,6 +125,7 @@ def extend(
     from ..tokenization import extend_tokenizer, measure_changes
     from ..tokenization.backend import load_fast_tokenizer
 
+    quiet_unless_interactive()
     check_output_folder(output, overwrite)
     new_text = _texts(texts, dataset, column, split)
     old_text = _texts(compare, None, column, split) if compare else {}
@@ -140,11 +152,13 @@ def fertility(
     texts: Texts = None,
     tokenizers: Annotated[
         list[str],
-        typer.Option("--tokenizer", "-t", help="Folder or Hub id, or NAME=folder or id. Repeatable: side by side."),
+        typer.Option("--tokenizer", "-t", metavar="NAME", help="Folder or Hub id, or LABEL=it; may repeat."),
     ] = ...,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write counts and measures to this file.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Write a picture (.png, .svg, .pdf) to this file.")] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
+    json_file: Json = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw a picture: .png, .svg, .pdf.", show_default="none")
+    ] = None,
+    markdown: Markdown = False,
     dataset: Datasets = None,
     column: Column = "text",
     split: Split = "train",
@@ -159,6 +173,7 @@ def fertility(
     from ..tokenization import measure_fertility
     from ..tokenization.fertility import check_picture
 
+    quiet_unless_interactive()
     for path in (json_file, plot):
         if path is not None and not path.absolute().parent.is_dir():
             raise FileNotFoundError(f"The folder {path.absolute().parent} does not exist; create it first.")

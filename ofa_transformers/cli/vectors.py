@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import Output, Overwrite, quiet_unless_interactive
+from .options import (
+    Json,
+    Markdown,
+    Message,
+    Output,
+    Overwrite,
+    Private,
+    Repository,
+    Revision,
+    Token,
+    quiet_unless_interactive,
+)
 
 
 if TYPE_CHECKING:
@@ -54,21 +65,26 @@ Dictionaries = Annotated[
         show_default=False,
     ),
 ]
+DictionaryOption = typer.Option(
+    "--dictionary", "-d", metavar="FILE", help="Dictionary; may repeat.", show_default="none"
+)
 Pair = Annotated[
     str | None,
-    typer.Option(help="Languages of dictionaries with two columns: deu-eng.", show_default="by the file name"),
+    typer.Option(metavar="A-B", help="Languages of two-column dictionaries.", show_default="by the file name"),
 ]
 Rename = Annotated[
     list[str] | None,
-    typer.Option(help="OLD=NEW, a language code of the dictionaries (swa=swh). Repeatable.", show_default=False),
+    typer.Option(metavar="OLD=NEW", help="A dictionary's language code; may repeat.", show_default="none"),
 ]
 HeldOut = Annotated[
     float,
-    typer.Option(
-        help="Share of the dictionary's words kept apart, by --seed; of evaluate, what it judges by.", min=0, max=0.9
-    ),
+    typer.Option(metavar="X", help="Share of the dictionary's words to judge by.", min=0, max=0.9),
 ]
-Json = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.", show_default=False)]
+Language = Annotated[
+    str | None,
+    typer.Option(metavar="CODE", help="Of VECTORS, if it is one.", show_default="by keys or file name"),
+]
+Seed = Annotated[int, typer.Option(metavar="N", help="Of what is drawn.", min=0)]
 
 
 @app.command("build")
@@ -76,15 +92,15 @@ def build(
     texts: Texts,
     output: Output,
     exclude: Annotated[
-        Path | None, typer.Option(help="File of segment ids to leave out, one a line.", show_default=False)
+        Path | None, typer.Option(metavar="FILE", help="Segment ids to leave out, one a line.", show_default="none")
     ] = None,
-    dim: Annotated[int, typer.Option(help="Dimensions.", min=1)] = 200,
-    min_count: Annotated[int, typer.Option(help="Leave out words that occur less often.", min=1)] = 2,
+    dim: Annotated[int, typer.Option(metavar="N", help="Dimensions.", min=1)] = 200,
+    min_count: Annotated[int, typer.Option(metavar="N", help="Leave out rarer words.", min=1)] = 2,
     segmentation: Annotated[
-        Segmentation, typer.Option(help="Scripts without spaces: words by ICU, or n-grams of characters.")
+        Segmentation, typer.Option(metavar="NAME", help="Scripts without spaces: words, characters or auto.")
     ] = Segmentation.auto,
     keep_case: Annotated[bool, typer.Option("--keep-case", help="Do not count words in lower case.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the factorization.", min=0)] = 0,
+    seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """Make word vectors from text whose segments have the same ids in all languages.
@@ -114,17 +130,21 @@ def dictionary(
     output: Output,
     base: Annotated[
         str | None,
-        typer.Option("--vectors", "-v", help="Vectors to add words to.", show_default="from the entries alone"),
+        typer.Option("--vectors", "-v", metavar="NAME", help="Add words to these.", show_default="make new ones"),
     ] = None,
     language: Annotated[
-        list[str] | None, typer.Option(help="Add words of this language only. Repeatable.", show_default=False)
+        list[str] | None, typer.Option(metavar="CODE", help="Add its words only; may repeat.", show_default="all")
     ] = None,
-    dim: Annotated[int | None, typer.Option(help="Dimensions, without --vectors.", min=1, show_default="200")] = None,
-    steps: Annotated[int, typer.Option(help="Translations from a new word to one of --vectors, at most.", min=1)] = 2,
+    dim: Annotated[
+        int | None, typer.Option(metavar="N", help="Dimensions, without --vectors.", min=1, show_default="200")
+    ] = None,
+    steps: Annotated[
+        int, typer.Option(metavar="N", help="Translations between a new word and an old one.", min=1)
+    ] = 2,
     pair: Pair = None,
     rename: Rename = None,
     held_out: HeldOut = 0.0,
-    seed: Annotated[int, typer.Option(help="Of the random projection and of --held-out.", min=0)] = 0,
+    seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """Make word vectors from dictionaries, or add their words to vectors that exist.
@@ -148,20 +168,18 @@ def dictionary(
 def align(
     vectors: Vectors,
     space: Annotated[str, typer.Argument(metavar="SPACE", help="The vectors to join: a file, a folder, a Hub id.")],
-    dictionaries: Annotated[list[str], typer.Option("--dictionary", "-d", help="Dictionary file. Repeatable.")],
+    dictionaries: Annotated[list[str], DictionaryOption],
     output: Output,
-    language: Annotated[
-        str | None, typer.Option(help="Language of VECTORS.", show_default="by keys or file name")
-    ] = None,
+    language: Language = None,
     center: Annotated[bool, typer.Option("--center", help="Subtract each side's mean first.")] = False,
-    refinements: Annotated[
-        int, typer.Option(help="Fits with words nearest to each other, after the first.", min=0)
-    ] = 0,
-    max_words: Annotated[int, typer.Option(help="First words of a side that are searched.", min=1)] = 20_000,
+    refinements: Annotated[int, typer.Option(metavar="N", help="Further fits, with nearest words.", min=0)] = 0,
+    max_words: Annotated[
+        int, typer.Option(metavar="N", help="First words of a side that are searched.", min=1)
+    ] = 20_000,
     pair: Pair = None,
     rename: Rename = None,
     held_out: HeldOut = 0.1,
-    seed: Annotated[int, typer.Option(help="Of --held-out.", min=0)] = 0,
+    seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """Turn vectors of one language into the space of others with a dictionary (orthogonal Procrustes).
@@ -198,29 +216,28 @@ def align(
 def convert(
     vectors: Vectors,
     output: Output,
-    language: Annotated[
-        str | None, typer.Option(help="Language of a file of one language.", show_default="by keys or file name")
-    ] = None,
+    language: Language = None,
     file_format: Annotated[
         str | None,
         typer.Option(
-            "--format", help="word2vec, glove, word2vec-binary, fasttext, gensim or torch.", show_default="by content"
+            "--format",
+            metavar="NAME",
+            help="word2vec, word2vec-binary, glove, fasttext, gensim, torch.",
+            show_default="by content",
         ),
     ] = None,
     filename: Annotated[
-        str | None, typer.Option(help="The file to take of a folder or repository.", show_default=False)
+        str | None, typer.Option(metavar="FILE", help="Of a folder or repository, this one.", show_default="all")
     ] = None,
-    default_language: Annotated[str, typer.Option(help="Of words without a lng: prefix.")] = "eng",
+    default_language: Annotated[str, typer.Option(metavar="CODE", help="Of words without a lng: prefix.")] = "eng",
     frequencies: Annotated[
-        Frequencies, typer.Option(help="Keep counts, else estimate them by rank (of the order) or wordfreq.")
+        Frequencies, typer.Option(metavar="NAME", help="Where there are none: auto, rank, wordfreq or none.")
     ] = Frequencies.auto,
     extra_words: Annotated[
         Path | None,
-        typer.Option(help="File of words to add from fastText's subwords, one a line.", show_default=False),
+        typer.Option(metavar="FILE", help="Words to make of fastText's subwords, one a line.", show_default="none"),
     ] = None,
-    allow_pickle: Annotated[
-        bool, typer.Option("--allow-pickle", help="Unpickle the file, which can run any code in it.")
-    ] = False,
+    allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Unpickle, which can run any code.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Write word vectors of any format as a folder that opens at once.
@@ -281,20 +298,20 @@ def evaluate(
         typer.Argument(metavar="[TEXT]...", help="Parallel text, as for build: retrieval.", show_default=False),
     ] = None,
     segments: Annotated[
-        Path | None, typer.Option(help="File of the segment ids to judge by.", show_default="all that are shared")
+        Path | None,
+        typer.Option(metavar="FILE", help="Ids of the segments to judge by.", show_default="all shared ones"),
     ] = None,
-    pivot: Annotated[str, typer.Option(help="Language that the others are matched with.")] = "eng",
-    dictionaries: Annotated[
-        list[str] | None,
-        typer.Option("--dictionary", "-d", help="Dictionary: lexicon induction. Repeatable.", show_default=False),
-    ] = None,
-    max_words: Annotated[int, typer.Option(help="First words of a language that compete.", min=1)] = 50_000,
+    pivot: Annotated[str, typer.Option(metavar="CODE", help="Match the others with it.")] = "eng",
+    dictionaries: Annotated[list[str] | None, DictionaryOption] = None,
+    max_words: Annotated[
+        int, typer.Option(metavar="N", help="First words of a language that compete.", min=1)
+    ] = 50_000,
     pair: Pair = None,
     rename: Rename = None,
     held_out: HeldOut = 0.0,
-    seed: Annotated[int, typer.Option(help="Of --held-out.", min=0)] = 0,
+    seed: Seed = 0,
     json_file: Json = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print tables as Markdown.")] = False,
+    markdown: Markdown = False,
 ) -> None:
     """Judge word vectors by retrieval of parallel text and by lexicon induction, per language.
 
@@ -334,13 +351,15 @@ def evaluate(
 @app.command("push")
 def push(
     vectors: Vectors,
-    repo_id: Annotated[str, typer.Argument(metavar="USER/NAME", help="Repository on the Hub, created if need be.")],
+    repo_id: Repository,
     license_name: Annotated[
         str | None,
-        typer.Option("--license", help="By its name on the Hub (cc-by-sa-4.0).", show_default="as the metadata say"),
+        typer.Option("--license", metavar="NAME", help="As on the Hub: cc-by-4.0.", show_default="the metadata's"),
     ] = None,
-    private: Annotated[bool, typer.Option("--private", help="Create it as a private repository.")] = False,
-    revision: Annotated[str | None, typer.Option(help="Branch to push to.", show_default="main")] = None,
+    private: Private = None,
+    revision: Revision = None,
+    token: Token = None,
+    message: Message = "Word vectors",
 ) -> None:
     """Upload word vectors to the Hub, with a card.
 
@@ -352,7 +371,8 @@ def push(
     loaded = WordVectors.load(vectors)
     if license_name is not None:
         loaded.metadata["license"] = license_name
-    typer.echo(loaded.push_to_hub(repo_id, private=private or None, revision=revision))
+    address = loaded.push_to_hub(repo_id, private=private, token=token, revision=revision, commit_message=message)
+    typer.echo(f"Pushed: {address}")
 
 
 def _save(vectors: WordVectors, output: Path, overwrite: bool) -> None:

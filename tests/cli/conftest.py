@@ -8,6 +8,12 @@ import ofa_transformers as ofa
 from ofa_transformers.cli import main
 
 
+@pytest.fixture(autouse=True)
+def signals_stay_as_they_are(monkeypatch):
+    """This process is no command; tests/cli/test_interrupts.py starts some."""
+    monkeypatch.setattr("ofa_transformers.cli.stop_at_once", lambda: None)
+
+
 @pytest.fixture
 def run(monkeypatch):
     """Runs `ofa ARGUMENTS` and returns the exit code."""

@@ -135,7 +135,7 @@ def test_push_uploads_what_save_writes(built, monkeypatch):
         "push_to_hub",
         lambda self, repo_id, **options: pushed.update(options, repo_id=repo_id, metadata=self.metadata) or "address",
     )
-    assert run("push", built, "me/mine", "--license", "cc-by-4.0", "--private").strip() == "address"
+    assert run("push", built, "me/mine", "--license", "cc-by-4.0", "--private").strip() == "Pushed: address"
     assert pushed["repo_id"] == "me/mine" and pushed["private"] is True and pushed["revision"] is None
     assert pushed["metadata"]["license"] == "cc-by-4.0" and pushed["metadata"]["dim"] == 30
 

@@ -1,0 +1,109 @@
+"""Ctrl-C and SIGTERM stop a command at once, and leave nothing half-written."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import REPOSITORY
+
+from ofa_transformers.demo.data import DATA
+from ofa_transformers.files import new_file, new_folder, remove_unfinished
+
+
+# Runs a command whose work is slow at one place, and says on stdout when it is there.
+_SLOW = """
+import hashlib, importlib, sys, time
+from ofa_transformers.cli import main
+place, wait, sys.argv = sys.argv[1], sys.argv[2], ["ofa", *sys.argv[3:]]
+module, _, name = place.partition(":")
+owner = importlib.import_module(module)
+*owners, name = name.split(".")
+for part in owners:
+    owner = getattr(owner, part)
+def slow(*arguments, **options):
+    print("begun", flush=True)
+    if wait == "deaf":  # as the training of tokenizers: compiled code that lets other threads run, but hears no signal
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
+    time.sleep(60)
+setattr(owner, name, slow)
+main()
+"""
+
+
+def stop(place: str, wait: str, number: int, *arguments: object) -> tuple[int, str, float]:
+    """Exit code, stderr and seconds of a command that gets a signal at a place."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SLOW, place, wait, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "begun\n", process.communicate()
+    start = time.monotonic()
+    process.send_signal(number)
+    _, error = process.communicate(timeout=60)
+    return process.returncode, error, time.monotonic() - start
+
+
+def test_adapt_leaves_the_folder_as_it_was(inputs, tmp_path):
+    output = tmp_path / "outputs" / "out"
+    output.mkdir(parents=True)
+    (output / "notes.txt").write_text("mine")
+    code, error, seconds = stop(
+        "ofa_transformers.initializer:write_page",
+        "sleep",
+        signal.SIGINT,
+        "adapt",
+        *inputs,
+        "-o",
+        output,
+        "--overwrite",
+    )
+    assert code == 130 and error.splitlines()[-1] == "Stopped." and "Traceback" not in error and seconds < 20
+    assert [path.name for path in output.parent.iterdir()] == ["out"]
+    assert (output / "notes.txt").read_text() == "mine"
+
+
+def test_vectors_build_on_sigterm(tmp_path):
+    (tmp_path / "out").mkdir()
+    texts = [f"{name[:3]}={DATA / name}" for name in ("eng_Latn.tsv", "deu_Latn.tsv")]
+    place = "ofa_transformers.vectors.word_vectors:write_folder"
+    code, error, _ = stop(
+        place, "sleep", signal.SIGTERM, "vectors", "build", *texts, "--dim", 5, "-o", tmp_path / "out" / "v"
+    )
+    assert (code, error.splitlines()[-1]) == (143, "Stopped.") and "Traceback" not in error
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_tokenizer_train_in_compiled_code(tmp_path):
+    (tmp_path / "out").mkdir()
+    code, error, seconds = stop(
+        "ofa_transformers.tokenization:train_tokenizer", "deaf", signal.SIGINT,
+        "tokenizer", "train", DATA / "deu_Latn.tsv", "-n", 500, "-o", tmp_path / "out" / "t",
+    )  # fmt: skip
+    assert (code, error) == (130, "Stopped.\n") and seconds < 20
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_pretrain_before_its_first_checkpoint(inputs, tmp_path):
+    pytest.importorskip("datasets")
+    (tmp_path / "deu.txt").write_text("das Haus am Fluss\n" * 20)
+    code, error, seconds = stop(
+        "ofa_transformers.training.trainer:PretrainingTrainer.compute_loss", "sleep", signal.SIGINT,
+        "pretrain", inputs[0], tmp_path / "deu.txt", "-o", tmp_path / "out", "-n", 5, "--max-length", 16,
+        "--cpu", "--streaming",
+    )  # fmt: skip
+    assert code == 130 and error.splitlines()[-1] == "Stopped." and "Traceback" not in error and seconds < 20
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_being_written_can_be_removed(tmp_path):
+    with pytest.raises(FileNotFoundError), new_folder(tmp_path / "a") as folder, new_file(tmp_path / "b") as file:
+        (folder / "part").write_text("half")
+        file.write_text("half")
+        remove_unfinished()
+        assert list(tmp_path.iterdir()) == []
