@@ -8,11 +8,12 @@ from ..vectors.language_codes import macrolanguage, to_iso639_3
 
 
 # Conneau et al. (2020), appendix A; varieties in other scripts left out.
-XLM_R_LANGUAGES = frozenset(
+_XLM_R = (
     "af am ar as az be bg bn br bs ca cs cy da de el en eo es et eu fa fi fr fy ga gd gl gu ha he hi hr hu hy "
     "id is it ja jv ka kk km kn ko ku ky la lo lt lv mg mk ml mn mr ms my ne nl no om or pa pl ps pt ro ru sa "
-    "sd si sk sl so sq sr su sv sw ta te th tl tr ug uk ur uz vi xh yi zh".split()  # noqa: SIM905
+    "sd si sk sl so sq sr su sv sw ta te th tl tr ug uk ur uz vi xh yi zh"
 )
+XLM_R_LANGUAGES = frozenset(_XLM_R.split())
 
 
 def head_languages(codes: Iterable[str]) -> frozenset[str]:
