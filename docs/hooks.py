@@ -8,9 +8,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import click
+import typer
 from latex2mathml.converter import convert
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
+from typer.cli import get_docs_for_click
+
+from ofa_transformers.cli import app
 
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,6 +26,7 @@ BROWSE = os.environ.get("OFA_BROWSE_URL", "").rstrip("/")
 PAGES = {"contributing.md": ROOT / "CONTRIBUTING.md"} | {
     f"examples/{path.parent.name}.md": path for path in sorted(ROOT.glob("examples/*/README.md"))
 }
+COMMAND_LINE = "command-line.md"
 _LINK = re.compile(r"(?<!!)\[([^\]\n]+)\]\(([^)\s:]+)\)")
 _NAME = re.compile(r"\[<code>(~?[\w.]+)</code>\]")
 # What pymdownx.arithmatex makes of $...$ and $$...$$.
@@ -28,10 +34,22 @@ _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1
 
 
 def on_files(files: Files, config: Any, **_: Any) -> Files:
-    """Adds the pages that lie outside docs/."""
+    """Adds the pages that lie outside docs/, and the one of the command line."""
     for name, path in PAGES.items():
         files.append(File.generated(config, name, content=path.read_text(encoding="utf-8")))
+    files.append(File.generated(config, COMMAND_LINE, content=_command_line()))
     return files
+
+
+def _command_line() -> str:
+    """The help texts of `ofa` and its subcommands."""
+    command = typer.main.get_command(app)
+    text = get_docs_for_click(obj=command, ctx=click.Context(command, info_name="ofa"), name="ofa")
+    text = re.sub(r"^# `ofa`$", "# Command line", text, flags=re.MULTILINE)
+    text = re.sub(r"^\* `(-h, )?--help`.*\n", "", text, flags=re.MULTILINE)
+    text = text.replace("**Usage**:\n\n", "").replace("```console\n$ ", "```text\n")
+    # Examples are code.
+    return re.sub(r"^Example: (.*)$", r"Example: `\1`", text, flags=re.MULTILINE)
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
@@ -49,7 +67,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         if not target:
             return match[0]
         path = (origin.parent / target).resolve()
-        if not path.exists():
+        if not path.exists() and path != ROOT / "docs" / COMMAND_LINE:
             raise PluginError(f"{origin.relative_to(ROOT)} links to {target}, which is not there.")
         if path.is_relative_to(ROOT / "docs"):
             name = path.relative_to(ROOT / "docs").as_posix()
@@ -74,7 +92,8 @@ def on_page_content(content: str, **_: Any) -> str:
         display = "block" if match[2] == "[" else "inline"
         return f'<{match[1]} class="math">{_mathml(html.unescape(match[3]).strip(), display)}</{match[1]}>'
 
-    return _NAME.sub(_reference, _FORMULA.sub(formula, content))
+    content = _NAME.sub(_reference, _FORMULA.sub(formula, content))
+    return re.sub(r"<code>`([^`<]*)`</code>", r"<code>\1</code>", content)  # types in docstrings
 
 
 def _reference(match: re.Match) -> str:

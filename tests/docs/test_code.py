@@ -15,12 +15,9 @@ import contextlib
 import glob
 import gzip
 import inspect
-import os
 import re
 import runpy
 import shlex
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,7 +42,6 @@ PAGES = [
     *sorted((REPOSITORY / "docs").rglob("*.md")),
     *sorted((REPOSITORY / "examples").glob("*/README.md")),
 ]
-LANGUAGES = ["deu_Latn", "swh_Latn", "hin_Deva"]
 _BLOCK = re.compile(
     r"(?:<!--[ ]*(?P<mark>runs|not[ ]run:[^>]*?)[ ]*-->\n+)?^[ ]*```(?P<language>\w+)[^\n]*\n(?P<code>.*?)^[ ]*```$",
     re.MULTILINE | re.DOTALL,
@@ -138,26 +134,14 @@ def _is_ours(node: ast.Import | ast.ImportFrom) -> bool:
 
 
 def commands(code: str) -> list[list[str]]:
-    """The commands of a shell block, with patterns and $(...) expanded by bash."""
+    """The commands of a shell block, with patterns of file names expanded where files match."""
     lines = re.sub(r"\\\n\s*", "", code).splitlines()
-    words = [shlex.split(line, comments=True) for line in lines]
-    return [
-        shlex.split(_expanded(line)) if "$(" in line or "{" in line else _globbed(found)
-        for line, found in zip(lines, words)
-        if found
-    ]
+    split = [shlex.split(line, comments=True) for line in lines]
+    return [[name for word in words for name in _files(word)] for words in split if words]
 
 
-def _globbed(words: list[str]) -> list[str]:
-    return [name for word in words for name in (sorted(glob.glob(word)) or [word] if "*" in word else [word])]
-
-
-def _expanded(line: str) -> str:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    script = f"printf '%q ' {line}"
-    return subprocess.run(
-        ["bash", "-c", script], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True
-    ).stdout
+def _files(word: str) -> list[str]:
+    return (sorted(glob.glob(word)) if "*" in word else []) or [word]
 
 
 def run(words: list[str], executed: bool) -> None:
@@ -168,8 +152,6 @@ def run(words: list[str], executed: bool) -> None:
             assert typer.main.get_command(app).main(arguments, prog_name="ofa", standalone_mode=False) in (None, 0)
         else:
             parse(arguments)
-    elif executed:
-        subprocess.run(words, check=True)
     elif program == "make":
         targets = re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
         names = [word for word in arguments if "=" not in word]
@@ -251,25 +233,15 @@ class _Parsed(Exception):
 # What pages find in their folder, and what must come out
 
 
-def parallel_text(folder: str, ending: str = ".tsv.gz") -> None:
-    """The demo's text, as files of `id<TAB>text`."""
-    Path(folder).mkdir()
-    for language, lines in load_parallel_text(LANGUAGES).train.items():
-        content = "".join(f"{key}\t{text}\n" for key, text in lines.items())
-        path = Path(folder, language + ending)
-        path.write_bytes(gzip.compress(content.encode()) if ending.endswith(".gz") else content.encode())
-
-
-def english_and_new() -> None:
-    """A source, a target tokenizer and word vectors, small."""
-    text = load_parallel_text(LANGUAGES).train
-    shutil.copytree(SEED_MODEL, "source")
-    train_tokenizer({key: list(lines.values()) for key, lines in text.items()}, vocab_size=1200).save_pretrained(
-        "tokenizer"
-    )
-    ofa.WordVectors.from_parallel({key[:3]: list(lines.items()) for key, lines in text.items()}, dim=30).save(
-        "vectors"
-    )
+def adapted_model() -> None:
+    """A factorized checkpoint."""
+    text = load_parallel_text(["swh_Latn"]).train
+    ofa.OfaInitializer.from_pretrained(
+        SEED_MODEL,
+        target_tokenizer=train_tokenizer({key: list(lines.values()) for key, lines in text.items()}, vocab_size=900),
+        word_vectors=ofa.WordVectors.from_parallel({key[:3]: [*lines.items()] for key, lines in text.items()}, dim=30),
+        embedding_size=16,
+    ).save_pretrained("adapted", report_page=False)
 
 
 def vector_files() -> None:
@@ -304,7 +276,10 @@ def vector_files() -> None:
     Path("wiktionary.tsv.gz").write_bytes(gzip.compress(f"{header}\n{entries}".encode()))
 
 
-SETUPS: dict[str, Callable[[], None]] = {"docs/word-vectors.md": vector_files}
+SETUPS: dict[str, Callable[[], None]] = {
+    "docs/word-vectors.md": vector_files,
+    "docs/loading-and-sharing.md": adapted_model,
+}
 
 
 def check_readme(names: dict, printed: str) -> None:
