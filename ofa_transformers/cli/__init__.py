@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from . import adapt, demo, pretrain, push, report, tokenizer, vectors
+from . import adapt, demo, evaluate, pretrain, push, report, tokenizer, vectors
 from .errors import Commands, stop_at_once
 
 
@@ -28,6 +28,7 @@ app.command("export")(adapt.export)
 app.command("report")(report.report)
 app.command("push")(push.push)
 app.command("pretrain")(pretrain.pretrain)
+app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(tokenizer.app, name="tokenizer")
 app.add_typer(vectors.app, name="vectors")
 

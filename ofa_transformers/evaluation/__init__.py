@@ -22,6 +22,7 @@ __all__ = [
     "group_means",
     "model_index",
     "project_labels",
+    "read_held_out",
     "read_json",
     "read_labelled_datasets",
     "read_labelled_files",
@@ -33,6 +34,7 @@ __all__ = [
     "to_csv",
     "to_json",
     "to_markdown",
+    "write_card_results",
 ]
 
 # `training` imports this package, and what is below imports `training`.
@@ -43,8 +45,10 @@ _LATER = {
     "evaluate_retrieval": "sentence_retrieval",
     "evaluate_tagging": "tagging",
     "project_labels": "labelled_data",
+    "read_held_out": "held_out_text",
     "read_labelled_datasets": "labelled_data",
     "read_labelled_files": "labelled_data",
+    "write_card_results": "card",
 }
 
 
