@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
@@ -24,7 +23,8 @@ Units = Callable[[Iterable[Sequence[str]]], list[set[tuple[str, int, int]]]]
 def units_reader() -> Units:
     """seqeval's reading (that of conlleval) of tags: (type, first word, last word) of each sentence's units.
 
-    Tags without prefix, as parts of speech, are read as XTREME and the paper do: a run of the same is one unit.
+    A run of the same tag without prefix, as of parts of speech, is one unit. seqeval alone would take its first letter
+    for a prefix, and so CCONJ for SCONJ.
 
     Raises:
         ImportError: seqeval is missing.
@@ -35,9 +35,9 @@ def units_reader() -> Units:
         raise ImportError("Entities need the package `seqeval`: pip install 'ofa-transformers[evaluation]'") from error
 
     def units(sentences: Iterable[Sequence[str]]) -> list[set[tuple[str, int, int]]]:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*seems not to be NE tag")
-            return [set(get_entities(list(tags))) for tags in sentences]
+        return [
+            set(get_entities([tag if ENTITY_TAG.fullmatch(tag) else f"I-{tag}" for tag in tags])) for tags in sentences
+        ]
 
     return units
 

@@ -55,9 +55,9 @@ def evaluate_tagging(
 
     Returns:
         Of each model, seed and language, with 95 % bootstrap intervals over the sentences: "F1" of entities by type and
-        span, as seqeval's `f1_score`. Of parts of speech "F1" as XTREME and the paper compute it, with that same
-        function, for which a run of words with the same tag is one unit; "accuracy" of the words, which is also their
-        micro-F1; and "macro-F1" over the tags.
+        span, as seqeval's `f1_score`. Of parts of speech "F1" as in XTREME and the paper, who pass them to that same
+        function, for which a run of words with the same tag is one unit (except that it can't tell CCONJ from SCONJ,
+        nor we repeat that); "accuracy" of the words, which is also their micro-F1; and "macro-F1" over the tags.
 
     Raises:
         ImportError: seqeval is missing.
