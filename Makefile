@@ -45,6 +45,9 @@ test suite-report examples-suite: export OMP_NUM_THREADS ?= 1
 test: lint $(SUITE)/version.txt  ## ruff and the whole test-suite, Transformers' own model tests included
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
+docs: $(INSTALLED)  ## build the documentation into site/, which opens without a server but for its search
+	$(BIN)/mkdocs build --strict
+
 suite-report: $(SUITE)/version.txt  ## Transformers' model tests on our classes beside the stock ones, as a table
 	$(BIN)/python tests/transformers_suite/compare.py
 
@@ -55,4 +58,4 @@ examples-suite: $(INSTALLED)  ## Transformers' own example scripts, unchanged, o
 	$(BIN)/python -m pytest tests/transformers_suite/test_examples.py $(PYTEST_ARGS)
 
 clean:  ## remove .venv, builds and caches
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .ruff_cache
