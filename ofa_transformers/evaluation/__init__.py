@@ -44,7 +44,7 @@ _LATER = {
     "evaluate_perplexity": "perplexity",
     "evaluate_retrieval": "sentence_retrieval",
     "evaluate_tagging": "tagging",
-    "project_labels": "labelled_data",
+    "project_labels": "label_projection",
     "read_held_out": "held_out_text",
     "read_labelled_datasets": "labelled_data",
     "read_labelled_files": "labelled_data",

@@ -17,7 +17,6 @@ from transformers import (
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    PrinterCallback,
     Trainer,
     TrainerCallback,
     TrainingArguments,
@@ -279,11 +278,14 @@ def fine_tune(
         if arguments.n_gpu > 1:
             arguments._n_gpu = 1  # Trainer would divide each batch among all GPUs
         best = _BestEpoch(score)
-        trainer = Trainer(model, arguments, data_collator=collate, train_dataset=usable, callbacks=[best])
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
+        _SilentTrainer(model, arguments, data_collator=collate, train_dataset=usable, callbacks=[best]).train()
     model.load_state_dict(best.weights)
     return best.best
+
+
+class _SilentTrainer(Trainer):
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Nothing: Trainer would print them beside the results."""
 
 
 class _BestEpoch(TrainerCallback):

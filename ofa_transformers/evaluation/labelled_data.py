@@ -1,4 +1,4 @@
-"""Labelled sentences of many languages: texts with a label, or words with a tag each; from files and the Hub."""
+"""Labelled sentences of many languages: texts with a label each, or words with a tag each; from files and the Hub."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ from typing import Any, Literal
 
 from transformers.utils import logging
 
-from ..tokenization.corpus import language_of
 from ..vectors.compression import COMPRESSED_SUFFIXES
 from ..vectors.lines import numbered_lines
-from ..vectors.parallel import read_segments
 from .entities import ENTITY_TAG, to_iob2
 from .provenance import named_with_checksum
 
@@ -27,8 +25,8 @@ Kind = Literal["classification", "tagging"]
 Row = tuple[int, Mapping[str, Any]]
 
 # How files and data sets call a split.
-_SPLITS = {name: name for name in ("train", "dev", "test")} | dict.fromkeys(("validation", "valid", "val"), "dev")
-_SPLIT = "|".join(_SPLITS)
+SPLITS = {name: name for name in ("train", "dev", "test")} | dict.fromkeys(("validation", "valid", "val"), "dev")
+_SPLIT = "|".join(SPLITS)
 # Languages and treebanks: swa, deu_Latn, en_ewt, zh-min-nan.
 _LANGUAGE = r"[a-z]{2,3}(?:[_-]\w+?)*?"
 _NAMES = (
@@ -187,7 +185,7 @@ def read_labelled_files(
     found: dict[str, dict[str, Path]] = {}
     if isinstance(paths, Mapping):
         found = {language: {split: Path(file) for split, file in of.items()} for language, of in paths.items()}
-        name = ", ".join(dict.fromkeys(file.parent.name or "." for of in found.values() for file in of.values()))
+        folders = [file.parent for of in found.values() for file in of.values()]
     else:
         paths = [Path(paths)] if isinstance(paths, (str, os.PathLike)) else [Path(path) for path in paths]
         for path in paths:
@@ -195,8 +193,9 @@ def read_labelled_files(
                 other = found.setdefault(language, {}).setdefault(split, file)
                 if other != file:
                     raise ValueError(f"{other} and {file} are both {split} of {language!r}; name one of them.")
-        name = ", ".join(path.resolve().name for path in paths)
-    _check_languages(languages, found, name)
+        folders = [path if path.is_dir() else path.parent for path in paths]
+    name = ", ".join(dict.fromkeys(folder.resolve().name for folder in folders))
+    check_languages(languages, found, name)
     for file in (file for of in found.values() for file in of.values()):
         if not file.is_file():
             raise FileNotFoundError(f"The labelled sentences {file} are not there.")
@@ -254,7 +253,7 @@ def read_labelled_datasets(
         names.append(Path(identifier).name if Path(identifier).exists() else identifier)
         splits = get_dataset_split_names(identifier, config or None, revision=revision)
         examples[language] = {}
-        for split in (split for split in splits if split in _SPLITS):
+        for split in (split for split in splits if split in SPLITS):
             dataset = load_dataset(identifier, config or None, split=split, revision=revision)
             origin = f"{identifier}{f' {config}' if config else ''}, split {split}"
             text, label = _columns(dataset.column_names, kind, text_column, label_column, origin)
@@ -262,7 +261,7 @@ def read_labelled_datasets(
             classes = getattr(getattr(feature, "feature", feature), "names", None)
             rows = enumerate(dataset.select_columns([text, label]), 1)
             read = _from_rows(rows, kind, text, label, origin, classes)
-            examples[language][_SPLITS[split]] = replace(read, data=origin)
+            examples[language][SPLITS[split]] = replace(read, data=origin)
         if not examples[language]:
             raise ValueError(f"{identifier} has no train, validation or test split, but {', '.join(splits)}.")
     if not examples:
@@ -270,71 +269,12 @@ def read_labelled_datasets(
     return LabelledData(kind, ", ".join(dict.fromkeys(names)), examples)
 
 
-def project_labels(
-    labels: str | os.PathLike,
-    parallel: str | os.PathLike | Mapping[str, str | os.PathLike],
-    *,
-    languages: Sequence[str] | None = None,
-    label_column: str = "label",
-    split_column: str = "split",
-) -> LabelledData:
-    """Labels of segments (verses) onto their texts in many languages, as Taxi1500 does (Ma et al., 2023).
-
-    Args:
-        labels: a .tsv file whose first line names the columns; the first one is the segment's id.
-        parallel: language -> file of `id<TAB>text` lines; or a folder of such files (.tsv, optionally packed) whose names
-            begin with the language. Where it has `eng_Latn.tsv` beside `eng_Latn-KJV.tsv`, the latter, a second text of
-            that language, is only read if `languages` names it (`eng_Latn-KJV`).
-        languages: read only these; default: all that have a labelled text in each split.
-        label_column, split_column: in `labels`. The splits are train, dev (or validation) and test.
-
-    Returns:
-        The texts with their labels. A segment that a language lacks is left out there.
+def check_languages(languages: Sequence[str] | None, found: Mapping[str, Any], name: str) -> None:
+    """That something was found, and all languages that were named.
 
     Raises:
-        FileNotFoundError: a file or folder that isn't there.
-        ValueError: a malformed line, a segment with two labels, a split of another name, a language that isn't there or
-            (if it was named) lacks a split.
+        ValueError: not so.
     """
-    segments = _read_segment_labels(Path(labels), label_column, split_column)
-    wanted_splits = {split for _, split, _ in segments.values()}
-    files = {language: Path(file) for language, file in parallel.items()} if isinstance(parallel, Mapping) else None
-    files = _parallel_files(Path(parallel), languages) if files is None else files
-    name = Path(labels).resolve().parent.name
-    _check_languages(languages, files, name)
-    examples: dict[str, dict[str, Examples]] = {}
-    left_out = []
-    for language in languages or sorted(files):
-        file = files[language]
-        if not file.is_file():
-            raise FileNotFoundError(f"The text of {language!r}, {file}, is not a file.")
-        columns: dict[str, tuple[list, list, list]] = {}
-        for identifier, text in read_segments(file):
-            if identifier in segments and text.strip():
-                label, split, line = segments[identifier]
-                for column, value in zip(columns.setdefault(split, ([], [], [])), (text, label, line)):
-                    column.append(value)
-        if missing := wanted_splits - set(columns):
-            if languages is not None:
-                raise ValueError(
-                    f"{file} has no text for any of the {', '.join(sorted(missing))} segments of {labels}; leave "
-                    f"{language!r} out."
-                )
-            left_out.append(language)
-            continue
-        data = f"{named_with_checksum(Path(labels))} on {named_with_checksum(file)}"
-        examples[language] = {
-            split: Examples(texts, tags, str(labels), lines, f"{data}, {split}")
-            for split, (texts, tags, lines) in columns.items()
-        }
-    if left_out:
-        logger.warning(f"Without labelled texts in each split, and left out: {', '.join(left_out)}")
-    if not examples:
-        raise ValueError(f"No text in {parallel} has the ids of {labels}; are they of the same text?")
-    return LabelledData("classification", name, examples)
-
-
-def _check_languages(languages: Sequence[str] | None, found: Mapping[str, Any], name: str) -> None:
     if not found:
         raise ValueError(f"{name}: no labelled sentences; name files or folders.")
     if missing := [language for language in languages or () if language not in found]:
@@ -360,12 +300,12 @@ def _named_files(path: Path, kind: Kind) -> Iterator[tuple[str, str, Path]]:
         raise ValueError(
             f"No file in {path} has a name that tells language and split, as swa.train.conll or train-en.tsv would."
         )
-    if unnamed := [file.name for file, found in named if not found and _stem(file)[1] in _ENDINGS[kind]]:
+    if unnamed := [file.name for file, found in named if not found and stem_and_ending(file)[1] in _ENDINGS[kind]]:
         logger.warning(f"{path}: passed over {', '.join(unnamed)}, whose names don't tell language and split")
     yield from ((*found, file) for file, found in named if found)
 
 
-def _stem(path: Path) -> tuple[str, str]:
+def stem_and_ending(path: Path) -> tuple[str, str]:
     """The name of a file without endings, and the ending that isn't of a packer."""
     name = path.name
     for suffix in COMPRESSED_SUFFIXES:
@@ -375,24 +315,24 @@ def _stem(path: Path) -> tuple[str, str]:
 
 
 def _language_and_split(path: Path, kind: Kind) -> tuple[str, str] | None:
-    stem, ending = _stem(path)
+    stem, ending = stem_and_ending(path)
     if ending not in (*_ENDINGS[kind], "") or (kind == "classification" and not ending):
         return None
     for pattern in _NAMES:
         if match := pattern.fullmatch(stem):
             found = match.groupdict()
-            return found.get("language", path.resolve().parent.name), _SPLITS[found["split"]]
+            return found.get("language", path.resolve().parent.name), SPLITS[found["split"]]
     return None
 
 
 def _read_tagged(path: Path, text_column: str | None, label_column: str | None) -> Examples:
-    if _stem(path)[1] == ".jsonl":
+    if stem_and_ending(path)[1] == ".jsonl":
         return _from_table(_json_rows(path), "tagging", text_column, label_column, str(path))
     sentences: list[list[str]] = []
     tags: list[list[str]] = []
     lines: list[list[int]] = []
     columns, last = None, -1
-    commented = _stem(path)[1] == ".conllu"
+    commented = stem_and_ending(path)[1] == ".conllu"
     for number, line in numbered_lines(path):
         begins, last = number != last + 1, number
         if line.startswith("-DOCSTART-"):
@@ -441,7 +381,7 @@ def _tagged(sentences: list[list[str]], tags: list[list[str]], origin: str, line
 
 
 def _read_classified(path: Path, text_column: str | None, label_column: str | None) -> Examples:
-    ending = _stem(path)[1]
+    ending = stem_and_ending(path)[1]
     if ending not in _ENDINGS["classification"]:
         raise ValueError(f"{path} must end in {', '.join(_ENDINGS['classification'])}, optionally packed.")
     rows = _json_rows(path) if ending == ".jsonl" else _table_rows(path, ending, text_column, label_column)
@@ -553,63 +493,3 @@ def _from_rows(
             labels.append(name_of(target, number))
             lines.append(number)
     return _tagged(inputs, labels, origin, lines) if kind == "tagging" else Examples(inputs, labels, origin, lines)
-
-
-def _read_segment_labels(path: Path, label_column: str, split_column: str) -> dict[str, tuple[str, str, int]]:
-    """Segment id -> label, split, line."""
-    if not path.is_file():
-        raise FileNotFoundError(f"The labels {path} are not there.")
-    segments: dict[str, tuple[str, str, int]] = {}
-    names: list[str] | None = None
-    for number, line in numbered_lines(path):
-        fields = line.split("\t")
-        if names is None:
-            names = fields
-            if missing := {label_column, split_column} - set(names[1:]):
-                raise ValueError(
-                    f"{path}: the first line must name the columns, after the id's {label_column!r} and "
-                    f"{split_column!r}, but {', '.join(sorted(missing))} is missing in {line[:80]!r}."
-                )
-            continue
-        row = dict(zip(names, fields))
-        if len(fields) != len(names) or not all(row[name].strip() for name in (names[0], label_column)):
-            raise ValueError(f"{path}, line {number}: expected {', '.join(names)}, but found {line[:80]!r}.")
-        identifier, label, split = fields[0], row[label_column].strip(), row[split_column].strip()
-        if split not in _SPLITS:
-            raise ValueError(f"{path}, line {number}: {split!r} is none of the splits {', '.join(_SPLITS)}.")
-        if identifier in segments:
-            raise ValueError(
-                f"{path}, line {number}: {identifier!r} has a label already, in line {segments[identifier][2]}."
-            )
-        segments[identifier] = (label, _SPLITS[split], number)
-    if not segments:
-        raise ValueError(f"{path} has no labels.")
-    return segments
-
-
-def _parallel_files(folder: Path, languages: Sequence[str] | None) -> dict[str, Path]:
-    """Language -> file of a folder; second texts of a language (eng_Latn-KJV) only where they are named."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"The folder of parallel text {folder} is not there.")
-    files: dict[str, Path] = {}
-    for file in sorted(folder.iterdir()):
-        stem, ending = _stem(file)
-        if file.is_file() and ending == ".tsv" and _begins_with_language(stem):
-            if stem in files:
-                raise ValueError(f"{files[stem]} and {file} are both of {stem!r}; keep one of them.")
-            files[stem] = file
-    if not files:
-        raise ValueError(f"No file in {folder} is named like deu_Latn.tsv.gz, of `id<TAB>text` lines.")
-    return {
-        stem: file
-        for stem, file in files.items()
-        if stem in (languages or ()) or stem == language_of(stem) or language_of(stem) not in files
-    }
-
-
-def _begins_with_language(stem: str) -> bool:
-    try:
-        language_of(stem)
-    except ValueError:
-        return False
-    return True
