@@ -11,6 +11,10 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+# Numbers: 1 GiB in float32.
+_LOGITS = 1 << 28
+
+
 def batches_by_length(lengths: Sequence[int], tokens_per_batch: int) -> Iterator[list[int]]:
     """Indices in batches of similar length, of at most `tokens_per_batch` tokens with padding, at least one each."""
     batch: list[int] = []
@@ -23,6 +27,11 @@ def batches_by_length(lengths: Sequence[int], tokens_per_batch: int) -> Iterator
         batch.append(index)
     if batch:
         yield batch
+
+
+def tokens_that_fit(tokens_per_batch: int, vocab_size: int, predicted: float = 1.0) -> int:
+    """At most `tokens_per_batch`, and so few that the logits of the predicted share of them stay below 1 GiB."""
+    return max(1, min(tokens_per_batch, int(_LOGITS / vocab_size / predicted)))
 
 
 class Rows:

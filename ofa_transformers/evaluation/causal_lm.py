@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from .batching import batches_by_length, evaluation_mode, longest_input
+from .batching import batches_by_length, evaluation_mode, longest_input, tokens_that_fit
 from .masked_lm import MaskedLMScore
 
 
@@ -27,7 +27,8 @@ def score_causal_lm(
         tokenizer: its tokenizer.
         texts: N texts. One longer than `max_length` is cut into windows, each scored by itself.
         max_length: tokens in a window; default: the longest input of model and tokenizer.
-        tokens_per_batch: bound on the tokens, padding included, of one forward pass.
+        tokens_per_batch: bound on the tokens, padding included, of one forward pass; with a large vocabulary there are
+            fewer, so that the logits stay below 1 GiB.
 
     Returns:
         N scores.
@@ -46,9 +47,10 @@ def score_causal_lm(
         for number, ids in enumerate(encoded)
         for first in range(0, len(ids), room)
     ]
+    tokens = tokens_that_fit(tokens_per_batch, model.config.get_text_config().vocab_size)
     nats = torch.zeros(len(texts), dtype=torch.float64)
     with evaluation_mode(model):
-        for batch in batches_by_length([len(ids) for _, ids in windows], tokens_per_batch):
+        for batch in batches_by_length([len(ids) for _, ids in windows], tokens):
             chosen = [windows[i] for i in batch]
             width = max(len(ids) for _, ids in chosen)
             ids = torch.full((len(chosen), width), start)

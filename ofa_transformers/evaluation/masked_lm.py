@@ -11,7 +11,7 @@ import torch
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from .batching import batches_by_length, evaluation_mode, longest_input
+from .batching import batches_by_length, evaluation_mode, longest_input, tokens_that_fit
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,8 @@ def score_masked_lm(
         texts: N texts. One longer than `max_length` is cut into windows, each scored by itself.
         stride: at least 2.
         max_length: tokens in a window, special tokens included; default: the longest input of model and tokenizer.
-        tokens_per_batch: bound on the tokens, padding included, of one forward pass.
+        tokens_per_batch: bound on the tokens, padding included, of one forward pass; with a large vocabulary there are
+            fewer, so that the logits stay below 1 GiB.
 
     Returns:
         N scores.
@@ -99,12 +100,13 @@ def score_masked_lm(
         for number, window, positions in windows
         for offset in range(min(stride, len(positions)))
     ]
+    bound = tokens_that_fit(tokens_per_batch, model.config.get_text_config().vocab_size, 1 / stride)
     nats = torch.zeros(len(texts), dtype=torch.float64)
     with (
         evaluation_mode(model),
         tqdm(total=len(passes), desc="held-out loss", leave=False, disable=not show_progress) as bar,
     ):
-        for batch in batches_by_length([len(window) for _, window, _ in passes], tokens_per_batch):
+        for batch in batches_by_length([len(window) for _, window, _ in passes], bound):
             chosen = [passes[i] for i in batch]
             width = max(len(window) for _, window, _ in chosen)
             ids = torch.full((len(chosen), width), tokenizer.pad_token_id)

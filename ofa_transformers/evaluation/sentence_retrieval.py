@@ -48,7 +48,8 @@ def evaluate_retrieval(
         trust_remote_code: run code that comes with a model.
 
     Returns:
-        "top-k from English" and "top-k to English" for each model, language and group.
+        "top-k from English" and "top-k to English" for each model, language and group. The task's name says the layer
+        if one was asked for, so that models of different depths stand side by side by default.
 
     Raises:
         ValueError: no text, a layer that the model doesn't have, a model without tokenizer or that doesn't fit it.
@@ -67,7 +68,7 @@ def evaluate_retrieval(
     for model_name in names:
         subject = load_encoder(model_name, device=device, trust_remote_code=trust_remote_code)
         chosen = default_layer(subject.model) if layer is None else layer
-        task = f"retrieval ({name}, layer {chosen})"
+        task = f"retrieval ({name})" if layer is None else f"retrieval ({name}, layer {layer})"
         pivots = embed_texts(subject.model, subject.tokenizer, list(rows), layer=chosen, max_length=max_length)
         for text in logging.tqdm(texts, desc=f"Retrieval, {model_name}", unit="language", delay=2, leave=False):
             theirs = embed_texts(subject.model, subject.tokenizer, text.texts, layer=chosen, max_length=max_length)
