@@ -46,7 +46,7 @@ test: lint $(SUITE)/version.txt  ## ruff and the whole test-suite, Transformers'
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 docs: $(INSTALLED)  ## build the documentation into site/, which opens without a server but for its search
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 suite-report: $(SUITE)/version.txt  ## Transformers' model tests on our classes beside the stock ones, as a table
 	$(BIN)/python tests/transformers_suite/compare.py

@@ -48,6 +48,8 @@ def _command_line() -> str:
     text = re.sub(r"^# `ofa`$", "# Command line", text, flags=re.MULTILINE)
     text = re.sub(r"^\* `(-h, )?--help`.*\n", "", text, flags=re.MULTILINE)
     text = text.replace("**Usage**:\n\n", "").replace("```console\n$ ", "```text\n")
+    # Cut short there, and in full below.
+    text = re.sub(r"^\*\*Commands\*\*:\n\n(\* .*\n)+\n", "", text, flags=re.MULTILINE)
     # Examples are code.
     return re.sub(r"^Example: (.*)$", r"Example: `\1`", text, flags=re.MULTILINE)
 

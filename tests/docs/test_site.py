@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import importlib
 import json
 import os
 import re
@@ -59,6 +60,10 @@ def test_formulas_are_drawn_and_references_resolved(site):
 def test_public_names_are_in_the_reference(site):
     text = "".join(page.read_text(encoding="utf-8") for page in (site / "reference").glob("*.html"))
     assert [name for name in ofa_transformers.__all__ if name not in text] == []
+    for part in ("vectors", "tokenization", "training", "evaluation"):
+        names = importlib.import_module(f"ofa_transformers.{part}").__all__
+        undocumented = [name for name in names if not re.search(rf'id="ofa_transformers[\w.]*\.{name}"', text)]
+        assert undocumented == [], f"of ofa_transformers.{part}; see docs/reference/{part}.md"
 
 
 @pytest.mark.skipif(EXECUTABLE is None, reason="there is no Chromium on this machine")
