@@ -317,9 +317,17 @@ def model_index(measurements: Sequence[Measurement], *, model: str | None = None
                 dataset_type=items[0].data or task,
                 dataset_name=f"{task}, {'mean of languages' if language == 'all' else language}",
                 dataset_config=None if several else language,
-                metric_type=metric.partition(" ")[0].lower(),
+                metric_type=_metric_type(metric),
                 metric_name=metric,
                 metric_value=round(sum(item.value for item in items) / len(items), 6),
             )
         )
     return results
+
+
+def _metric_type(metric: str) -> str:
+    """As the Hub's `evaluate` calls it, where it does."""
+    if metric.startswith("top-"):
+        return "accuracy"
+    known = next((name for name in ("f1", "perplexity") if metric.lower().endswith(name)), None)
+    return known or metric.lower().replace(" ", "_")

@@ -1,0 +1,131 @@
+"""Measurements: intervals, group means, tables, files, model-index."""
+
+import csv
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+
+from ofa_transformers.evaluation import Measurement, group_means, model_index, read_json, to_csv, to_json, to_markdown
+from ofa_transformers.evaluation.languages import XLM_R_LANGUAGES, head_languages, is_head
+from ofa_transformers.evaluation.results import bootstrap_interval, ratio_interval, short_names, tables
+
+
+def measurement(model="a/one", language="deu", value=0.5, metric="top-1 from English", **rest):
+    return Measurement(model, "retrieval (Tatoeba)", language, metric, value, **rest)
+
+
+def test_interval_of_a_mean_is_that_of_the_normal_distribution():
+    values = np.random.default_rng(1).normal(3, 2, size=2000)
+    half = 1.96 * values.std() / math.sqrt(len(values))
+    low, high = ratio_interval(values)
+    assert low == pytest.approx(values.mean() - half, abs=0.15 * half)
+    assert high == pytest.approx(values.mean() + half, abs=0.15 * half)
+    assert bootstrap_interval(lambda chosen: values[chosen].mean(), len(values)) == pytest.approx(
+        (low, high), abs=1e-9
+    )
+    narrow = ratio_interval(values, level=0.5)
+    assert narrow[1] - narrow[0] == pytest.approx((high - low) * 0.6745 / 1.96, rel=0.15)
+
+
+def test_interval_of_a_ratio_weighs_items_by_their_size():
+    sizes = np.array([1, 1, 1, 97])
+    assert ratio_interval(2.0 * sizes, sizes) == pytest.approx((2, 2))
+    low, high = ratio_interval(np.array([0, 0, 0, 97]), sizes)
+    assert low == 0 and high > 0.99
+    assert ratio_interval(sizes, seed=1) == ratio_interval(sizes, seed=1)
+    assert ratio_interval(np.ones(1)) == (1, 1)
+
+
+def test_means_over_head_tail_and_all():
+    items = [
+        measurement(language="deu", value=0.9, low=0.8, high=1.0, size=10),
+        measurement(language="swh_Latn", value=0.5, low=0.4, high=0.6, size=10),  # of the macrolanguage swa
+        measurement(language="chr_Cher", value=0.1, low=0.0, high=0.2, size=5),
+        measurement(language="eng", value=1.0),
+    ]
+    means = {item.language: item for item in group_means(items, ["xlm-r"], left_out=["eng"])}
+    assert set(means) == {"head", "tail", "all"}
+    assert means["head"].value == pytest.approx(0.7) and means["head"].size == 20
+    assert means["tail"].value == pytest.approx(0.1)
+    assert means["all"].value == pytest.approx(0.5) and means["all"].data == "mean of 3 languages"
+    assert means["all"].high - means["all"].value == pytest.approx(math.sqrt(3 * 0.1**2) / 3)
+    assert {item.language for item in group_means(items)} == {"all"}
+    assert group_means(items)[0].low is None  # English has no interval
+
+
+def test_seeds_models_and_metrics_are_not_mixed_in_means():
+    items = [measurement(value=value, seed=seed) for seed, value in ((1, 0.2), (2, 0.4))]
+    items += [measurement(model="b", value=0.6, seed=1), measurement(metric="top-5 from English", value=0.8, seed=1)]
+    assert sorted(item.value for item in group_means(items)) == [0.2, 0.4, 0.6, 0.8]
+
+
+def test_head_languages():
+    head = head_languages(["xlm-r"])
+    assert len(head) == len(XLM_R_LANGUAGES) == 93
+    assert {"deu", "swa", "zho", "fas"} <= head
+    assert is_head("swh_Latn", head) and is_head("cmn", head) and is_head("de_gsd", head) and is_head("pes_Arab", head)
+    assert not is_head("chr_Cher", head) and not is_head("zul", head) and not is_head("nonsense", head)
+    assert head_languages(["zul_Latn", "de"]) == {"zul", "deu"}
+    with pytest.raises(ValueError, match="a head language is 'klingonic'"):
+        head_languages(["klingonic"])
+
+
+def test_files_are_lossless(tmp_path):
+    items = [
+        measurement(value=1 / 3, low=0.1, high=None, size=7, data="Müller, a.tsv"),
+        measurement(language="all", seed=3),
+    ]
+    path = tmp_path / "results.json"
+    path.write_text(to_json(items), encoding="utf-8")
+    assert read_json(path) == items
+    rows = list(csv.DictReader(io.StringIO(to_csv(items))))
+    assert float(rows[0]["value"]) == 1 / 3 and rows[0]["data"] == "Müller, a.tsv" and rows[0]["high"] == ""
+
+
+@pytest.mark.parametrize("content", ["nothing", "[1]", '[{"model": "x"}]', '{"a": 1}', "\xff"])
+def test_other_files_are_refused(tmp_path, content):
+    path = tmp_path / "results.json"
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(ValueError, match=r"results\.json holds no measurements"):
+        read_json(path)
+
+
+def test_fields_of_newer_versions_are_passed_over(tmp_path):
+    path = tmp_path / "results.json"
+    rows = json.loads(to_json([measurement()]))
+    path.write_text(json.dumps([{**row, "new": 1} for row in rows]))
+    assert read_json(path) == [measurement()]
+
+
+def test_models_stand_side_by_side():
+    items = [
+        measurement("a/one", "deu", 0.5, low=0.4, high=0.6),
+        measurement("b/one", "deu", 0.75, seed=1),
+        measurement("b/one", "deu", 0.25, seed=2),
+        measurement("a/one", "ara", 0.2),
+        measurement("a/one", "all", 0.35),
+    ]
+    (table,) = tables(items)
+    assert table.columns == ["a/one", "b/one"]
+    assert table.rows == [("ara", ["20.0", ""]), ("deu", ["50.0 ± 10.0", "50.0 ± 35.4"]), ("all", ["35.0", ""])]
+    text = to_markdown([*items, measurement("a/one", "deu", 2.5, "bits per character", data="x (sha256 1)")])
+    assert "| deu | 50.0 ± 10.0 | 50.0 ± 35.4 |" in text and "| deu | 2.500 |" in text and "x (sha256 1)" in text
+
+
+def test_short_names():
+    assert short_names(["x/a", "y/b"]) == ["a", "b"]
+    assert short_names(["x/a", "y/a"]) == ["x/a", "y/a"]
+
+
+def test_results_for_the_hub():
+    items = [measurement(value=0.25, seed=1, data="f"), measurement(value=0.75, seed=2, data="f")]
+    (result,) = model_index(items)
+    assert result.metric_value == 0.5 and result.metric_type == "accuracy" and result.metric_name == items[0].metric
+    assert result.task_type == "sentence-similarity" and result.dataset_config == "deu"
+    assert model_index([measurement("b", metric="macro-F1")])[0].metric_type == "f1"
+    with pytest.raises(ValueError, match="measurements are of a/one, b"):
+        model_index([*items, measurement("b")])
+    assert len(model_index([*items, measurement("b")], model="b")) == 1
