@@ -39,7 +39,7 @@ __all__ = [
 
 # `training` imports this package, and what is below imports `training`.
 _LATER = {
-    "LabelledData": "labelled_data",
+    "LabelledData": "examples",
     "evaluate_classification": "classification",
     "evaluate_perplexity": "perplexity",
     "evaluate_retrieval": "sentence_retrieval",

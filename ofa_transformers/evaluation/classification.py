@@ -9,8 +9,8 @@ import numpy as np
 from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, PreTrainedTokenizerBase
 
 from .counts import Scored, accuracy, count_classes, macro_f1
+from .examples import Examples, LabelledData
 from .finetuning import Features, FineTuning, Task, evaluate_fine_tuned
-from .labelled_data import Examples, LabelledData
 from .results import Measurement
 from .splits import choose_splits
 

@@ -27,7 +27,7 @@ from transformers.utils import logging
 from ..surgery import is_empty
 from .batching import batches_by_length, evaluation_mode, longest_input
 from .counts import Scored
-from .labelled_data import Examples
+from .examples import Examples
 from .results import Measurement
 from .splits import Splits
 

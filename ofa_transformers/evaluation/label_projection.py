@@ -11,7 +11,9 @@ from transformers.utils import logging
 from ..tokenization.corpus import language_of
 from ..vectors.lines import numbered_lines
 from ..vectors.parallel import read_segments
-from .labelled_data import SPLITS, Examples, LabelledData, check_languages, stem_and_ending
+from .examples import Examples, LabelledData
+from .labelled_data import SPLITS, check_languages
+from .labelled_formats import stem_and_ending
 from .provenance import named_with_checksum
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from transformers.utils import logging
 
-from .labelled_data import Examples, Kind, LabelledData
+from .examples import Examples, Kind, LabelledData
 
 
 logger = logging.get_logger(__name__)

@@ -10,8 +10,8 @@ from transformers import AutoModelForTokenClassification, DataCollatorForTokenCl
 
 from .counts import Scored, accuracy, count_classes, f1, macro_f1
 from .entities import OUTSIDE, count_units, units_reader
+from .examples import Examples, LabelledData
 from .finetuning import Features, FineTuning, Task, evaluate_fine_tuned
-from .labelled_data import Examples, LabelledData
 from .results import Measurement
 from .splits import choose_splits
 

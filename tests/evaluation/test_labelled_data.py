@@ -7,8 +7,8 @@ import pytest
 import zstandard
 from transformers.utils import logging
 
+from ofa_transformers.evaluation.examples import Examples
 from ofa_transformers.evaluation.labelled_data import (
-    Examples,
     read_labelled_datasets,
     read_labelled_files,
 )

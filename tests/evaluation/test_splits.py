@@ -3,7 +3,7 @@
 import pytest
 
 from ofa_transformers.evaluation import splits
-from ofa_transformers.evaluation.labelled_data import Examples, LabelledData
+from ofa_transformers.evaluation.examples import Examples, LabelledData
 from ofa_transformers.evaluation.splits import choose_splits
 
 

@@ -3,7 +3,8 @@
 import pytest
 from labelled_corpora import entity_sentences, part_of_speech_sentences, save_subject, write_columns
 
-from ofa_transformers.evaluation.labelled_data import Examples, read_labelled_files
+from ofa_transformers.evaluation.examples import Examples
+from ofa_transformers.evaluation.labelled_data import read_labelled_files
 from ofa_transformers.evaluation.tagging import UPOS, encode_words, evaluate_tagging
 
 
