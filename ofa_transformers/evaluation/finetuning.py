@@ -325,7 +325,8 @@ def predict(
             logits = model(**padded).logits.float()
             if not torch.isfinite(logits).all():
                 raise FloatingPointError(
-                    "The fine-tuned model's outputs are not numbers any more; take a smaller learning_rate."
+                    f"The outputs of {model.name_or_path}, fine-tuned, are not numbers any more; take a smaller "
+                    "learning_rate."
                 )
             labels = logits.argmax(-1).cpu().numpy()
             for row, index in enumerate(batch):
