@@ -22,6 +22,7 @@ from .mapping import TokenMapping, build_mapping, check_settings, choose_rules
 from .mapping.build import as_list
 from .mapping.rules import Rules
 from .memory import check_memory, estimate_memory
+from .progress import stage
 from .report import (
     CARD_FILE,
     PAGE_FILE,
@@ -414,12 +415,13 @@ class OfaInitializer:
         eval_results: Sequence[EvalResult] | None,
         **kwargs: Any,
     ) -> None:
-        self.model.save_pretrained(folder, **kwargs)
-        self.tokenizer.save_pretrained(folder)
-        self.report.save(os.path.join(folder, REPORT_FILE))
-        if report_page:
-            write_page(self.report, os.path.join(folder, PAGE_FILE))
-        model_card(self.report, eval_results=eval_results).save(os.path.join(folder, CARD_FILE))
+        with stage("Writing model and report"):
+            self.model.save_pretrained(folder, **kwargs)
+            self.tokenizer.save_pretrained(folder)
+            self.report.save(os.path.join(folder, REPORT_FILE))
+            if report_page:
+                write_page(self.report, os.path.join(folder, PAGE_FILE))
+            model_card(self.report, eval_results=eval_results).save(os.path.join(folder, CARD_FILE))
 
 
 @dataclass
@@ -438,7 +440,17 @@ class _Shared:
 
 
 class Clock:
-    """Wall time by phase, in seconds."""
+    """Wall time by phase, in seconds; shows the phase that runs."""
+
+    _SHOWN = {
+        "load": "Loading source and tokenizers",
+        "word vectors": "Reading word vectors",
+        "mapping": "Mapping tokens",
+        "factorization": "Factorizing embeddings",
+        "rows": "Making rows",
+        "report": "Measuring rows",
+        "model": "Putting the model together",
+    }
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -446,7 +458,8 @@ class Clock:
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
         start = time.perf_counter()
-        yield
+        with stage(self._SHOWN[phase]):
+            yield
         self.seconds[phase] = round(self.seconds.get(phase, 0.0) + time.perf_counter() - start, 3)
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..progress import stage
 from .config import Config, DryRun
-from .options import RUN, Output, Overwrite, duration, gibibytes, millions, quiet_unless_interactive
+from .options import RUN, STARTING, Output, Overwrite, duration, gibibytes, millions, quiet_unless_interactive
 
 
 if TYPE_CHECKING:
@@ -93,13 +94,14 @@ def adapt(
 
     Example: ofa adapt FacebookAI/xlm-roberta-base -t my-tokenizer -v vectors.txt.gz --size 200 -o adapted
     """
-    from rich.console import Console
+    with stage(STARTING):
+        from rich.console import Console
 
-    from ..files import check_output_folder, new_folder
-    from ..initializer import OfaInitializer
-    from ..planning import plan_adaptation
-    from ..tokenization.corpus import Chain, TextFile
-    from .run_record import RunRecord
+        from ..files import check_output_folder, new_folder
+        from ..initializer import OfaInitializer
+        from ..planning import plan_adaptation
+        from ..tokenization.corpus import Chain, TextFile
+        from .run_record import RunRecord
 
     quiet_unless_interactive()
     check_output_folder(output, overwrite)
@@ -174,7 +176,8 @@ def convert(
 
     Example: ofa convert yihongLiu/ofa-multi-100 -o ofa-multi-100
     """
-    from ..modeling_ofa import OfaForMaskedLM
+    with stage(STARTING):
+        from ..modeling_ofa import OfaForMaskedLM
 
     quiet_unless_interactive()
     resave(OfaForMaskedLM, checkpoint, output, overwrite, dense=False)
@@ -189,9 +192,10 @@ def export(
 
     Example: ofa export adapted -o adapted-dense
     """
-    from transformers import AutoConfig
+    with stage(STARTING):
+        from transformers import AutoConfig
 
-    from ..surgery import model_class
+        from ..surgery import model_class
 
     quiet_unless_interactive()
     resave(model_class(checkpoint, AutoConfig.from_pretrained(checkpoint)), checkpoint, output, overwrite, dense=True)
@@ -206,7 +210,8 @@ def resave(model_class: type, checkpoint: str, output: Path, overwrite: bool, de
     from ..surgery import is_empty
 
     check_output_folder(output, overwrite)
-    model = model_class.from_pretrained(checkpoint)
+    with stage("Loading the checkpoint"):
+        model = model_class.from_pretrained(checkpoint)
     if not isinstance(model, OfaPreTrainedMixin):
         raise ValueError(f"{checkpoint} is a {type(model).__name__} and has nothing to multiply out.")
     try:
@@ -215,7 +220,7 @@ def resave(model_class: type, checkpoint: str, output: Path, overwrite: bool, de
         tokenizer = None
     if tokenizer is not None and is_empty(tokenizer):
         tokenizer = None
-    with new_folder(output, overwrite) as folder:
+    with new_folder(output, overwrite) as folder, stage("Writing the model"):
         (model.to_dense() if dense else model).save_pretrained(folder)
         if tokenizer is not None:
             tokenizer.save_pretrained(folder)

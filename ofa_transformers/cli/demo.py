@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..progress import stage
+from .options import STARTING, Overwrite
+
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,13 +21,17 @@ def demo(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="Folder for the checkpoints.", show_default="ofa-demo, or the first free ofa-demo-N"
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="Folder for the checkpoints.",
+            show_default="ofa-demo, or the first free ofa-demo-N",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of tokenizer, random rows and masking.", min=0)] = 0,
-    embedding_size: Annotated[int, typer.Option(help="Size of the factorized embeddings.", min=1)] = 64,
-    steps: Annotated[int, typer.Option(help="Steps of continued pretraining, 2,048 tokens each.", min=0)] = 60,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what the folder holds.")] = False,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of tokenizer, random rows and masking.", min=0)] = 0,
+    embedding_size: Annotated[int, typer.Option(metavar="N", help="Size of the factorized embeddings.", min=1)] = 64,
+    steps: Annotated[int, typer.Option(metavar="N", help="Of continued pretraining, 2,048 tokens each.", min=0)] = 60,
+    overwrite: Overwrite = False,
 ) -> None:
     """Adapt a small English model to twelve languages, offline, and measure it beside random initialisation.
 
@@ -32,10 +39,11 @@ def demo(
     """
     import sys
 
-    from rich.console import Console
-    from transformers.utils import logging
+    with stage(STARTING):
+        from rich.console import Console
+        from transformers.utils import logging
 
-    from ..demo import DemoSettings, run_demo
+        from ..demo import DemoSettings, run_demo
 
     if output is None:
         names = (f"ofa-demo-{i}" if i > 1 else "ofa-demo" for i in range(1, 10_000))

@@ -8,9 +8,13 @@ from typing import Annotated
 
 import typer
 
+from ..progress import stage
+
 
 # Panel of `--help` for what says how a command runs rather than what it makes.
 RUN = "Run"
+# While torch and Transformers are imported, which takes seconds.
+STARTING = "Starting"
 
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="PATH", help="Folder to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what the folder holds.")]
@@ -42,7 +46,8 @@ Repository = Annotated[
 
 def quiet_unless_interactive() -> None:
     """Progress bars for people, not for log files."""
-    from transformers.utils import logging
+    with stage(STARTING):
+        from transformers.utils import logging
 
     if not sys.stderr.isatty():
         logging.disable_progress_bar()

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..progress import stage
 from .config import Config, DryRun
-from .options import RUN, duration, gibibytes, millions, quiet_unless_interactive
+from .options import RUN, STARTING, duration, gibibytes, millions, quiet_unless_interactive
 
 
 if TYPE_CHECKING:
@@ -142,15 +143,16 @@ def pretrain(
 
     Example: ofa pretrain adapted text/ -v heldout/ -o continued -n 10000 --batch-size 32 --bf16
     """
-    from rich.console import Console
-    from rich.table import Table
-    from transformers.utils import logging
+    with stage(STARTING):
+        from rich.console import Console
+        from rich.table import Table
+        from transformers.utils import logging
 
-    from ..training import DataArguments, ModelArguments, PretrainingArguments
-    from ..training import pretrain as run
-    from ..training.arguments import CHECKPOINTING_ARGUMENT
-    from ..training.planning import plan_pretraining
-    from .run_record import RunRecord
+        from ..training import DataArguments, ModelArguments, PretrainingArguments
+        from ..training import pretrain as run
+        from ..training.arguments import CHECKPOINTING_ARGUMENT
+        from ..training.planning import plan_pretraining
+        from .run_record import RunRecord
 
     quiet_unless_interactive()
     logging.set_verbosity_warning()

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from ..progress import stage
+
 
 def report(
     folder: Annotated[Path, typer.Argument(help="A checkpoint that ofa adapt wrote.", show_default=False)],
@@ -16,9 +18,9 @@ def report(
     ] = True,
     figures: Annotated[
         Path | None,
-        typer.Option(help="Also draw the figures into this folder; needs matplotlib.", show_default="none"),
+        typer.Option(metavar="PATH", help="Also draw figures into this folder.", show_default="none"),
     ] = None,
-    format: Annotated[str, typer.Option(help="Of the figures: png (300 dpi), svg or pdf.")] = "png",
+    format: Annotated[str, typer.Option(metavar="NAME", help="Of the figures: png (300 dpi), svg or pdf.")] = "png",
 ) -> None:
     """Write a checkpoint's report.html again and open it: what was copied, composed and drawn, and why.
 
@@ -32,7 +34,8 @@ def report(
             drawn = draw_figures(*load_page(folder), figures, format)
         except ImportError as error:
             raise ValueError(str(error)) from error
-    page = rewrite_page(folder)
+    with stage("Writing the report"):
+        page = rewrite_page(folder)
     typer.echo(f"Report: {page}")
     for path in drawn:
         typer.echo(f"Figure: {path}")

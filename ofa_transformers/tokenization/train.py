@@ -36,6 +36,7 @@ from tokenizers import (
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers.utils import logging
 
+from ..progress import stage
 from .backend import load_fast_tokenizer, with_backend
 from .corpus import WEIGHT_UNIT, Words, by_language, checked, count_words, sampling_factors
 
@@ -285,27 +286,28 @@ def train_unigram_pieces(words: Words, size: int) -> list[tuple[str, float]]:
     counts = np.diff(np.floor(np.cumsum(weights) + 0.5), prepend=0).astype(np.int64)
     sample = ((word, count) for word, count in zip(words.words, counts.tolist()) if count and word != "▁")
     trained = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=(f"{word.replace('▁', ' ')}\t{count}" for word, count in sample),
-        input_format="tsv",
-        model_writer=trained,
-        model_type="unigram",
-        vocab_size=size + 1,  # it insists on an unk
-        # The default of a million takes minutes for little vocabularies. XLM-R's 250,000 began with four times as many.
-        seed_sentencepiece_size=min(max(5 * size, 100_000), 1_000_000),
-        hard_vocab_limit=False,
-        normalization_rule_name="identity",  # the words come normalised, with their spaces
-        add_dummy_prefix=False,
-        remove_extra_whitespaces=False,
-        character_coverage=1.0,
-        max_sentence_length=1 << 24,  # in bytes; longer ones would be left out silently
-        num_threads=_TRAINING_THREADS,
-        bos_id=-1,
-        pad_id=-1,
-        eos_id=-1,
-        unk_id=0,
-        minloglevel=2,
-    )
+    with stage("Training"):
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=(f"{word.replace('▁', ' ')}\t{count}" for word, count in sample),
+            input_format="tsv",
+            model_writer=trained,
+            model_type="unigram",
+            vocab_size=size + 1,  # it insists on an unk
+            # The default of a million takes minutes for little vocabularies. XLM-R's 250,000 began with four times as many.
+            seed_sentencepiece_size=min(max(5 * size, 100_000), 1_000_000),
+            hard_vocab_limit=False,
+            normalization_rule_name="identity",  # the words come normalised, with their spaces
+            add_dummy_prefix=False,
+            remove_extra_whitespaces=False,
+            character_coverage=1.0,
+            max_sentence_length=1 << 24,  # in bytes; longer ones would be left out silently
+            num_threads=_TRAINING_THREADS,
+            bos_id=-1,
+            pad_id=-1,
+            eos_id=-1,
+            unk_id=0,
+            minloglevel=2,
+        )
     model = sentencepiece.SentencePieceProcessor(model_proto=trained.getvalue())
     return [(model.id_to_piece(i), model.get_score(i)) for i in range(1, model.get_piece_size())]
 
@@ -338,7 +340,8 @@ def _train_bpe(plan: _Plan, texts, size: int, alpha: float, max_characters: int 
                 if plan.options.get(name)
             },
         )
-        scratch.train_from_iterator(lines, trainer)
+        with stage("Training"):
+            scratch.train_from_iterator(lines, trainer)
         state = json.loads(scratch.model.__getstate__())
         plan.tokenizer.model = models.BPE(
             state["vocab"], [tuple(merge) for merge in state["merges"]], unk_token=plan.unk, **plan.options
@@ -362,7 +365,8 @@ def _train_wordpiece(plan: _Plan, texts, size: int, alpha: float, max_characters
             continuing_subword_prefix=plan.prefix,
             show_progress=False,
         )
-        scratch.train_from_iterator(lines, trainer)
+        with stage("Training"):
+            scratch.train_from_iterator(lines, trainer)
         plan.tokenizer.model = models.WordPiece(
             scratch.get_vocab(with_added_tokens=True), unk_token=plan.unk, **plan.options
         )

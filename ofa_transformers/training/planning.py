@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from ..progress import stage
 from .arguments import DataArguments, ModelArguments, PretrainingArguments
 from .checkpoints import last_checkpoint
 from .run import check_output
@@ -99,10 +100,13 @@ def plan_pretraining(
     resumed = args.resume_from_checkpoint or last_checkpoint(output)
     if not resumed:
         check_output(output)
-    setup = prepare(model_arguments, data_arguments, causal=causal, seed=args.seed, weights=False)
-    schedule = setup.data.schedule
-    shares = dict(zip(schedule.languages, schedule.shares.tolist()))
-    languages = [_language(setup.data.texts[name], setup.data.encoder, shares[name]) for name in schedule.languages]
+    with stage("Reading text"):
+        setup = prepare(model_arguments, data_arguments, causal=causal, seed=args.seed, weights=False)
+        schedule = setup.data.schedule
+        shares = dict(zip(schedule.languages, schedule.shares.tolist()))
+        languages = [
+            _language(setup.data.texts[name], setup.data.encoder, shares[name]) for name in schedule.languages
+        ]
 
     parameters = setup.model.num_parameters()
     samples = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size

@@ -7,6 +7,7 @@ from pathlib import Path
 from transformers import TrainerCallback, set_seed
 from transformers.utils import CONFIG_NAME
 
+from ..progress import stage
 from .arguments import DataArguments, ModelArguments, PretrainingArguments
 from .checkpoints import last_checkpoint
 from .setup import prepare
@@ -45,9 +46,10 @@ def pretrain(
     if not resume and args.process_index == 0:
         check_output(output)
     set_seed(args.seed)
-    setup = prepare(
-        model_arguments, data_arguments, causal=causal, seed=args.seed, workers=args.dataloader_num_workers
-    )
+    with stage("Reading model and text"):
+        setup = prepare(
+            model_arguments, data_arguments, causal=causal, seed=args.seed, workers=args.dataloader_num_workers
+        )
     if setup.validation and args.eval_strategy != "no" and args.metric_for_best_model is None:
         args.metric_for_best_model, args.greater_is_better = BEST, False
     trainer = PretrainingTrainer(setup, args, callbacks)
