@@ -1,0 +1,131 @@
+"""What the replication compares: ways to begin a model with a new vocabulary."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from other_study import Arm, make_mapping
+from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from ofa_transformers import OfaInitializer, WordVectors
+from ofa_transformers.mapping import TokenKind
+
+
+UNIFORM = {"word_weighting": "uniform", "overlap": "all"}
+
+
+@dataclass(frozen=True)
+class Initialization:
+    """One way.
+
+    Attributes:
+        title: for tables and pictures.
+        rows: "ofa"; "random" or "fvt" with the overlap copied; "mixture", 0.7 of OFA's and 0.3 of FVT's composed rows;
+            or "external", made by another package (see `external.py`).
+        rules: word weighting and overlap filter; {} for the default ones.
+        offset: `language_offset`.
+        unigram_bias: the head's bias is the log frequency of tokens in the training text rather than carried over.
+        size: of the factorized embeddings, as a share of the hidden size; None for full size.
+        embedding_rate: factor of the learning rate of the embeddings.
+    """
+
+    title: str
+    rows: str = "ofa"
+    rules: tuple[tuple[str, str], ...] = ()
+    offset: float = 0.0
+    unigram_bias: bool = True
+    size: float | None = None
+    embedding_rate: float = 1.0
+
+
+PUBLISHED = tuple(UNIFORM.items())
+# The paper's sizes 100, 200 and 400 as shares of 768.
+SHARES = {"100": 100 / 768, "200": 200 / 768, "400": 400 / 768}
+INITIALIZATIONS = {
+    "random": Initialization("random", rows="random", unigram_bias=False),
+    "random-u": Initialization("random, unigram bias", rows="random"),
+    "fvt": Initialization("FVT", rows="fvt", unigram_bias=False),
+    "fvt-u": Initialization("FVT, unigram bias", rows="fvt"),
+    "focus": Initialization("FOCUS (its package)", rows="external", unigram_bias=False),
+    "focus-u": Initialization("FOCUS, unigram bias", rows="external"),
+    "wechsel": Initialization("WECHSEL (its package)", rows="external", unigram_bias=False),
+    "wechsel-u": Initialization("WECHSEL, unigram bias", rows="external"),
+    "ofa": Initialization("OFA as published", rules=PUBLISHED, unigram_bias=False),
+    **{
+        f"ofa-{name}": Initialization(f"OFA-{name} as published", rules=PUBLISHED, unigram_bias=False, size=share)
+        for name, share in SHARES.items()
+    },
+    "rules": Initialization("OFA, our rules", unigram_bias=False),
+    "rules-u": Initialization("OFA, our rules, unigram bias"),
+    "offset0.2": Initialization("OFA, our rules, unigram bias, offset 0.2", offset=0.2),
+    "offset0.4": Initialization("OFA, our rules, unigram bias, offset 0.4", offset=0.4),
+    "offset0.4-carried": Initialization("OFA, our rules, offset 0.4", offset=0.4, unigram_bias=False),
+    "mixture0.4": Initialization("0.7 OFA + 0.3 FVT, unigram bias, offset 0.4", rows="mixture", offset=0.4),
+    **{
+        f"offset0.4-{name}": Initialization(f"OFA-{name}, our rules, unigram bias, offset 0.4", offset=0.4, size=share)
+        for name, share in SHARES.items()
+    },
+    "rules-u-200": Initialization("OFA-200, our rules, unigram bias", size=SHARES["200"]),
+    # What the learning rate of the embeddings has to do with it.
+    **{
+        f"{name}-x5": Initialization(f"{title}, embeddings' rate x 5", rows=rows, offset=offset, embedding_rate=5)
+        for name, title, rows, offset in (
+            ("random-u", "random, unigram bias", "random", 0.0),
+            ("fvt-u", "FVT, unigram bias", "fvt", 0.0),
+            ("offset0.4", "OFA, our rules, unigram bias, offset 0.4", "ofa", 0.4),
+        )
+    },
+}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What all initialisations are made of."""
+
+    source: Path
+    source_languages: list[str]
+    tokenizer: PreTrainedTokenizerBase
+    vectors: WordVectors
+    training_lines: Sequence[str]
+    external: Path
+
+
+def initialize(name: str, inputs: Inputs, seed: int) -> PreTrainedModel:
+    """The model that training begins with."""
+    chosen = INITIALIZATIONS[name]
+    source = AutoModelForMaskedLM.from_pretrained(inputs.source)
+    embeddings = source.get_input_embeddings().weight.detach()
+    adapted = OfaInitializer.from_pretrained(
+        source,
+        target_tokenizer=inputs.tokenizer,
+        source_tokenizer=inputs.source,
+        word_vectors=inputs.vectors,
+        source_languages=inputs.source_languages,
+        embedding_size=None if chosen.size is None else round(chosen.size * embeddings.shape[1]),
+        language_offset=chosen.offset,
+        target_text=inputs.training_lines if chosen.unigram_bias else None,
+        seed=seed,
+        **dict(chosen.rules),
+    )
+    weight = adapted.model.get_input_embeddings().weight.data
+    if chosen.rows == "external":
+        path = inputs.external / f"{name.removesuffix('-u')}.npy"
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing; external.py makes it, in the package's own environment.")
+        weight.copy_(torch.from_numpy(np.load(path)))
+    elif chosen.rows != "ofa":
+        tokenizer = AutoTokenizer.from_pretrained(inputs.source)
+        kind = Arm("", rows="random" if chosen.rows == "random" else "fvt")
+        mapping = make_mapping(
+            kind, tokenizer, inputs.tokenizer, inputs.vectors, inputs.source_languages, len(embeddings)
+        )
+        rows = torch.as_tensor(mapping.apply(embeddings, seed=seed))
+        if chosen.rows == "mixture":
+            composed = torch.from_numpy(adapted.mapping.kinds == TokenKind.COMPOSED)
+            plain = torch.as_tensor(adapted.mapping.apply(embeddings, seed=seed))
+            weight[composed] += 0.3 * (rows - plain)[composed]  # the offset stays whole
+        else:
+            weight.copy_(rows)
+    return adapted.model

@@ -1,0 +1,142 @@
+"""The same continued pretraining for every initialisation, and what is measured on the way."""
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from initializations import INITIALIZATIONS
+from other_study import Pairs
+from sources import encode, mask_tokens, masked_loss
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ofa_transformers.evaluation import embed_texts, score_masked_lm
+from ofa_transformers.evaluation.masked_lm import MaskedLMScore
+from ofa_transformers.evaluation.retrieval import retrieval_ranks
+from ofa_transformers.evaluation.sentence_retrieval import default_layer
+from ofa_transformers.training.optimization import parameter_groups
+
+
+LEARNING_RATE, WEIGHT_DECAY, WARMUP_STEPS = 1e-4, 0.01, 10
+SAMPLES, LINES = 16, 3  # samples of a step, and lines that are joined to one
+
+
+@dataclass(frozen=True)
+class Held:
+    """Held-out text: language -> lines, and pairs with English by task and language."""
+
+    lines: dict[str, list[str]]
+    pairs: dict[str, dict[str, Pairs]]
+
+
+def continue_pretraining(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    name: str,
+    texts: dict[str, list[str]],
+    held: Held,
+    *,
+    steps: int,
+    loss_steps: Sequence[int],
+    retrieval_steps: Sequence[int],
+    seed: int,
+) -> dict:
+    """Trains, and measures the held-out loss and retrieval at given steps.
+
+    Samples, their order and their masks depend on the seed alone, those of the held-out text on nothing.
+    """
+    masks = [
+        (encoded, *mask_tokens(encoded, tokenizer, torch.Generator().manual_seed(7)))
+        for encoded in (encode(tokenizer, lines) for lines in held.lines.values())
+    ]
+    rate = INITIALIZATIONS[name].embedding_rate
+    decayed = {n for n, parameter in model.named_parameters() if parameter.dim() > 1}
+    groups = parameter_groups(
+        model,
+        decayed,
+        learning_rate=LEARNING_RATE,
+        weight_decay=WEIGHT_DECAY,
+        embedding_learning_rate=LEARNING_RATE * rate,
+    )
+    optimizer = torch.optim.AdamW(groups, fused=True)
+    warmup = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / WARMUP_STEPS))
+    torch.manual_seed(seed)  # dropout
+    generator = torch.Generator().manual_seed(seed)
+    found = {
+        "parameters": model.num_parameters(),
+        "embedding_parameters": model.get_input_embeddings().weight.numel(),
+        "loss": {},
+        "retrieval": {},
+        "bits_per_character": {},
+    }
+    seconds = cpu_seconds = tokens = 0.0
+    curve = {}
+    for step in range(steps + 1):
+        if step in loss_steps:
+            found["loss"][step] = held_out_loss(model, masks, list(held.lines))
+            curve[step] = {"seconds": round(seconds, 2), "cpu_seconds": round(cpu_seconds, 2)}
+        if step in retrieval_steps:
+            found["retrieval"][step] = retrieval(model, tokenizer, held.pairs)
+        if step in (0, steps):
+            found["bits_per_character"][step] = bits_per_character(model, tokenizer, held.lines)
+        if step == steps:
+            break
+        start, cpu_start = time.perf_counter(), time.process_time()
+        encoded = encode(tokenizer, batch(texts, step, seed))
+        model.train()
+        loss = masked_loss(model, encoded, *mask_tokens(encoded, tokenizer, generator))
+        loss.backward()
+        optimizer.step()
+        warmup.step()
+        optimizer.zero_grad()
+        seconds += time.perf_counter() - start
+        cpu_seconds += time.process_time() - cpu_start
+        tokens += int(encoded["attention_mask"].sum())
+    return {**found, "curve": curve, "tokens": int(tokens)}
+
+
+def batch(texts: dict[str, list[str]], step: int, seed: int) -> list[str]:
+    """Samples of some joined lines, the languages in turn."""
+    draws = random.Random(f"{seed} {step}")
+    languages = list(texts)
+    chosen = [languages[(step * SAMPLES + i) % len(languages)] for i in range(SAMPLES)]
+    return [" ".join(draws.sample(texts[language], LINES)) for language in chosen]
+
+
+@torch.no_grad()
+def held_out_loss(model: PreTrainedModel, masks: list[tuple], languages: list[str]) -> dict[str, float]:
+    """Mean loss of a masked token, in nats, by language."""
+    model.eval()
+    return {
+        language: round(masked_loss(model, encoded, inputs, masked).item(), 4)
+        for language, (encoded, inputs, masked) in zip(languages, masks)
+    }
+
+
+def bits_per_character(model, tokenizer, lines: dict[str, list[str]]) -> dict[str, float]:
+    """Of the first quarter of each language's lines, every token masked once."""
+    found = {}
+    for language, texts in lines.items():
+        scores = score_masked_lm(model, tokenizer, texts[: max(1, len(texts) // 4)])
+        found[language] = round(sum(scores, MaskedLMScore()).bits_per_character, 4)
+    return found
+
+
+def retrieval(model, tokenizer, pairs: dict[str, dict[str, Pairs]]) -> dict[str, dict[str, list[float]]]:
+    """task -> language -> top-1 accuracy from English and to English, in percent, at the paper's layer."""
+    layer = default_layer(model)
+    found = {}
+    for task, by_language in pairs.items():
+        english = {
+            text: row for row, text in enumerate(dict.fromkeys(t for p in by_language.values() for t in p.english))
+        }
+        embedded = embed_texts(model, tokenizer, list(english), layer=layer)
+        found[task] = {}
+        for language, both in by_language.items():
+            theirs = embed_texts(model, tokenizer, both.texts, layer=layer)
+            ours = embedded[[english[text] for text in both.english]]
+            found[task][language] = [
+                round(100 * (ranks < 1).double().mean().item(), 2) for ranks in retrieval_ranks(ours, theirs)
+            ]
+    return found
