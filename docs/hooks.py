@@ -1,7 +1,6 @@
 """Hooks of the site's build (mkdocs.yml): pages that lie elsewhere in the repository, links, and formulas."""
 
 import html
-import os
 import posixpath
 import re
 from functools import cache
@@ -19,72 +18,74 @@ from ofa_transformers.cli import app
 
 
 ROOT = Path(__file__).resolve().parent.parent
-# Where the repository can be browsed, for links to files that are no pages; without it they are named only.
-BROWSE = os.environ.get("OFA_BROWSE_URL", "").rstrip("/")
-
-# Pages of the site -> files of the repository outside docs/.
+# Pages of the site -> files of the repository outside docs/; and pictures beside them.
 PAGES = {"contributing.md": ROOT / "CONTRIBUTING.md"} | {
-    f"examples/{path.parent.name}.md": path for path in sorted(ROOT.glob("examples/*/README.md"))
+    f"examples/{path.parent.name}/index.md": path for path in sorted(ROOT.glob("examples/*/README.md"))
 }
-COMMAND_LINE = "command-line.md"
-_LINK = re.compile(r"(?<!!)\[([^\]\n]+)\]\(([^)\s:]+)\)")
+PICTURES = [path for page in PAGES.values() for path in page.parent.glob("*") if path.suffix in (".svg", ".png")]
+_LINK = re.compile(r"(!?)\[([^\]\n]+)\]\(([^)\s:]+)\)")
 _NAME = re.compile(r"\[<code>(~?[\w.]+)</code>\]")
 # What pymdownx.arithmatex makes of $...$ and $$...$$.
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 
 
 def on_files(files: Files, config: Any, **_: Any) -> Files:
-    """Adds the pages that lie outside docs/, and the one of the command line."""
+    """Adds the pages that lie outside docs/."""
     for name, path in PAGES.items():
         files.append(File.generated(config, name, content=path.read_text(encoding="utf-8")))
-    files.append(File.generated(config, COMMAND_LINE, content=_command_line()))
+    for path in PICTURES:
+        files.append(File.generated(config, _name(path), abs_src_path=str(path)))
     return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Completes the page of the command line, and makes relative links lead to the site's pages.
+
+    Files of the repository that the site doesn't have are named instead.
+
+    Raises:
+        PluginError: a link leads nowhere.
+    """
+    uri = page.file.src_uri
+    if uri == "command-line.md":
+        return f"{markdown}\n{_command_line()}"
+    origin = PAGES.get(uri, ROOT / "docs" / uri)
+    names = {path: name for name, path in PAGES.items()} | {path: _name(path) for path in PICTURES}
+
+    def link(match: re.Match) -> str:
+        text, (target, mark, anchor) = match[2], match[3].partition("#")
+        if not target:
+            return match[0]
+        path = (origin.parent / target).resolve()
+        if not path.exists():
+            raise PluginError(f"{_name(origin)} links to {target}, which is not there.")
+        if path.is_relative_to(ROOT / "docs"):
+            name = path.relative_to(ROOT / "docs").as_posix()
+        elif path in names:
+            name = names[path]
+        else:
+            return text if text.strip("`") == _name(path) else f"{text} (`{_name(path)}`)"
+        return f"{match[1]}[{text}]({posixpath.relpath(name, posixpath.dirname(uri) or '.')}{mark}{anchor})"
+
+    # Code stays as it is.
+    parts = re.split(r"(^```.*?^```$)", markdown, flags=re.MULTILINE | re.DOTALL)
+    return "".join(part if i % 2 else _LINK.sub(link, part) for i, part in enumerate(parts))
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
 
 
 def _command_line() -> str:
     """The help texts of `ofa` and its subcommands."""
     command = typer.main.get_command(app)
     text = get_docs_for_click(obj=command, ctx=click.Context(command, info_name="ofa"), name="ofa")
-    text = re.sub(r"^# `ofa`$", "# Command line", text, flags=re.MULTILINE)
+    text = text[text.index("## `ofa ") :]
     text = re.sub(r"^\* `(-h, )?--help`.*\n", "", text, flags=re.MULTILINE)
     text = text.replace("**Usage**:\n\n", "").replace("```console\n$ ", "```text\n")
-    # Cut short there, and in full below.
+    # Lists of subcommands are cut short, and all of it follows below.
     text = re.sub(r"^\*\*Commands\*\*:\n\n(\* .*\n)+\n", "", text, flags=re.MULTILINE)
-    # Examples are code.
     return re.sub(r"^Example: (.*)$", r"Example: `\1`", text, flags=re.MULTILINE)
-
-
-def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Relative links lead to the site's pages; files that are none are named, or browsed where there is an address.
-
-    Raises:
-        PluginError: a link leads nowhere.
-    """
-    uri = page.file.src_uri
-    origin = PAGES.get(uri, ROOT / "docs" / uri)
-    pages = {path: name for name, path in PAGES.items()}
-
-    def link(match: re.Match) -> str:
-        text, (target, mark, anchor) = match[1], match[2].partition("#")
-        if not target:
-            return match[0]
-        path = (origin.parent / target).resolve()
-        if not path.exists() and path != ROOT / "docs" / COMMAND_LINE:
-            raise PluginError(f"{origin.relative_to(ROOT)} links to {target}, which is not there.")
-        if path.is_relative_to(ROOT / "docs"):
-            name = path.relative_to(ROOT / "docs").as_posix()
-        elif path in pages:
-            name = pages[path]
-        else:
-            name = path.relative_to(ROOT).as_posix()
-            if BROWSE:
-                return f"[{text}]({BROWSE}/{name})"
-            return text if text.strip("`") == name else f"{text} (`{name}`)"
-        return f"[{text}]({posixpath.relpath(name, posixpath.dirname(uri) or '.')}{mark}{anchor})"
-
-    # Code stays as it is.
-    parts = re.split(r"(^```.*?^```$)", markdown, flags=re.MULTILINE | re.DOTALL)
-    return "".join(part if i % 2 else _LINK.sub(link, part) for i, part in enumerate(parts))
 
 
 def on_page_content(content: str, **_: Any) -> str:

@@ -18,6 +18,7 @@ import inspect
 import re
 import runpy
 import shlex
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from transformers import RobertaForMaskedLM, XLMRobertaForMaskedLM
 
 import ofa_transformers as ofa
 from ofa_transformers.cli import app
-from ofa_transformers.demo.data import SEED_MODEL, load_parallel_text
+from ofa_transformers.demo.data import DATA, SEED_MODEL, load_parallel_text
 from ofa_transformers.tokenization import train_tokenizer
 
 
@@ -233,14 +234,26 @@ class _Parsed(Exception):
 # What pages find in their folder, and what must come out
 
 
+def source_and_inputs() -> None:
+    """The model, tokenizer, vectors and text that docs/getting-started.md makes, smaller; and a configuration file."""
+    text = load_parallel_text(["swh_Latn"]).train
+    shutil.copytree(SEED_MODEL, "english-model")
+    train_tokenizer({key: [*lines.values()] for key, lines in text.items()}, vocab_size=900).save_pretrained(
+        "tokenizer"
+    )
+    ofa.WordVectors.from_parallel({key[:3]: [*lines.items()] for key, lines in text.items()}, dim=30).save("vectors")
+    Path("text").mkdir()
+    for language in text:
+        shutil.copy(DATA / f"{language}.tsv", "text")
+    found = next(block for block in blocks(REPOSITORY / "docs" / "plan-and-repeat.md") if block.language == "yaml")
+    Path("xlmr.yaml").write_text(found.code, encoding="utf-8")
+
+
 def adapted_model() -> None:
     """A factorized checkpoint."""
-    text = load_parallel_text(["swh_Latn"]).train
+    source_and_inputs()
     ofa.OfaInitializer.from_pretrained(
-        SEED_MODEL,
-        target_tokenizer=train_tokenizer({key: list(lines.values()) for key, lines in text.items()}, vocab_size=900),
-        word_vectors=ofa.WordVectors.from_parallel({key[:3]: [*lines.items()] for key, lines in text.items()}, dim=30),
-        embedding_size=16,
+        "english-model", target_tokenizer="tokenizer", word_vectors="vectors", embedding_size=16
     ).save_pretrained("adapted", report_page=False)
 
 
@@ -279,7 +292,13 @@ def vector_files() -> None:
 SETUPS: dict[str, Callable[[], None]] = {
     "docs/word-vectors.md": vector_files,
     "docs/loading-and-sharing.md": adapted_model,
+    "docs/plan-and-repeat.md": source_and_inputs,
 }
+
+
+def check_repeated(names: dict, printed: str) -> None:
+    first, again = (Path(folder, "model.safetensors").read_bytes() for folder in ("adapted", "again"))
+    assert first == again and "Nothing was written" in printed
 
 
 def check_readme(names: dict, printed: str) -> None:
@@ -289,4 +308,7 @@ def check_readme(names: dict, printed: str) -> None:
     assert names["adapted"].report.explain("▁mtu").id == names["tokenizer"].convert_tokens_to_ids("▁mtu")
 
 
-CHECKS: dict[str, Callable[[dict, str], None]] = {"README.md": check_readme}
+CHECKS: dict[str, Callable[[dict, str], None]] = {
+    "README.md": check_readme,
+    "docs/plan-and-repeat.md": check_repeated,
+}
