@@ -102,6 +102,12 @@ def test_code_of_the_page(page, tmp_path, monkeypatch, capsys):
     CHECKS.get(name(page), lambda names, printed: None)(names, capsys.readouterr().out)
 
 
+def test_the_table_of_extras_is_complete():
+    text = (REPOSITORY / "docs" / "index.md").read_text(encoding="utf-8")
+    table = text[text.index("| extra |") :].partition("\n\n")[0]
+    assert set(re.findall(r"`(\w+)`", table)) == set(extras())
+
+
 # Python that is not run
 
 
@@ -113,17 +119,20 @@ def check_names(block: Block) -> None:
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             with contextlib.suppress(ModuleNotFoundError) if not _is_ours(node) else contextlib.nullcontext():
                 exec(compile(ast.Module([node], []), block.place, "exec"), known)
-    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call) and _root(node.func) in known):
+        target = eval(compile(ast.Expression(call.func), block.place, "eval"), known)
+        keywords = {key.arg: None for key in call.keywords if key.arg}
         try:
-            target = eval(compile(ast.Expression(call.func), block.place, "eval"), known)
-            signature = inspect.signature(target)
-        except (NameError, ValueError, TypeError):  # a variable, or written in C
-            continue
-        given = [None] * len(call.args), {key.arg: None for key in call.keywords if key.arg}
-        try:
-            signature.bind(*given[0], **given[1])
+            inspect.signature(target).bind(*call.args, **keywords)
         except TypeError as error:
             raise AssertionError(f"{block.place}: {ast.unparse(call)}: {error}") from error
+
+
+def _root(node: ast.expr) -> str | None:
+    """`a` of `a` and `a.b.c`, which can be looked up without running anything."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else None
 
 
 def _is_ours(node: ast.Import | ast.ImportFrom) -> bool:
@@ -181,13 +190,17 @@ def parse(arguments: list[str]) -> None:
         command.make_context("ofa", arguments, parent=context)
 
 
-def check_extras(arguments: list[str]) -> None:
+def extras() -> configparser.SectionProxy:
     setup = configparser.ConfigParser()
     setup.read(REPOSITORY / "setup.cfg")
+    return setup["options.extras_require"]
+
+
+def check_extras(arguments: list[str]) -> None:
     for word in arguments:
         if match := re.match(r"(?:ofa-transformers|\.)\[([\w,]+)\]", word):
             for extra in match[1].split(","):
-                assert extra in setup["options.extras_require"], f"there is no extra {extra}"
+                assert extra in extras(), f"there is no extra {extra}"
 
 
 def check_script(arguments: list[str]) -> None:
@@ -208,6 +221,7 @@ def check_script(arguments: list[str]) -> None:
         parsers.pop()
         if parsers:  # of a subcommand
             return result
+        assert not result[1], f"{arguments[index]} has no {result[1][0]}"
         raise _Parsed
 
     def error(parser, message):
