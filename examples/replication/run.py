@@ -4,8 +4,8 @@
 
 BIBLE holds `LNG_Script.tsv.gz` (lines `verse_id<TAB>text`), `split_dev.tsv` and `train_exclude.txt`; TATOEBA
 `LNG-eng.tsv.gz` (lines `text<TAB>English`); MINILM is all-MiniLM-L6-v2, a folder or a Hub id. Tokenizers and word
-vectors are made of the Bibles' other verses, the sources too (MiniLM gets a masked-LM head; a small RoBERTa is
-pretrained on four of the languages).
+vectors are made of the Bibles' other verses, the sources too: MiniLM gets a masked-LM head, and "multilingual" is that
+model after it has been adapted to four of the languages and trained on them.
 
 Each cell (source, initialisation, seed) is a JSON file in results/cells, and one that is there already is not computed
 again: a run that broke off goes on. Tables and pictures are written at the end, and by `--summary` of what is there.
@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from initializations import INITIALIZATIONS, Inputs, initialize
 from other_study import bible_pairs, read_bible, read_ids, spread, tatoeba_pairs, training_text
-from sources import encoder_with_head, small_roberta
+from sources import encoder_with_head, of_several_languages
 from summary import write_summary
 from training import Held, continue_pretraining
 from transformers import AutoTokenizer
@@ -51,6 +51,7 @@ OTHERS = [
     "rules-u-200",
 ]
 OTHERS += ["offset0.4-carried", "random-u-x5", "fvt-u-x5", "offset0.4-x5"]
+QUICK = ["random", "fvt-u", "ofa", "offset0.4"]
 
 logger = logging.getLogger("replication")
 
@@ -113,13 +114,13 @@ def prepare(args: argparse.Namespace, text: dict[str, dict[str, str]]) -> None:
     if not (args.output / "vectors").exists():
         pairs = {language: list(verses.items()) for language, verses in text.items()}
         WordVectors.from_parallel(pairs, dim=args.vector_size).save(args.output / "vectors")
-    for source in args.sources:
-        path = args.output / "sources" / source
-        if source == "minilm":
-            encoder_with_head(args.minilm, lines["eng"], args.head_steps, args.source_steps, path)
-        else:
-            known = {language: lines[language] for language in SOURCE_LANGUAGES[source] if language in lines}
-            small_roberta(known, args.source_vocab_size, args.pretraining_steps, path)
+    sources = args.output / "sources"
+    english = encoder_with_head(args.minilm, lines["eng"], args.head_steps, args.source_steps, sources / "minilm")
+    if "multilingual" in args.sources:
+        known = {language: text[language] for language in SOURCE_LANGUAGES["multilingual"] if language in text}
+        of_several_languages(
+            english, known, args.source_vocab_size, args.vector_size, args.source_steps, sources / "multilingual"
+        )
 
 
 def cell_file(args: argparse.Namespace, cell: dict) -> Path:
@@ -195,31 +196,30 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--minilm", help="all-MiniLM-L6-v2: folder or Hub id")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for cells, tables and pictures")
     parser.add_argument("--sources", nargs="+", choices=SOURCE_LANGUAGES, default=["minilm"])
-    parser.add_argument("--initializations", nargs="+", choices=INITIALIZATIONS, default=DECISIVE, metavar="NAME")
+    parser.add_argument("--initializations", nargs="+", choices=INITIALIZATIONS, metavar="NAME")
     parser.add_argument("--all", action="store_true", help="all initialisations but those of other packages")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--languages", nargs="+", default=LANGUAGES, metavar="LNG")
     parser.add_argument("--steps", type=int, default=120, help="of 16 samples of up to 64 tokens (default: 120)")
     parser.add_argument("--vocab-size", type=int, default=20_000, help="target tokens (default: 20,000)")
-    parser.add_argument("--verses", type=int, default=100, help="to retrieve, a language (default: 100)")
-    parser.add_argument("--pairs", type=int, default=100, help="of Tatoeba, a language (default: 100)")
+    parser.add_argument("--verses", type=int, default=60, help="to retrieve, a language (default: 60)")
+    parser.add_argument("--pairs", type=int, default=60, help="of Tatoeba, a language (default: 60)")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of a single worker")
     parser.add_argument("--summary", action="store_true", help="only write tables and pictures of what is there")
     parser.add_argument("--quick", action="store_true", help="four languages, few steps, one seed: minutes")
     args = parser.parse_args()
-    args.head_steps, args.source_steps, args.pretraining_steps = 100, 400, 1500
+    args.head_steps, args.source_steps = 100, 400
     args.source_vocab_size, args.vector_size = 12_000, 200
     if args.all:
         args.initializations = DECISIVE + OTHERS
+    args.initializations = args.initializations or (QUICK if args.quick else DECISIVE)
     if args.quick:
         args.languages, args.seeds, args.steps, args.vocab_size = ["eng", "deu", "rus", "swh"], [0], 24, 5000
-        args.head_steps, args.source_steps, args.pretraining_steps, args.source_vocab_size = 10, 20, 100, 3000
+        args.head_steps, args.source_steps, args.source_vocab_size = 10, 20, 3000
         args.verses, args.pairs, args.vector_size = 30, 30, 50
-        args.initializations = ["random", "fvt-u", "ofa", "offset0.4"]
     if not args.summary:
-        needed = ["bible", "tatoeba"] + ["minilm"] * ("minilm" in args.sources)
-        if missing := [name for name in needed if getattr(args, name) is None]:
+        if missing := [name for name in ("bible", "tatoeba", "minilm") if getattr(args, name) is None]:
             parser.error(f"pass --{' and --'.join(missing)}")
         if "eng" not in args.languages:
             parser.error("--languages must have eng, which the others are retrieved with")

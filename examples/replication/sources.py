@@ -1,4 +1,4 @@
-"""The source models: a sentence encoder that gets a masked-LM head, and a small RoBERTa pretrained from scratch."""
+"""The source models: a sentence encoder that gets a masked-LM head, and one that then learns several languages."""
 
 import logging
 import random
@@ -11,10 +11,9 @@ from transformers import (
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    RobertaConfig,
-    RobertaForMaskedLM,
 )
 
+from ofa_transformers import OfaInitializer, WordVectors
 from ofa_transformers.evaluation.masked_lm import decode_only
 from ofa_transformers.files import new_folder
 from ofa_transformers.tokenization import train_tokenizer
@@ -42,28 +41,32 @@ def encoder_with_head(encoder: str, english: Sequence[str], head_steps: int, ste
     return path
 
 
-def small_roberta(texts: dict[str, list[str]], vocab_size: int, steps: int, path: Path) -> Path:
-    """A RoBERTa of four layers and 256 dimensions, pretrained on some languages in equal shares."""
+def of_several_languages(
+    english: Path, texts: dict[str, dict[str, str]], vocab_size: int, vector_size: int, steps: int, path: Path
+) -> Path:
+    """A masked LM of some languages in equal shares: the English one, adapted to their vocabulary and trained on.
+
+    From nothing, a masked LM of this size needs far more steps than the whole study before it learns more than how
+    frequent tokens are.
+    """
     if not path.exists():
-        tokenizer = train_tokenizer(texts, vocab_size, algorithm="unigram")
-        config = RobertaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=256,
-            num_hidden_layers=4,
-            num_attention_heads=4,
-            intermediate_size=1024,
-            max_position_embeddings=130,
-            pad_token_id=tokenizer.pad_token_id,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
+        lines = {language: list(verses.values()) for language, verses in texts.items()}
+        tokenizer = train_tokenizer(lines, vocab_size, algorithm="unigram")
+        pairs = {language: list(verses.items()) for language, verses in texts.items()}
+        adapted = OfaInitializer.from_pretrained(
+            english,
+            target_tokenizer=tokenizer,
+            word_vectors=WordVectors.from_parallel(pairs, dim=vector_size),
+            source_languages=["eng"],
+            target_text=[line for some in lines.values() for line in some[:2000]],
+            language_offset=0.4,
         )
+        shortest = min(map(len, lines.values()))
+        draws = random.Random(0)
+        mixed = [line for some in lines.values() for line in draws.sample(some, shortest)]
         torch.manual_seed(0)
-        model = RobertaForMaskedLM(config)
-        shortest = min(map(len, texts.values()))
-        generator = random.Random(0)
-        mixed = [line for lines in texts.values() for line in generator.sample(lines, shortest)]
-        _train(model, tokenizer, mixed, steps, 1e-3, "pretraining")
-        _save(model, tokenizer, path)
+        _train(adapted.model, tokenizer, mixed, steps, 3e-4, "several languages")
+        _save(adapted.model, tokenizer, path)
     return path
 
 

@@ -11,7 +11,10 @@ from initializations import INITIALIZATIONS
 from ofa_transformers.files import new_file
 
 
-SOURCES = {"minilm": "all-MiniLM-L6-v2 (English)", "multilingual": "small RoBERTa of four languages"}
+SOURCES = {
+    "minilm": "English source: all-MiniLM-L6-v2",
+    "multilingual": "source of four languages (English, German, Russian, Arabic)",
+}
 # Okabe and Ito's colours, which all kinds of colour vision tell apart.
 COLOURS = {
     "random": "#999999",
