@@ -9,7 +9,7 @@ SUITE := $(VENV)/transformers-tests
 JOBS ?= 2
 PYTEST_ARGS ?=
 
-.PHONY: help install demo test lint format suite-report examples-suite clean
+.PHONY: help install demo test lint format docs suite-report examples-suite clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets

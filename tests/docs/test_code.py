@@ -105,7 +105,7 @@ def test_code_of_the_page(page, tmp_path, monkeypatch, capsys):
 def test_the_table_of_extras_is_complete():
     text = (REPOSITORY / "docs" / "index.md").read_text(encoding="utf-8")
     table = text[text.index("| extra |") :].partition("\n\n")[0]
-    assert set(re.findall(r"`(\w+)`", table)) == set(extras())
+    assert set(re.findall(r"`([\w-]+)`", table)) == set(extras())
 
 
 # Python that is not run
@@ -198,7 +198,7 @@ def extras() -> configparser.SectionProxy:
 
 def check_extras(arguments: list[str]) -> None:
     for word in arguments:
-        if match := re.match(r"(?:ofa-transformers|\.)\[([\w,]+)\]", word):
+        if match := re.match(r"(?:ofa-transformers|\.)\[([\w,-]+)\]", word):
             for extra in match[1].split(","):
                 assert extra in extras(), f"there is no extra {extra}"
 
