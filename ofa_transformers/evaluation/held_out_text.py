@@ -66,7 +66,7 @@ def _by_id(
     wanted = read_ids(ids)
     suffix = f", ids of {named_with_checksum(Path(ids))}" if isinstance(ids, (str, os.PathLike)) else ""
     texts, data = {}, {}
-    for language, path in segment_files(files).items():
+    for language, path in segment_files(files, ids).items():
         lines = (text for identifier, text in read_segments(path) if identifier in wanted and text.strip())
         texts[language] = list(itertools.islice(lines, max_texts))
         if not texts[language]:

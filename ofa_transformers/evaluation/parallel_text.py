@@ -136,7 +136,7 @@ def read_segments_by_id(
         ValueError: no text of the pivot, no other, no shared id, or a line that isn't one.
     """
     wanted = None if ids is None else read_ids(ids)
-    files = segment_files(paths)
+    files = segment_files(paths, ids)
     pivots = [language for language in files if _same(language, pivot)]
     if not pivots:
         raise ValueError(f"There is no text of {pivot}, the pivot, in {_shown(paths)}; its name begins with the code.")
@@ -161,15 +161,18 @@ def read_segments_by_id(
     return _sorted(found, languages, "texts with ids, named like deu_Latn.tsv", paths)
 
 
-def segment_files(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> dict[str, Path]:
-    """Language -> file named by it (`deu_Latn.tsv.gz`), of several that with the shortest name.
+def segment_files(
+    paths: str | os.PathLike | Sequence[str | os.PathLike], ids: str | os.PathLike | Sequence[str] | None = None
+) -> dict[str, Path]:
+    """Language -> file named by it (`deu_Latn.tsv.gz`), of several that with the shortest name; the one of ids is none.
 
     Raises:
         FileNotFoundError: a path that isn't there.
     """
     files: dict[str, Path] = {}
     for path in sorted(_files(paths), key=lambda path: (len(path.name), path.name)):
-        if match := _SEGMENT_FILE.fullmatch(path.name):
+        match = _SEGMENT_FILE.fullmatch(path.name)
+        if match and not (isinstance(ids, (str, os.PathLike)) and path.samefile(ids)):
             files.setdefault(match["language"], path)
     return files
 
