@@ -14,7 +14,7 @@ from .errors import Commands, stop_at_once
 app = typer.Typer(
     name="ofa",
     cls=Commands,
-    help="Adapt pretrained Transformers models to many languages with OFA.",
+    help="Adapt pretrained Transformers models to many languages with OFA.\n\nExample: ofa demo",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -92,7 +92,7 @@ def adapt(
 ) -> None:
     """Give a pretrained model the vocabulary of another tokenizer, with OFA.
 
-    Example: ofa adapt FacebookAI/xlm-roberta-base -t my-tokenizer -v vectors.txt.gz --size 200 -o adapted
+    Example: ofa adapt FacebookAI/xlm-roberta-base -t my-tokenizer -v vectors --size 200 -o adapted
     """
     with stage(STARTING):
         from rich.console import Console
@@ -172,7 +172,7 @@ def convert(
     output: Output,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a checkpoint that the authors of OFA published in the layout that AutoModel loads.
+    """Write a checkpoint of the authors of OFA in the layout that AutoModel loads.
 
     Example: ofa convert yihongLiu/ofa-multi-100 -o ofa-multi-100
     """
@@ -188,7 +188,7 @@ def export(
     output: Output,
     overwrite: Overwrite = False,
 ) -> None:
-    """Multiply the factors out: a stock Transformers checkpoint with the same outputs, which needs nothing of ours.
+    """Multiply the factors out: a stock Transformers checkpoint with the same outputs.
 
     Example: ofa export adapted -o adapted-dense
     """

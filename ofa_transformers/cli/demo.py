@@ -33,7 +33,7 @@ def demo(
     steps: Annotated[int, typer.Option(metavar="N", help="Of continued pretraining, 2,048 tokens each.", min=0)] = 60,
     overwrite: Overwrite = False,
 ) -> None:
-    """Adapt a small English model to twelve languages, offline, and measure it beside random initialisation.
+    """Adapt a small English model to twelve languages, offline, and measure it.
 
     Example: ofa demo --output my-demo
     """

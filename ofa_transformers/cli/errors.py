@@ -50,6 +50,8 @@ def stop_at_once() -> None:
     Python handles a signal when that code returns, which takes minutes where tokenizers are trained. So a thread that
     hears of a signal waits a moment, and then ends the process itself.
     """
+    if os.name != "posix":
+        return
     handled = threading.Event()
 
     def stop(number: int, _: Any) -> None:
@@ -76,11 +78,11 @@ def stop_at_once() -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # a job in the background ignores Ctrl-C
+            signal.signal(number, stop)
     threading.Thread(target=watch, daemon=True).start()
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=reset)
+    os.register_at_fork(after_in_child=reset)
 
 
 def _say_stopped() -> None:

@@ -139,7 +139,7 @@ def pretrain(
     config: Config = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Continue the pretraining of a model on text of many languages, or an interrupted run in OUTPUT.
+    """Continue a model's pretraining on text of many languages, or a run that broke off.
 
     Example: ofa pretrain adapted text/ -v heldout/ -o continued -n 10000 --batch-size 32 --bf16
     """

@@ -22,7 +22,7 @@ def report(
     ] = None,
     format: Annotated[str, typer.Option(metavar="NAME", help="Of the figures: png (300 dpi), svg or pdf.")] = "png",
 ) -> None:
-    """Write a checkpoint's report.html again and open it: what was copied, composed and drawn, and why.
+    """Write a checkpoint's report.html again and open it: where each row came from.
 
     Example: ofa report adapted --figures adapted-figures
     """

@@ -41,6 +41,7 @@ class RunRecord:
         self._command = context.info_name
         self._kinds = {str(name): "model" for name in inputs} | dict.fromkeys(datasets, "dataset")
         self._inputs = _checksums([name for name in self._kinds if Path(name).exists()])
+        self._from_hub: dict[str, Any] | None = None
         self._versions = versions()
         self._warn(self._inputs)
         before = self._recorded.get("versions", {})
@@ -55,10 +56,11 @@ class RunRecord:
         import torch
         import yaml
 
-        from_hub = {
-            name: {"commit": _commit(name, kind)} for name, kind in self._kinds.items() if name not in self._inputs
-        }
-        self._warn(from_hub)
+        if self._from_hub is None:
+            self._from_hub = {
+                name: {"commit": _commit(name, kind)} for name, kind in self._kinds.items() if name not in self._inputs
+            }
+            self._warn(self._from_hub)
         content = {
             **self._options,
             RECORD: {
@@ -68,7 +70,7 @@ class RunRecord:
                 "versions": self._versions,
                 "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
                 "threads": torch.get_num_threads(),
-                "inputs": {**self._inputs, **from_hub},
+                "inputs": {**self._inputs, **self._from_hub},
             },
         }
         head = (

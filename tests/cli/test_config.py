@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from ofa_transformers.cli.run_record import RECORD_FILE
+from ofa_transformers.cli.run_record import RECORD_FILE, _commit
 
 
 @pytest.fixture
@@ -86,3 +86,13 @@ def test_a_wrong_file_is_wrong_usage(run, tmp_path, monkeypatch, capsys, text, m
         (tmp_path / "run.yaml").write_text(text)
     assert run("adapt", "source", "-t", "t", "-v", "v", "-o", "out", "--config", "run.yaml") == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_commit_of_a_hub_id_is_the_one_that_the_cache_names(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    reference = tmp_path / "models--me--mine" / "refs" / "main"
+    reference.parent.mkdir(parents=True)
+    reference.write_text("0123abcd")
+    assert _commit("me/mine", "model") == "0123abcd"
+    assert _commit("me/other", "model") is None
+    assert _commit("me/data", "dataset") is None  # offline

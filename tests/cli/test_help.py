@@ -49,4 +49,5 @@ def test_every_option_says_what_it_is(path):
 
 def test_the_commands_are_listed():
     listed = help_of([], 100)
+    assert "Example: ofa demo" in listed
     assert all(name in listed for name in {path[0] for path in COMMANDS}) and len(listed.splitlines()) <= 50
