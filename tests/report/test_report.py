@@ -1,7 +1,6 @@
 """What the report counts and measures, and report.html: structure, escaping, reading back."""
 
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +8,10 @@ import pytest
 import torch
 from conftest import build_unigram
 from report_inputs import HOSTILE, adapt_hostile
+from typer.testing import CliRunner
 
 import ofa_transformers as ofa
-from ofa_transformers.cli import main
+from ofa_transformers.cli import app
 from ofa_transformers.mapping import TokenKind
 from ofa_transformers.report import (
     OfaReport,
@@ -277,16 +277,13 @@ def test_figures_for_papers(adapted, folder, tmp_path, monkeypatch):
         draw_figures(adapted.report, None, tmp_path, "gif")
 
 
-def test_the_command_rewrites_the_page(folder, monkeypatch, capsys, tmp_path):
+def test_the_command_rewrites_the_page(folder, tmp_path):
     (tmp_path / "ofa_report.json").write_bytes((folder / "ofa_report.json").read_bytes())
-    for arguments, code in (([tmp_path], 0), ([tmp_path / "nowhere"], 1)):
-        monkeypatch.setattr(sys, "argv", ["ofa", "report", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        assert stop.value.code == code
-    printed = capsys.readouterr()
-    assert (tmp_path / "report.html").is_file() and "report.html" in printed.out
-    assert printed.err.count("\n") == 1 and "holds no ofa_report.json" in printed.err
+    result = CliRunner().invoke(app, ["report", str(tmp_path)])
+    assert result.exit_code == 0 and "report.html" in result.stdout and (tmp_path / "report.html").is_file()
+    result = CliRunner().invoke(app, ["report", str(tmp_path / "nowhere")])
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1 and "holds no ofa_report.json" in result.stderr
 
 
 def test_a_vocabulary_without_composed_tokens_or_words(tiny_tokenizers):
