@@ -9,7 +9,7 @@ import numpy as np
 from transformers import AutoModelForTokenClassification, DataCollatorForTokenClassification, PreTrainedTokenizerBase
 
 from .counts import Scored, accuracy, count_classes, f1, macro_f1
-from .entities import OUTSIDE, count_units, units_reader
+from .entities import ENTITY_TAG, OUTSIDE, count_units, units_reader
 from .examples import Examples, LabelledData
 from .finetuning import Features, FineTuning, Task, evaluate_fine_tuned
 from .results import Measurement
@@ -83,7 +83,7 @@ def evaluate_tagging(
 
 def _labels(found: set[str]) -> list[str]:
     """The tags to predict: those found, completed to both tags of each type of entity, or to all parts of speech."""
-    if OUTSIDE in found:
+    if any(map(ENTITY_TAG.fullmatch, found)):
         kinds = {tag[2:] for tag in found - {OUTSIDE}}
         return [OUTSIDE, *(f"{prefix}-{kind}" for kind in sorted(kinds) for prefix in "BI")]
     return sorted(UPOS if found <= UPOS else found)
@@ -136,8 +136,7 @@ def _score(
     examples: Examples, labels: Sequence[str], features: Sequence[Features], predicted: Sequence[np.ndarray]
 ) -> list[Scored]:
     entities = OUTSIDE in labels
-    # One past the end stands for words without token.
-    names = [*labels, OUTSIDE if entities else ""]
+    names = [*labels, OUTSIDE]  # one past the end stands for words without token
     found = [np.append(tags, len(labels))[sentence["first"]] for sentence, tags in zip(features, predicted)]
     tagged = [[names[tag] for tag in tags] for tags in found]
     scored = [Scored("F1", count_units(examples.labels, tagged), f1)]
