@@ -1,0 +1,77 @@
+"""`ofa evaluate`."""
+
+import json
+
+import pytest
+from huggingface_hub import ModelCard
+from test_initializer import make_source
+
+from ofa_transformers.evaluation import read_json
+
+
+@pytest.fixture
+def folder(tiny_tokenizers, tmp_path):
+    """Two models, sentence pairs, text with ids and held-out text."""
+    for name in ("one", "two"):
+        make_source("roberta", tiny_tokenizers["byte_bpe"]).save_pretrained(tmp_path / name)
+        tiny_tokenizers["byte_bpe"].save_pretrained(tmp_path / name)
+    pairs = ["Haus\thouse", "Stadt\ttown", "Fluss\triver"]
+    (tmp_path / "pairs").mkdir()
+    (tmp_path / "pairs" / "deu-eng.tsv").write_text("\n".join(pairs) + "\n")
+    (tmp_path / "bible").mkdir()
+    for language, side in (("deu_Latn", 0), ("eng_Latn", 1)):
+        lines = [f"b.{number}\t{pair.split(chr(9))[side]}\n" for number, pair in enumerate(pairs)]
+        (tmp_path / "bible" / f"{language}.tsv").write_text("".join(lines))
+    (tmp_path / "ids").write_text("b.1\nb.2\n")
+    return tmp_path
+
+
+def test_models_side_by_side_in_files_and_cards(folder, run, capsys):
+    models = [folder / "one", folder / "two"]
+    options = ["--pairs", folder / "pairs", "-o", folder / "results", "--card", "--cpu"]
+    assert run("evaluate", "retrieval", *models, *options) == 0
+    shown = capsys.readouterr().out
+    assert "| language | one | two |" in shown and "| head |" in shown and "deu-eng.tsv (sha256" in shown
+    found = read_json(folder / "results" / "results.json")
+    assert {item.model for item in found} == set(map(str, models)) and {item.task for item in found} == {
+        "retrieval (pairs)"
+    }
+    assert (folder / "results" / "results.md").read_text().strip() == shown.strip()
+    assert len((folder / "results" / "results.csv").read_text().splitlines()) == len(found) + 1
+    card = ModelCard.load(folder / "two" / "README.md")
+    assert len(card.data.eval_results) == len(found) / 2
+
+
+def test_held_out_verses_and_a_table_of_both_runs(folder, run, capsys):
+    ids = ["--ids", folder / "ids", "--cpu", "--head-languages", "none"]
+    arguments = [folder / "one", "--parallel", folder / "bible", *ids, "-o", folder / "a", "--layer", "1"]
+    assert run("evaluate", "retrieval", *arguments) == 0
+    arguments = [folder / "one", "--text", folder / "bible", *ids, "-o", folder / "b"]
+    assert run("evaluate", "perplexity", *arguments) == 0
+    capsys.readouterr()
+    assert run("evaluate", "table", folder / "a", folder / "b" / "results.json", "--markdown") == 0
+    shown = capsys.readouterr().out
+    assert "retrieval (bible, layer 1): one" in shown and "perplexity (bible): one" in shown
+    sizes = {item["size"] for item in json.loads((folder / "a" / "results.json").read_text())}
+    assert sizes == {2} and "head" not in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["retrieval", "one"], "one of --pairs, --parallel and --dataset"),
+        (["retrieval", "one", "--pairs", "pairs", "--ids", "ids"], "--ids are of --parallel"),
+        (["retrieval", "one", "--pairs", "missing"], "neither a file nor a folder"),
+        (["retrieval", "one", "--pairs", "pairs", "--head-languages", "xyzzy"], "a head language is 'xyzzy'"),
+        (["retrieval", "one", "--pairs", "pairs", "-o", "pairs"], "exists and is not empty"),
+        (["retrieval", "pairs", "--pairs", "pairs", "--card"], "not a folder with a model"),
+        (["retrieval", "one", "--pairs", "pairs", "--layer", "9"], "layer=9"),
+        (["perplexity", "one"], "Name text with --text or --dataset"),
+        (["classification", "one", "--labels", "ids"], "--labels and --parallel belong together"),
+        (["tagging", "one", "--train-language", "swa"], "Name labelled sentences with --data"),
+        (["table", "ids"], "holds no measurements"),
+    ],
+)
+def test_bad_input_is_one_line(folder, error_of, monkeypatch, arguments, message):
+    monkeypatch.chdir(folder)
+    assert message in error_of("evaluate", *arguments)
