@@ -96,6 +96,7 @@ def adapt(
     """
     with stage(STARTING):
         from rich.console import Console
+        from rich.text import Text
 
         from ..files import check_output_folder, new_folder
         from ..initializer import OfaInitializer
@@ -105,7 +106,7 @@ def adapt(
 
     quiet_unless_interactive()
     check_output_folder(output, overwrite)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, soft_wrap=True)  # names may have brackets
     options = {
         "target_tokenizer": target_tokenizer,
         "word_vectors": word_vectors,
@@ -132,7 +133,7 @@ def adapt(
         record.write(folder)
     console.print(str(adapted.report))
     for warning in adapted.report.warnings:
-        console.print(f"[yellow]Note:[/] {warning}")
+        console.print(Text.assemble(("Note:", "yellow"), f" {warning}"))
     console.print(f"Model, tokenizer and report are in {output}")
 
 
@@ -142,6 +143,8 @@ def show_plan(console: Console, plan: AdaptationPlan, output: Path) -> None:
     before, after = plan.parameters
     old, new = plan.embedding_parameters
     table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column()
     for name, value in (
         ("class", f"{plan.source_class} -> {plan.target_class}"),
         (
@@ -162,7 +165,7 @@ def show_plan(console: Console, plan: AdaptationPlan, output: Path) -> None:
         ("time", f"about {duration(plan.seconds)}, an estimate for two cores (docs/performance.md)"),
         ("would write", f"{output}, {gibibytes(plan.disk)}: model, tokenizer, report, card and ofa_run.yaml"),
     ):
-        table.add_row(f"[bold]{name}[/]", value)
+        table.add_row(name, value)
     console.print(table)
     console.print("Nothing was written.")
 

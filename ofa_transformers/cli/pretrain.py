@@ -197,7 +197,7 @@ def pretrain(
         seed=seed,
         **{CHECKPOINTING_ARGUMENT: gradient_checkpointing},
     )
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, soft_wrap=True)  # names may have brackets
     if dry_run:
         show_plan(
             console, plan_pretraining(model_arguments, data_arguments, training_arguments, causal=causal), output
@@ -271,6 +271,8 @@ def show_plan(console: Console, plan: PretrainingPlan, output: Path) -> None:
         )
     console.print(languages)
     table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column()
     start = "starts anew" if plan.resumed is None else f"goes on from {plan.resumed}"
     for name, value in (
         ("run", start),
@@ -299,6 +301,6 @@ def show_plan(console: Console, plan: PretrainingPlan, output: Path) -> None:
         ),
         ("cache", "none: text is streamed" if not plan.cache else f"{gibibytes(plan.cache)} of encoded text"),
     ):
-        table.add_row(f"[bold]{name}[/]", value)
+        table.add_row(name, value)
     console.print(table)
     console.print("Characters, lines and tokens are estimates from the first lines. Nothing was written.")

@@ -15,7 +15,7 @@ from ofa_transformers.planning import plan_adaptation
 
 
 def test_adapt_then_export(run, inputs, tmp_path, capsys):
-    out = tmp_path / "out"
+    out = tmp_path / "out[red]"
     assert run("adapt", *inputs, "--size", 8, "--target-language", "deu", "-o", out) == 0
     printed = capsys.readouterr().out
     assert "OfaForMaskedLM" in printed and str(out) in printed
