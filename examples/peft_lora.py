@@ -3,8 +3,9 @@
     python examples/peft_lora.py --model adapted --text text.txt --output_dir lora [--train_embeddings]
 
 `all-linear` gives every linear layer of the body an adapter. The factors of the embeddings are no linear layers to PEFT,
-so they stay as they are; with --train_embeddings both are trained in full, tied as before, and saved with the adapter.
-Writes the adapter to `lora/`, and the checkpoint with the adapter merged into it to `lora/merged/`. Needs
+so they stay as they are. With --train_embeddings they are trained in full and saved with the adapter; PEFT then trains
+those of the input and of the output apart, and the merged checkpoint has them untied (`trainable_token_indices` of PEFT
+doesn't work with tied factors). Writes the adapter to `lora/`, and the merged checkpoint to `lora/merged/`. Needs
 `pip install 'ofa-transformers[peft,training]'`.
 """
 
@@ -39,13 +40,12 @@ def main() -> None:
     # Checkpoints may be in half precision, in which small steps are lost.
     model = AutoModelForMaskedLM.from_pretrained(arguments.model, dtype="float32")
     embeddings, projection = model.get_input_embeddings(), model.get_output_embeddings()
-    names = [name.rsplit(".")[-1] for name, module in model.named_modules() if module in (embeddings, projection)]
+    names = [name.split(".")[-1] for name, module in model.named_modules() if module in (embeddings, projection)]
     config = LoraConfig(
         r=arguments.rank,
         lora_alpha=2 * arguments.rank,
         target_modules="all-linear",
         modules_to_save=names if arguments.train_embeddings else None,
-        ensure_weight_tying=arguments.train_embeddings and model.config.tie_word_embeddings,
     )
     model = get_peft_model(model, config)
     model.print_trainable_parameters()
