@@ -83,3 +83,9 @@ def longest_input(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) ->
         padding = getattr(table, "padding_idx", None)
         limits.append(positions if padding is None else positions - padding - 1)
     return min(limits)
+
+
+def input_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, wanted: int | None) -> int:
+    """The wanted number of tokens, as far as model and tokenizer take it; all that they take by default."""
+    longest = longest_input(model, tokenizer)
+    return longest if wanted is None else min(wanted, longest)

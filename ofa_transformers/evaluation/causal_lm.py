@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from .batching import batches_by_length, evaluation_mode, longest_input, tokens_that_fit
+from .batching import batches_by_length, evaluation_mode, input_length, tokens_that_fit
 from .masked_lm import MaskedLMScore
 
 
@@ -40,7 +40,7 @@ def score_causal_lm(
     if start is None:
         raise ValueError("the tokenizer has neither a bos nor an eos token to predict the first token from")
     device = next(model.parameters()).device
-    room = (max_length or longest_input(model, tokenizer)) - 1
+    room = input_length(model, tokenizer, max_length) - 1
     encoded = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"] if texts else []
     windows = [
         (number, [start, *ids[first : first + room]])

@@ -11,7 +11,7 @@ import torch
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from .batching import batches_by_length, evaluation_mode, longest_input, tokens_that_fit
+from .batching import batches_by_length, evaluation_mode, input_length, tokens_that_fit
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def score_masked_lm(
     if tokenizer.mask_token_id is None:
         raise ValueError("the tokenizer has no mask token; a masked LM is needed")
     device = next(model.parameters()).device
-    max_length = max_length or longest_input(model, tokenizer)
+    max_length = input_length(model, tokenizer, max_length)
     windows: list[tuple[int, list[int], list[int]]] = []  # text, its tokens, the positions of those to predict
     if texts:
         encoded = tokenizer(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from .batching import Rows, batches_by_length, evaluation_mode, longest_input
+from .batching import Rows, batches_by_length, evaluation_mode, input_length
 
 
 # Cosines held at once.
@@ -53,7 +53,7 @@ def embed_texts(
     encoded = tokenizer(
         list(texts),
         truncation=True,
-        max_length=max_length or longest_input(model, tokenizer),
+        max_length=input_length(model, tokenizer, max_length),
         return_attention_mask=False,
         return_special_tokens_mask=True,
         verbose=False,

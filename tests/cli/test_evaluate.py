@@ -4,6 +4,7 @@ import json
 
 import pytest
 from huggingface_hub import ModelCard
+from labelled_corpora import entity_sentences, save_subject, topic_lines, write_columns, write_topics
 from test_initializer import make_source
 
 from ofa_transformers.evaluation import read_json
@@ -75,3 +76,23 @@ def test_held_out_verses_and_a_table_of_both_runs(folder, run, capsys):
 def test_bad_input_is_one_line(folder, error_of, monkeypatch, arguments, message):
     monkeypatch.chdir(folder)
     assert message in error_of("evaluate", *arguments)
+
+
+def test_fine_tuned_tasks(folder, run, capsys):
+    pytest.importorskip("seqeval")
+    for name in ("topics", "entities"):
+        (folder / name).mkdir()
+    subject = save_subject(folder / "subject")
+    for name in ("eng.train", "eng.dev", "eng.test", "deu.test"):
+        write_topics(folder / "topics" / f"{name}.tsv", topic_lines(12, len(name)))
+        write_columns(folder / "entities" / f"{name}.conll", entity_sentences(8, len(name)))
+    for task, data, metric in (("classification", "topics", "macro-F1"), ("tagging", "entities", "F1")):
+        arguments = [subject, "--data", folder / data, "--train-language", "eng", "--epochs", "1", "--cpu"]
+        assert run("evaluate", task, *arguments, "--seed", "1", "--seed", "2", "-o", folder / task) == 0
+        found = [item for item in read_json(folder / task / "results.json") if item.metric == metric]
+        assert {(item.language, item.seed) for item in found} == {
+            (language, seed) for language in ("eng", "deu", "head", "all") for seed in (1, 2)
+        }
+        values = {(item.language, item.seed): item.value for item in found}
+        assert values["all", 1] == values["deu", 1]  # not of the language that was fine-tuned on
+    assert "standard deviation over the seeds 1, 2" in capsys.readouterr().out

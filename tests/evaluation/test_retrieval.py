@@ -79,6 +79,13 @@ def test_text_without_tokens_and_states_that_are_no_numbers(tokenizer):
         embed_texts(model, tokenizer, TEXTS, layer=1, max_length=60)
 
 
+def test_long_text_is_cut_to_what_the_model_takes(tokenizer):
+    model = LM_HEADS["xlm-roberta"](make_config("xlm-roberta"))  # 64 positions
+    text = " ".join(TEXTS * 9)
+    rows = [embed_texts(model, tokenizer, [text], layer=1, max_length=length) for length in (None, 62, 512)]
+    assert torch.equal(rows[0], rows[1]) and torch.equal(rows[0], rows[2])
+
+
 def test_ranks_are_those_of_a_full_matrix_both_ways_in_any_blocks(monkeypatch):
     generator = torch.Generator().manual_seed(0)
     queries = torch.randn(50, 8, generator=generator)
