@@ -224,7 +224,7 @@ def require_datasets() -> None:
         import datasets  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            "Continued pretraining needs the package `datasets`: pip install 'ofa-transformers[training]'"
+            "Reading text by language needs the package `datasets`: pip install 'ofa-transformers[datasets]'"
         ) from error
 
 
