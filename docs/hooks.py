@@ -20,7 +20,8 @@ from ofa_transformers.cli import app
 ROOT = Path(__file__).resolve().parent.parent
 # Pages of the site -> files of the repository outside docs/; and pictures beside them.
 PAGES = {"contributing.md": ROOT / "CONTRIBUTING.md"} | {
-    f"examples/{path.parent.name}/index.md": path for path in sorted(ROOT.glob("examples/*/README.md"))
+    path.relative_to(ROOT).with_name("index.md").as_posix(): path
+    for path in sorted(ROOT.glob("examples/**/README.md"))
 }
 PICTURES = [path for page in PAGES.values() for path in page.parent.glob("*") if path.suffix in (".svg", ".png")]
 _LINK = re.compile(r"(!?)\[([^\]\n]+)\]\(([^)\s:]+)\)")

@@ -41,7 +41,7 @@ PAGES = [
     REPOSITORY / "README.md",
     REPOSITORY / "CONTRIBUTING.md",
     *sorted((REPOSITORY / "docs").rglob("*.md")),
-    *sorted((REPOSITORY / "examples").glob("*/README.md")),
+    *sorted((REPOSITORY / "examples").glob("**/README.md")),
 ]
 _BLOCK = re.compile(
     r"(?:<!--[ ]*(?P<mark>runs|not[ ]run:[^>]*?)[ ]*-->\n+)?^[ ]*```(?P<language>\w+)[^\n]*\n(?P<code>.*?)^[ ]*```$",
