@@ -65,7 +65,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         elif path in names:
             name = names[path]
         else:
-            return text if text.strip("`") == _name(path) else f"{text} (`{_name(path)}`)"
+            is_its_name = _name(path).endswith(text.strip("`").rstrip("/"))
+            return f"`{_name(path)}`" if is_its_name else f"{text} (`{_name(path)}`)"
         return f"{match[1]}[{text}]({posixpath.relpath(name, posixpath.dirname(uri) or '.')}{mark}{anchor})"
 
     # Code stays as it is.
