@@ -392,7 +392,7 @@ def table(
 def _evaluation(
     models: Sequence[str], output: Path | None, overwrite: bool, card: bool, markdown: bool
 ) -> Iterator[list[Measurement]]:
-    """Checks where results shall go; they are put into the list; shows and writes them."""
+    """Checks where results shall go; inside, they are put into the list; then writes and shows them."""
     from ..evaluation.card import check_card, write_card_results
     from ..files import check_output_folder, new_folder
 
@@ -406,7 +406,6 @@ def _evaluation(
         yield found
     except FloatingPointError as error:
         raise ValueError(str(error)) from error
-    _show(found, markdown or not sys.stdout.isatty())
     if output is not None:
         from ..evaluation import to_csv, to_json, to_markdown
 
@@ -417,6 +416,7 @@ def _evaluation(
     for model in models if card else ():
         path = write_card_results(model, [item for item in found if item.model == model])
         typer.echo(f"Card: {path}", err=True)
+    _show(found, markdown or not sys.stdout.isatty())
 
 
 def _show(measured: Sequence[Measurement], markdown: bool) -> None:

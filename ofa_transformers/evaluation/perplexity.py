@@ -55,6 +55,7 @@ def evaluate_perplexity(
         ValueError: a language without text, a model without language-modelling head or tokenizer, or that doesn't fit
             it.
         OSError: a model that can't be found.
+        FloatingPointError: a loss that is NaN or infinite.
     """
     if stride < 2:
         raise ValueError(f"stride is {stride}, but must be at least 2: one token of so many is masked at a time.")
@@ -80,6 +81,8 @@ def evaluate_perplexity(
                 scores = score_causal_lm(subject.model, subject.tokenizer, lines, max_length=max_length)
             nats = np.array([score.nats for score in scores])
             tokens = np.array([score.tokens for score in scores])
+            if not np.isfinite(nats).all():
+                raise FloatingPointError(f"The loss of {model_name} on text of {language} is NaN or infinite.")
             origin = (data or {}).get(language, "")
             for metric, units in (
                 ("bits per character", np.array([score.characters for score in scores])),

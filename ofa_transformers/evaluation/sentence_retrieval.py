@@ -54,6 +54,7 @@ def evaluate_retrieval(
     Raises:
         ValueError: no text, a layer that the model doesn't have, a model without tokenizer or that doesn't fit it.
         OSError: a model that can't be found.
+        FloatingPointError: hidden states that are NaN or infinite.
     """
     if not texts:
         raise ValueError("texts is empty; read at least one language.")

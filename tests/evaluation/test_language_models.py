@@ -167,3 +167,12 @@ def test_the_real_data_are_read(shared):
     assert len(verses["deu_Latn"]) == len(verses["chr_Cher"]) == 500
     texts, _ = read_held_out([bible / "deu_Latn.tsv.gz"], ids=ids)
     assert texts["deu_Latn"] == verses["deu_Latn"].texts
+
+
+def test_a_loss_that_is_no_number(folder, tmp_path, tiny_tokenizers):
+    model = RobertaForMaskedLM.from_pretrained(folder / "masked")
+    model.lm_head.bias.data[0] = torch.nan
+    model.save_pretrained(tmp_path)
+    tiny_tokenizers["unigram"].save_pretrained(tmp_path)
+    with pytest.raises(FloatingPointError, match="on text of deu is NaN"):
+        evaluate_perplexity([tmp_path], {"deu": ["Haus"]}, device="cpu")
