@@ -15,6 +15,7 @@ from .dictionaries import Dictionary
 from .language_codes import to_iso639_3
 from .lookup import find_rows
 from .segmentation import WordSplitter, method_of
+from .segmentation import lowercase as lower
 from .words import take_words
 
 
@@ -62,7 +63,7 @@ def word_graph(dictionary: Dictionary, *, lowercase: bool, tokenize: Callable[[s
     part_of: list[int] = []
     lengths = np.empty(len(dictionary.words), dtype=np.int64)
     for i, (language, text) in enumerate(zip(dictionary.languages.tolist(), dictionary.words)):
-        parts = tokenize(text.lower() if lowercase else text)
+        parts = tokenize(lower(text) if lowercase else text)
         lengths[i] = len(parts)
         for word in parts:
             part_of.append(nodes.setdefault((language, word), len(nodes)))

@@ -16,6 +16,7 @@ from transformers.utils import logging
 from .language_codes import to_iso639_3
 from .lines import numbered_lines
 from .segmentation import WordSplitter
+from .segmentation import lowercase as lower
 
 
 logger = logging.get_logger(__name__)
@@ -201,7 +202,7 @@ def count_words(
     columns: list[np.ndarray] = []
     segments = itertools.chain.from_iterable(map(read_segments, parts))
     while block := list(itertools.islice(segments, _BLOCK_SEGMENTS)):
-        found = [tokenize(text.lower() if lowercase else text) for _, text in block]
+        found = [tokenize(lower(text) if lowercase else text) for _, text in block]
         ids = [segment_ids.setdefault(identifier, len(segment_ids)) for identifier, _ in block]
         columns.append(np.repeat(np.array(ids, dtype=np.int32), list(map(len, found))))
         numbers = map(vocabulary.__getitem__, itertools.chain.from_iterable(found))

@@ -32,6 +32,16 @@ _WORD = regex.compile(
     rf"|[{_UNSPACED}]+|[{_TIBETAN}]+"
 )
 
+# Unicode has small letters for Cherokee since 2015, which next to no text uses.
+_SMALL_CHEROKEE = re.compile("[\uab70-\uabbf\u13f8-\u13fd]")
+_TO_CHEROKEE = {small: ord(chr(small).upper()) for small in (*range(0xAB70, 0xABC0), *range(0x13F8, 0x13FE))}
+
+
+def lowercase(text: str) -> str:
+    """In lower case, but for Cherokee, which is written in capitals as Unicode calls them."""
+    lower = text.lower()
+    return lower.translate(_TO_CHEROKEE) if _SMALL_CHEROKEE.search(lower) else lower
+
 
 class WordSplitter:
     """Callable: text -> its words. Runs of letters, marks and digits; in scripts without spaces, what `method` says.

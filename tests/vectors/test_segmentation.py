@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from ofa_transformers.vectors import segmentation
-from ofa_transformers.vectors.segmentation import WordSplitter, method_of
+from ofa_transformers.vectors.segmentation import WordSplitter, lowercase, method_of
 
 
 @pytest.fixture
@@ -84,3 +84,9 @@ def test_method_of_metadata():
     assert method_of({"segmentation": {"method": "characters"}}) == "characters"
     for said in ({}, {"segmentation": {"method": "spaces"}}, {"segmentation": "other"}):
         assert method_of(said) == "auto"
+
+
+def test_lower_case_leaves_cherokee_as_it_is_written():
+    assert lowercase("ᏣᎳᎩ ᎦᏬᏂᎯᏍᏗ Haus ΣΟΦΟΣ") == "ᏣᎳᎩ ᎦᏬᏂᎯᏍᏗ haus σοφος"
+    assert lowercase("ᏸᏽ") == "ᏸᏽ".upper()
+    assert lowercase("ꭰꭱ") == "ᎠᎡ"
