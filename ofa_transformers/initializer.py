@@ -41,6 +41,7 @@ from .surgery import (
     factorized_model,
     find_embeddings,
     is_empty,
+    is_language_model,
     load_config,
     model_class,
     set_special_tokens,
@@ -98,7 +99,7 @@ class OfaInitializer:
         max_words: int | None = None,
         word_weighting: str | None = None,
         overlap: str | None = None,
-        language_offset: float = 0.0,
+        language_offset: float | None = None,
         target_text: Iterable[str] | None = None,
         authors_compatible: bool = False,
         seed: int = 114514,
@@ -134,7 +135,9 @@ class OfaInitializer:
             language_offset: g. Adds to each composed row a vector of g times the mean norm of the source's rows, with
                 a random direction for each language (the one whose words use the token most; none for a language of
                 the source), because the rows of translations are nearly equal, so that a masked LM cannot tell in
-                which language to answer. Applies to input and output embeddings, factorized or not.
+                which language to answer. Applies to input and output embeddings, factorized or not. By default 0.4 for
+                a masked or causal language model where source_languages names one language, which then learns much
+                faster (examples/replication), and 0 otherwise: it costs retrieval without training a sixth.
             target_text: a sample of the text to train on, some thousand lines of each language. The head's bias then is
                 the log probability of each target token in it (add-one smoothed) rather than carried over.
             authors_compatible: give what the published code gives, accidents included: unk and uncovered subwords may
@@ -245,7 +248,7 @@ class OfaInitializer:
                     errors[part] = float(truncation_errors(singular_values[part].numpy())[embedding_size])
             with clock("rows"):
                 rows[part] = mapping.apply(
-                    matrix, fallback, seed, language_offset=language_offset, primitives=primitives.get(part)
+                    matrix, fallback, seed, language_offset=rules.language_offset, primitives=primitives.get(part)
                 )
         with clock("rows"):
             bias = _make_bias(
@@ -286,7 +289,7 @@ class OfaInitializer:
             },
             settings={
                 **mapping.settings,
-                "language_offset": language_offset,
+                "language_offset": rules.language_offset,
                 "head_bias": _name_of_bias(embeddings.bias, target_text),
                 "fallback": fallback,
                 "embedding_size": embedding_size,
@@ -502,7 +505,7 @@ def read_inputs(
     max_words: int | None,
     word_weighting: str | None,
     overlap: str | None,
-    language_offset: float,
+    language_offset: float | None,
     target_text: Iterable[str] | None,
     authors_compatible: bool,
     hub_kwargs: dict[str, Any] | None = None,
@@ -535,7 +538,15 @@ def read_inputs(
             words = WordVectors.load(words, **access)
         for languages in (source_languages, target_languages):
             words.select(languages, max_words)  # an unknown language fails here, before the model is loaded
-        rules = choose_rules(word_weighting, overlap, words, source_languages, authors_compatible)
+        rules = choose_rules(
+            word_weighting,
+            overlap,
+            words,
+            source_languages,
+            authors_compatible,
+            language_offset,
+            is_language_model(source_class),
+        )
     return Inputs(
         config, source_class, source_access, original, target, words, source_languages, target_languages, rules
     )

@@ -79,6 +79,11 @@ def is_empty(tokenizer: PreTrainedTokenizerBase) -> bool:
     return len(set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)) <= 1
 
 
+def is_language_model(model_class: type) -> bool:
+    """Whether the class has a masked or causal language-modelling head, which further pretraining trains."""
+    return model_class.__name__.endswith(("ForMaskedLM", "ForCausalLM", "LMHeadModel", "ForPreTraining"))
+
+
 def model_class(source: Any, config: PreTrainedConfig) -> type[PreTrainedModel]:
     """The class that a checkpoint was saved from, so that its head is kept; a base model where that isn't known."""
     if isinstance(source, PreTrainedModel):

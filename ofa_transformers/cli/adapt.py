@@ -78,8 +78,11 @@ def adapt(
         ),
     ] = None,
     language_offset: Annotated[
-        float, typer.Option(metavar="X", help="Share of the rows' mean norm.", rich_help_panel=ROWS)
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            metavar="X", help="Share of the rows' mean norm.", show_default="best possible", rich_help_panel=ROWS
+        ),
+    ] = None,
     authors_compatible: Annotated[
         bool, typer.Option("--authors-compatible", help="As the published code has it.", rich_help_panel=ROWS)
     ] = False,
@@ -152,7 +155,11 @@ def show_plan(console: Console, plan: AdaptationPlan, output: Path) -> None:
             f"{plan.source_tokens:,} -> {plan.target_tokens:,}, of which the source has {plan.shared_tokens:,}",
         ),
         ("word vectors", f"{plan.words:,} words of {plan.languages:,} languages, {plan.dimension} dimensions"),
-        ("rules", f"words: {plan.rules.word_weighting}; overlapping tokens copied: {plan.rules.overlap}"),
+        (
+            "rules",
+            f"words: {plan.rules.word_weighting}; overlapping tokens copied: {plan.rules.overlap}; language offset: "
+            f"{plan.rules.language_offset:g}",
+        ),
         (
             "parameters",
             f"{millions(before)} -> {millions(after)}, of them embeddings {millions(old)} -> {millions(new)}",

@@ -29,7 +29,7 @@ def check_settings(
     fallback: str = "normal",
     word_weighting: str | None = None,
     overlap: str | None = None,
-    language_offset: float = 0.0,
+    language_offset: float | None = None,
     authors_compatible: bool = False,
 ) -> None:
     """Raises ValueError for a setting that no mapping can be built or applied with; costs nothing."""

@@ -42,6 +42,22 @@ def test_what_is_named_holds(vectors, bare):
     assert chosen("uniform", "used_by_source", vectors, ["eng"]) == ("uniform", "used_by_source", 0)
 
 
+def test_a_language_model_of_one_language_gets_an_offset(vectors):
+    for languages, language_model, expected in (
+        (["eng"], True, 0.4),
+        (["eng"], False, 0.0),
+        (["deu", "eng"], True, 0.0),
+        (None, True, 0.0),
+    ):
+        rules = choose_rules(None, None, vectors, languages, language_model=language_model)
+        assert rules.language_offset == expected
+    assert choose_rules(None, None, vectors, ["eng"], language_offset=0.0, language_model=True).language_offset == 0
+    assert choose_rules(None, None, vectors, None, language_offset=0.2).language_offset == 0.2
+    assert (
+        choose_rules(None, None, vectors, ["eng"], authors_compatible=True, language_model=True).language_offset == 0
+    )
+
+
 def test_authors_compatible_keeps_the_papers_and_refuses_others(vectors):
     assert chosen(None, None, vectors, ["eng"], authors_compatible=True) == ("uniform", "all", 0)
     check_settings(word_weighting="uniform", overlap="all", authors_compatible=True)
