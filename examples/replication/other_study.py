@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "initialization_study"))
+sys.path.append(str(Path(__file__).parents[1] / "initialization_study"))
 from arms import Arm, make_mapping
 from data import Pairs, bible_pairs, read_bible, read_ids, spread, tatoeba_pairs, training_text
 
