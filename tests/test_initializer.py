@@ -366,7 +366,7 @@ def test_the_language_offset_has_its_norm_in_every_matrix(architecture, embeddin
     tokenizer, goal = tiny_tokenizers["byte_bpe"], tiny_tokenizers["unigram"]
     source = make_source(architecture, tokenizer)
     options = {"embedding_size": embedding_size, "source_languages": ["eng"]}
-    plain = adapt(source, tokenizer, goal, word_vectors, **options)
+    plain = adapt(source, tokenizer, goal, word_vectors, language_offset=0.0, **options)
     result = adapt(source, tokenizer, goal, word_vectors, language_offset=0.5, **options)
     mapping = result.mapping
     composed = (mapping.kinds == TokenKind.COMPOSED) & (mapping.languages != "eng")

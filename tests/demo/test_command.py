@@ -46,5 +46,5 @@ def test_output_and_seed_are_taken(small):
     assert result.exit_code == 0, result.output
     assert json.loads((small / "mine" / "results.json").read_text())["settings"]["seed"] == 3
     refused = CliRunner().invoke(app, arguments)
-    assert isinstance(refused.exception, FileExistsError)
+    assert refused.exit_code == 1 and "Error: The output folder mine exists" in refused.stderr
     assert CliRunner().invoke(app, [*arguments, "--overwrite"]).exit_code == 0
