@@ -69,6 +69,12 @@ INITIALIZATIONS = {
     },
     "rules-u-200": Initialization("OFA-200, our rules, unigram bias", size=SHARES["200"]),
     # What the learning rate of the embeddings has to do with it.
+    "offset0.4-200-x0.2": Initialization(
+        "OFA-200, our rules, unigram bias, offset 0.4, embeddings' rate x 0.2",
+        offset=0.4,
+        size=SHARES["200"],
+        embedding_rate=0.2,
+    ),
     **{
         f"{name}-x5": Initialization(f"{title}, embeddings' rate x 5", rows=rows, offset=offset, embedding_rate=5)
         for name, title, rows, offset in (

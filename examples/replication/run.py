@@ -50,7 +50,7 @@ OTHERS = [
     "offset0.4-400",
     "rules-u-200",
 ]
-OTHERS += ["offset0.4-carried", "random-u-x5", "fvt-u-x5", "offset0.4-x5"]
+OTHERS += ["offset0.4-carried", "random-u-x5", "fvt-u-x5", "offset0.4-x5", "offset0.4-200-x0.2"]
 QUICK = ["random", "fvt-u", "ofa", "offset0.4"]
 
 logger = logging.getLogger("replication")
