@@ -82,6 +82,8 @@ def _piece_means(
     mapping: TokenMapping, tokenizer: PreTrainedTokenizerBase, tokens: np.ndarray
 ) -> scipy.sparse.csr_array:
     """FVT (Gee et al., 2022): the mean of the pieces that the source's tokenizer cuts a token into, unk left out."""
+    if not len(tokens):
+        return scipy.sparse.csr_array(mapping.shape, dtype=np.float32)
     forms = [(mapping.target.forms[i] or b"").decode("utf-8", "ignore").strip() for i in tokens.tolist()]
     ids = tokenizer(forms, add_special_tokens=False, verbose=False)["input_ids"]
     pairs = [

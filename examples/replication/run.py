@@ -51,7 +51,33 @@ OTHERS = [
     "rules-u-200",
 ]
 OTHERS += ["offset0.4-carried", "random-u-x5", "fvt-u-x5", "offset0.4-x5", "offset0.4-200-x0.2"]
-QUICK = ["random", "fvt-u", "ofa", "offset0.4"]
+# What isn't named on the command line.
+SETTINGS = {
+    "initializations": DECISIVE,
+    "languages": LANGUAGES,
+    "seeds": [0, 1, 2],
+    "steps": 120,
+    "vocab_size": 20_000,
+    "verses": 60,
+    "pairs": 60,
+    "head_steps": 100,
+    "source_steps": 400,
+    "source_vocab_size": 12_000,
+    "vector_size": 200,
+}
+QUICK_SETTINGS = {
+    "initializations": ["random", "fvt-u", "ofa", "offset0.4"],
+    "languages": ["eng", "deu", "rus", "swh"],
+    "seeds": [0],
+    "steps": 24,
+    "vocab_size": 5000,
+    "verses": 30,
+    "pairs": 30,
+    "head_steps": 10,
+    "source_steps": 20,
+    "source_vocab_size": 3000,
+    "vector_size": 50,
+}
 
 logger = logging.getLogger("replication")
 
@@ -198,26 +224,22 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--sources", nargs="+", choices=SOURCE_LANGUAGES, default=["minilm"])
     parser.add_argument("--initializations", nargs="+", choices=INITIALIZATIONS, metavar="NAME")
     parser.add_argument("--all", action="store_true", help="all initialisations but those of other packages")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--languages", nargs="+", default=LANGUAGES, metavar="LNG")
-    parser.add_argument("--steps", type=int, default=120, help="of 16 samples of up to 64 tokens (default: 120)")
-    parser.add_argument("--vocab-size", type=int, default=20_000, help="target tokens (default: 20,000)")
-    parser.add_argument("--verses", type=int, default=60, help="to retrieve, a language (default: 60)")
-    parser.add_argument("--pairs", type=int, default=60, help="of Tatoeba, a language (default: 60)")
+    parser.add_argument("--seeds", nargs="+", type=int, help="default: 0 1 2")
+    parser.add_argument("--languages", nargs="+", metavar="LNG", help="default: " + " ".join(LANGUAGES))
+    parser.add_argument("--steps", type=int, help="of 16 samples of up to 64 tokens (default: 120)")
+    parser.add_argument("--vocab-size", type=int, help="target tokens (default: 20,000)")
+    parser.add_argument("--verses", type=int, help="to retrieve, a language (default: 60)")
+    parser.add_argument("--pairs", type=int, help="of Tatoeba, a language (default: 60)")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of a single worker")
     parser.add_argument("--summary", action="store_true", help="only write tables and pictures of what is there")
     parser.add_argument("--quick", action="store_true", help="four languages, few steps, one seed: minutes")
     args = parser.parse_args()
-    args.head_steps, args.source_steps = 100, 400
-    args.source_vocab_size, args.vector_size = 12_000, 200
+    for name, value in (QUICK_SETTINGS if args.quick else SETTINGS).items():
+        if getattr(args, name, None) is None:
+            setattr(args, name, value)
     if args.all:
         args.initializations = DECISIVE + OTHERS
-    args.initializations = args.initializations or (QUICK if args.quick else DECISIVE)
-    if args.quick:
-        args.languages, args.seeds, args.steps, args.vocab_size = ["eng", "deu", "rus", "swh"], [0], 24, 5000
-        args.head_steps, args.source_steps, args.source_vocab_size = 10, 20, 3000
-        args.verses, args.pairs, args.vector_size = 30, 30, 50
     if not args.summary:
         if missing := [name for name in ("bible", "tatoeba", "minilm") if getattr(args, name) is None]:
             parser.error(f"pass --{' and --'.join(missing)}")

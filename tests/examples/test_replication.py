@@ -1,0 +1,85 @@
+"""examples/replication on tiny models and texts."""
+
+import gzip
+import json
+import sys
+
+import pytest
+from conftest import REPOSITORY, TEXT
+from test_initializer import make_source
+from transformers import AutoModel
+
+
+MODULES = ("external", "initializations", "other_study", "run", "sources", "summary", "training", "arms", "data")
+
+
+@pytest.fixture
+def study(monkeypatch):
+    """Its modules, which import one another by their bare names."""
+    monkeypatch.syspath_prepend(str(REPOSITORY / "examples" / "replication"))
+    modules = {name: __import__(name) for name in MODULES}
+    yield modules
+    for name in MODULES:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def folder(tmp_path, tiny_tokenizers):
+    ids = [f"b.MAT.1.{number}" for number in range(60)]
+    for index, language in enumerate(["eng", "deu", "swh", "rus"]):
+        lines = [f"{name}\t{TEXT[(index * 3 + number) % len(TEXT)]} {number}" for number, name in enumerate(ids)]
+        (tmp_path / f"{language}_Latn.tsv.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+    (tmp_path / "train_exclude.txt").write_text("\n".join(ids[:20]))
+    (tmp_path / "split_dev.tsv").write_text("verse_id\tn\n" + "\n".join(f"{name}\t44" for name in ids[:20]))
+    pairs = "\n".join(f"Haus {number}\thouse {number}" for number in range(30))
+    (tmp_path / "deu-eng.tsv.gz").write_bytes(gzip.compress(pairs.encode()))
+    source = make_source("bert", tiny_tokenizers["wordpiece"])
+    AutoModel.from_config(source.config, add_pooling_layer=False).save_pretrained(tmp_path / "minilm")
+    tiny_tokenizers["wordpiece"].save_pretrained(tmp_path / "minilm")
+    return tmp_path
+
+
+def test_cells_tables_and_pictures(study, folder, monkeypatch):
+    run = study["run"]
+    small = {"steps": 6, "vector_size": 6, "vocab_size": 300, "source_vocab_size": 250, "head_steps": 2}
+    monkeypatch.setattr(run, "QUICK_SETTINGS", {**run.QUICK_SETTINGS, **small, "source_steps": 2})
+    out = folder / "out"
+    arguments = ["--bible", folder, "--tatoeba", folder, "--minilm", folder / "minilm", "-o", out, "--quick"]
+    names = ["random", "fvt-u", "mixture0.4", "offset0.4-200"]
+    arguments += ["--threads", "1", "--sources", "minilm", "multilingual", "--initializations", *names]
+
+    def main(*more: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["run.py", *map(str, arguments), *more])
+        run.main()
+
+    main()
+    cells = {path.stem: path.read_bytes() for path in (out / "cells").iterdir()}
+    assert set(cells) == {f"{source}-{name}-0" for source in ("minilm", "multilingual") for name in names}
+    for content in cells.values():
+        cell = json.loads(content)
+        assert set(cell["loss"]) == {"0", "1", "2", "3", "4", "5", "6"} and set(cell["loss"]["6"]) == {
+            "deu",
+            "rus",
+            "swh",
+        }
+        assert set(cell["retrieval"]) == {"0", "3", "6"} and set(cell["retrieval"]["6"]) == {"Bible", "Tatoeba"}
+        assert cell["loss"]["6"]["deu"] < cell["loss"]["0"]["deu"]  # it learns
+        assert cell["tokens"] > 0
+    parameters = {name: json.loads(cells[f"minilm-{name}-0"])["parameters"] for name in names}
+    assert parameters["offset0.4-200"] < parameters["random"] == parameters["fvt-u"]
+    table = (out / "results.md").read_text(encoding="utf-8")
+    assert "| FVT, unigram bias | 1 |" in table and "source of four languages" in table
+    assert (out / "curves-minilm.png").stat().st_size > 10_000
+    main()  # all there: nothing is computed again
+    assert {path.stem: path.read_bytes() for path in (out / "cells").iterdir()} == cells
+    with pytest.raises(ValueError, match="choose another output folder"):
+        main("--steps", "8")
+    with pytest.raises(FileNotFoundError, match=r"focus\.npy is missing; external\.py makes it"):
+        main("--initializations", "focus-u")
+
+
+def test_steps_to_a_loss_are_interpolated(study):
+    cell = {"loss": {0: {"deu": 10.0}, 10: {"deu": 8.0}, 20: {"deu": 7.0}}}
+    steps_to = study["summary"].steps_to
+    assert steps_to(cell, 8.0) == 10 and steps_to(cell, 7.5) == 15 and steps_to(cell, 11.0) == 0
+    assert steps_to(cell, 6.9) == float("inf")
