@@ -1,5 +1,6 @@
 """`OfaInitializer`: from a pretrained model, a target tokenizer and word vectors to a checkpoint (OFA, section 3)."""
 
+import copy
 import itertools
 import os
 import tempfile
@@ -15,6 +16,7 @@ from huggingface_hub import EvalResult
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from .evaluation.batching import longest_input
 from .factorization import columns_divide, decompose, factorize, truncation_errors
 from .files import new_folder
 from .hub import push_folder
@@ -65,7 +67,7 @@ class OfaInitializer:
     Attributes:
         model (`PreTrainedModel`): the adapted model. At full size it keeps its class; factorized it is an Ofa* class
             with the same head.
-        tokenizer (`PreTrainedTokenizerBase`): the target tokenizer.
+        tokenizer (`PreTrainedTokenizerBase`): the target tokenizer; its `model_max_length` is no more than the model takes.
         mapping (`TokenMapping`): how every row was made.
         report (`OfaReport`): counts, timings, and `report.explain(token)`.
     """
@@ -310,7 +312,7 @@ class OfaInitializer:
             map=embedding_map,
         )
         logger.info("%s", report)
-        return cls(model, target, mapping, report)
+        return cls(model, _limited(target, model), mapping, report)
 
     @classmethod
     def each_size(
@@ -591,6 +593,17 @@ def _load_tokenizer(tokenizer: Any, argument: str, access: dict[str, Any]) -> Pr
     if is_empty(loaded):
         raise ValueError(f"{argument}: {str(tokenizer)!r} holds no tokenizer. {remedy}")
     return loaded
+
+
+def _limited(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> PreTrainedTokenizerBase:
+    """The tokenizer, or a copy of it that truncates to the model's positions where its own limit is beyond them."""
+    longest = longest_input(model, tokenizer)
+    if longest >= tokenizer.model_max_length:
+        return tokenizer
+    limited = copy.copy(tokenizer)
+    limited.model_max_length = longest
+    limited.init_kwargs = {**tokenizer.init_kwargs, "model_max_length": longest}
+    return limited
 
 
 def check_rows(rows: int, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:

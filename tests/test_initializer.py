@@ -1,5 +1,6 @@
 """From source model, target tokenizer and word vectors to a checkpoint, whatever the architecture; and what is refused."""
 
+import copy
 import json
 import resource
 import signal
@@ -248,6 +249,21 @@ def test_positions_follow_the_pad_id(tiny_tokenizers, word_vectors):
         positions = new.create_position_ids_from_input_ids(ids, new.padding_idx)
         assert positions.tolist() == [[1, 2, 3, 0, 0]]
         assert torch.isfinite(model(torch.randint(5, 100, (1, 64))).logits).all()  # as long as the source could
+
+
+@pytest.mark.parametrize("own, kept", [(512, 64), (int(1e30), 64), (40, 40)])
+def test_the_tokenizer_truncates_to_what_the_model_takes(own, kept, tiny_tokenizers, word_vectors, tmp_path):
+    """66 positions, of which XLM-R numbers 64."""
+    original, goal = tiny_tokenizers["unigram"], copy.deepcopy(tiny_tokenizers["unigram"])
+    goal.model_max_length = goal.init_kwargs["model_max_length"] = own
+    adapted = adapt(make_source("xlm-roberta", original), original, goal, word_vectors)
+    adapted.save_pretrained(tmp_path / "adapted")
+    loaded = AutoTokenizer.from_pretrained(tmp_path / "adapted")
+    assert adapted.tokenizer.model_max_length == loaded.model_max_length == kept
+    assert goal.model_max_length == own  # the caller's stays as it was
+    inputs = loaded("the day " * 99, truncation=True, return_tensors="pt")
+    assert inputs["input_ids"].shape == (1, kept)
+    assert torch.isfinite(adapted.model(**inputs).logits).all()
 
 
 def test_a_pad_id_that_positions_cannot_count_from(tiny_tokenizers, word_vectors):
