@@ -89,6 +89,7 @@ class Primitives(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        self.embedding_size, self.hidden_size = embedding_size, hidden_size
         self.weight = nn.Parameter(torch.empty(hidden_size, embedding_size, device=device, dtype=dtype))
         nn.init.normal_(self.weight, std=hidden_size**-0.5)
 
@@ -97,8 +98,7 @@ class Primitives(nn.Module):
         return F.linear(input, self.weight.t() if transposed else self.weight)
 
     def extra_repr(self) -> str:
-        hidden_size, embedding_size = self.weight.shape
-        return f"{embedding_size}, {hidden_size}"
+        return f"{self.embedding_size}, {self.hidden_size}"
 
 
 class _Factorized:
@@ -150,13 +150,14 @@ class FactorizedEmbedding(_Factorized, nn.Embedding):
 
 
 class _OutputProjection(nn.Linear):
-    """The projection onto the vocabulary, which a blocked loss can take over: see `blocked_cross_entropy`."""
+    """The projection onto the vocabulary, in whose place a blocked loss can step: see `blocked_cross_entropy`."""
 
-    # While set, forward hands its input on: the "logits" of the stock forward are then the hidden states before them.
-    bypass: bool = False
+    # While set, forward calls this: the "logits" of the stock forward are then the loss. It is computed in here because
+    # sharded weights (FSDP2, ZeRO-3) and offloaded ones are whole during the forward of their module, and only then.
+    instead: Callable[[torch.Tensor], torch.Tensor] | None = None
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        return input if self.bypass else super().forward(input)
+        return super().forward(input) if self.instead is None else self.instead(input)
 
     def before_vocabulary(self, input: torch.Tensor) -> torch.Tensor:
         """What `weight` is multiplied with: the input itself, (..., D)."""
@@ -197,7 +198,9 @@ class FactorizedLinear(_Factorized, _OutputProjection):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Hidden states (..., D) to logits (..., V)."""
-        return input if self.bypass else F.linear(self.before_vocabulary(input), self.weight, self.bias)
+        if self.instead is not None:
+            return self.instead(input)
+        return F.linear(self.before_vocabulary(input), self.weight, self.bias)
 
     def before_vocabulary(self, input: torch.Tensor) -> torch.Tensor:
         """What `weight` is multiplied with: `x @ P.T`, (..., D) to (..., D')."""
@@ -406,8 +409,10 @@ class OfaPreTrainedMixin:
         if size is not None and not isinstance(embeddings, FactorizedEmbedding):
             self._replace(
                 embeddings,
+                # Sizes from the modules: ZeRO-3 has already scattered their weights.
                 FactorizedEmbedding(
-                    *embeddings.weight.shape,
+                    embeddings.num_embeddings,
+                    embeddings.embedding_dim,
                     embedding_size=size,
                     padding_idx=embeddings.padding_idx,
                     device=embeddings.weight.device,
@@ -422,7 +427,8 @@ class OfaPreTrainedMixin:
             self._replace(
                 projection,
                 kind(
-                    *reversed(projection.weight.shape),
+                    projection.in_features,
+                    projection.out_features,
                     bias=projection.bias is not None,
                     device=projection.weight.device,
                     dtype=projection.weight.dtype,
@@ -634,24 +640,28 @@ def _with_sparse_prediction(stock_forward: Callable, is_causal: bool) -> Callabl
             kwargs["use_cache"] = False
 
         projection = self.get_output_embeddings()
-        projection.bypass = True
+
+        def loss_of(hidden: torch.Tensor) -> torch.Tensor:
+            targets = labels
+            if is_causal:
+                # As `ForCausalLMLoss`: position t predicts the label of t + 1.
+                targets = F.pad(labels, (0, 1), value=IGNORE_INDEX)[..., 1:] if shift_labels is None else shift_labels
+            targets = targets.to(hidden.device).reshape(-1)
+            labelled = targets != IGNORE_INDEX
+            return blocked_cross_entropy(
+                projection.before_vocabulary(hidden.reshape(-1, hidden.shape[-1])[labelled]),
+                projection.weight,
+                targets[labelled],
+                bias=projection.bias,
+                num_items_in_batch=num_items_in_batch,
+            )
+
+        projection.instead = loss_of
         try:
             output = stock_forward(self, *args, **kwargs, return_dict=True)
         finally:
-            projection.bypass = False
-        hidden = output.logits
-        if is_causal:
-            # As `ForCausalLMLoss`: position t predicts the label of t + 1.
-            labels = F.pad(labels, (0, 1), value=IGNORE_INDEX)[..., 1:] if shift_labels is None else shift_labels
-        labels = labels.to(hidden.device).reshape(-1)
-        labelled = labels != IGNORE_INDEX
-        loss = blocked_cross_entropy(
-            projection.before_vocabulary(hidden.reshape(-1, hidden.shape[-1])[labelled]),
-            projection.weight,
-            labels[labelled],
-            bias=projection.bias,
-            num_items_in_batch=num_items_in_batch,
-        )
+            projection.instead = None
+        loss = output.logits
         # A new output: there is no other way to take `logits` out of the keys and have `loss` first in tuples.
         output = type(output)(loss=loss, **{key: value for key, value in output.items() if key != "logits"})
         wants_dict = self.config.return_dict if return_dict is None else return_dict

@@ -237,7 +237,7 @@ def test_sparse_prediction_gives_the_same_loss_and_gradients(family, embedding_s
     # Without labels, and for inspection, the logits are there.
     del batch["labels"]
     torch.testing.assert_close(sparse(**batch).logits, plain(**batch).logits)
-    assert not sparse.get_output_embeddings().bypass
+    assert sparse.get_output_embeddings().instead is None
 
 
 def test_sparse_prediction_divides_by_the_items_that_trainer_counts():

@@ -107,13 +107,14 @@ def check_shapes(checkpoint: Path, model: PreTrainedModel) -> None:
     if not found:
         return
     tied = model.all_tied_weights_keys
-    for name, tensor in model.state_dict().items():
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        shape = tuple(getattr(parameter, "ds_shape", parameter.shape))  # the former under ZeRO-3
         either = {name, tied.get(name), *(target for target, source in tied.items() if source == name)}
         stored = next((found[other] for other in either if other in found), None)
-        if stored != tuple(tensor.shape):
+        if stored != shape:
             held = f"holds {name} of shape {stored}" if stored else f"has no {name}"
             raise ValueError(
-                f"The checkpoint {checkpoint} {held}, but the model's is of shape {tuple(tensor.shape)}; resume with the "
+                f"The checkpoint {checkpoint} {held}, but the model's is of shape {shape}; resume with the "
                 f"model and the tokenizer that the run started from, or name a new output folder."
             )
 

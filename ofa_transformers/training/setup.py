@@ -16,6 +16,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.utils import logging
 
 from ..evaluation.batching import longest_input
@@ -156,6 +157,9 @@ def load(
         config = AutoConfig.from_pretrained(arguments.model_name_or_path, **hub)
         with torch.device("meta"):
             model = auto.from_config(config, dtype=torch.float32, trust_remote_code=arguments.trust_remote_code)
+    if is_deepspeed_zero3_enabled():
+        # That loader notes renamings of old names, too, and saving would undo them: LayerNorm.gamma for LayerNorm.weight.
+        model._weight_conversions = None
     check_fit(model, tokenizer)
     return model, tokenizer
 
@@ -166,7 +170,7 @@ def check_fit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Non
     Raises:
         ValueError: it doesn't.
     """
-    rows = model.get_input_embeddings().weight.shape[0]
+    rows = model.get_input_embeddings().num_embeddings  # of scattered weights (ZeRO-3), too
     highest = max(tokenizer.get_vocab().values())
     if highest >= rows:
         raise ValueError(

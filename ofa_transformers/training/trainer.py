@@ -188,6 +188,11 @@ class PretrainingTrainer(Trainer):
     def _get_output_dir(self, trial: Any) -> str:
         return self._staging or super()._get_output_dir(trial)
 
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
+        if state_dict is not None:  # gathered from shards, where tied tensors no longer share their memory
+            state_dict = {k: tensor for k, tensor in state_dict.items() if k not in self.model.all_tied_weights_keys}
+        super()._save(output_dir, state_dict)
+
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         # Trainer writes into the final folder, where a killed run leaves a part that a resumed one takes for a checkpoint.
         step, output_dir = self.state.global_step, self.args.output_dir

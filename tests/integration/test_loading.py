@@ -6,8 +6,9 @@ from pathlib import Path
 import accelerate
 import pytest
 import torch
-from tiny_models import LM_HEADS, VOCAB_SIZE, make_config
+from tiny_models import EMBEDDING_SIZE, HIDDEN_SIZE, LM_HEADS, VOCAB_SIZE, make_config
 from transformers import AutoModel, PreTrainedModel, set_seed
+from transformers.initialization import no_init_weights
 
 
 FAMILIES = ["xlm-roberta", "bert", "modernbert", "gpt2", "llama"]
@@ -94,6 +95,40 @@ def test_embeddings_on_disk(tmp_path: Path):
     )
     assert loaded.get_input_embeddings().primitives.weight.device.type == "meta"
     torch.testing.assert_close(logits(loaded), logits(model))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_loss_without_logits_of_offloaded_weights(family: str):
+    """The projection's weights are there during its forward only, which is where the loss is computed."""
+    ids = torch.randint(4, VOCAB_SIZE, (2, 9), generator=torch.Generator().manual_seed(1))
+    labels = ids.masked_fill(ids % 2 == 0, -100)
+    expected = make_model(family, tied=False)(input_ids=ids, labels=labels).loss
+    model = make_model(family, tied=False)
+    model.config.sparse_prediction = True
+    offloaded = accelerate.cpu_offload(model, execution_device=torch.device("cpu"))
+    with torch.no_grad():
+        torch.testing.assert_close(offloaded(input_ids=ids, labels=labels).loss, expected)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_construction_where_weights_are_scattered_at_once(family: str, monkeypatch: pytest.MonkeyPatch):
+    """As DeepSpeed's ZeRO-3 does after each constructor: nothing may depend on the shape of a weight."""
+
+    def scatter(construct):
+        def constructor(self, *args, **kwargs):
+            construct(self, *args, **kwargs)
+            self.weight.data = self.weight.data.new_empty(0)
+
+        return constructor
+
+    for module_class in (torch.nn.Embedding, torch.nn.Linear):
+        monkeypatch.setattr(module_class, "__init__", scatter(module_class.__init__))
+    with no_init_weights():
+        model = LM_HEADS[family](make_config(family))
+    embeddings, projection = model.get_input_embeddings(), model.get_output_embeddings()
+    assert (embeddings.num_embeddings, projection.out_features) == (VOCAB_SIZE, VOCAB_SIZE)
+    assert embeddings.primitives.weight.shape == projection.primitives.weight.shape == (HIDDEN_SIZE, EMBEDDING_SIZE)
+    assert f"{EMBEDDING_SIZE}, {HIDDEN_SIZE}" in repr(model)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -9,7 +9,7 @@ Transformers is imported once, and each run forks from there. RUNS.json is a lis
     kill       absent, or [call, number]: a process gets SIGKILL at the so many-th call of "backward" (a micro-batch),
                "save" (a file of a checkpoint) or "step"; rank 1 where there is one
     fail       absent, or number: that torch.save finds the disk full
-    fsdp2      true: the weights are sharded, in the script without Trainer
+    fsdp2      true: the weights are sharded
     nan        absent, or number: the loss of that micro-batch is NaN
 The exit codes are written as a list, one list a run, to RUNS.json.codes, and the output of each to RUNS.json.log.
 """
@@ -25,6 +25,7 @@ from pathlib import Path
 
 import accelerate
 import torch
+import transformers.trainer
 from train_distributed import make_accelerator
 
 import ofa_transformers.training.objective
@@ -81,7 +82,12 @@ def prepare_faults(run: dict, rank: int) -> None:
         if "fail" in run:
             at_call(torch, "save", run["fail"], full_disk)
     if run.get("fsdp2"):
-        SCRIPTS[run["script"]].Accelerator = lambda cpu, **kwargs: make_accelerator("fsdp2", **kwargs)
+        owner = SCRIPTS[run["script"]] if run["script"] == "run_mlm_no_trainer" else transformers.trainer
+
+        def accelerator(cpu: bool = True, fsdp_plugin: object = None, **kwargs) -> accelerate.Accelerator:
+            return make_accelerator("fsdp2", **kwargs)
+
+        owner.Accelerator = accelerator
     if "nan" in run:
         original, calls = torch.isfinite, 0
 

@@ -83,6 +83,7 @@ def runs(tmp_path_factory) -> tuple[Path, dict[str, list[int]]]:
         run(loop, folder, "loop-plain", model="plain"),
         run(loop, folder, "loop-two-plain", ranks=2, model="plain"),
         *killed_and_resumed(loop, folder, "fsdp2-plain", ranks=2, model="plain", fsdp2=True),
+        *killed_and_resumed(trainer, folder, "fsdp2-trainer", ranks=2, model="plain", fsdp2=True),
         run("run_clm", folder, "clm", model="gpt2", extra={"freeze_body_steps": STEPS - 1}),
         run(trainer, folder, "nan", nan=SAVE * ACCUMULATION + 2),
         run(loop, folder, "loop-nan", nan=SAVE * ACCUMULATION + 2),
@@ -121,7 +122,9 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(runs, name: 
     assert not list((folder / f"{name}-killed").glob(".saving*"))
 
 
-@pytest.mark.parametrize("name", ["two-plain", "four-plain", "loop-plain", "loop-two-plain", "fsdp2-plain"])
+@pytest.mark.parametrize(
+    "name", ["two-plain", "four-plain", "loop-plain", "loop-two-plain", "fsdp2-plain", "fsdp2-trainer"]
+)
 def test_the_same_global_batches_give_the_same_model(runs, name: str):
     """Whatever the number of processes and the script; without dropout, which each process draws for itself."""
     folder, codes = runs
@@ -137,14 +140,15 @@ def test_the_same_global_batches_give_the_same_model(runs, name: str):
     assert len(moved) > len(expected) / 2
 
 
-def test_shards_become_a_plain_checkpoint(runs, tmp_path):
+@pytest.mark.parametrize("name", ["fsdp2-plain", "fsdp2-trainer"])
+def test_shards_become_a_plain_checkpoint(runs, name: str, tmp_path):
     folder, codes = runs
-    assert codes["fsdp2-plain"] == [9, 9, 0], log(folder)[-5000:]
-    checkpoint = folder / "fsdp2-plain" / f"checkpoint-{STEPS}"
+    assert codes[name] == [9, 9, 0], log(folder)[-5000:]
+    checkpoint = folder / name / f"checkpoint-{STEPS}"
     assert (checkpoint / "pytorch_model_fsdp_0").is_dir() and not (checkpoint / "model.safetensors").exists()
     consolidate(checkpoint, AutoModelForMaskedLM.from_pretrained(folder / "plain"), tmp_path / "whole")
     model = AutoModelForMaskedLM.from_pretrained(tmp_path / "whole")
-    expected = AutoModelForMaskedLM.from_pretrained(folder / "fsdp2-plain").state_dict()
+    expected = AutoModelForMaskedLM.from_pretrained(folder / name).state_dict()
     for key, tensor in model.state_dict().items():
         assert torch.equal(tensor, expected[key]), key
     assert model.get_output_embeddings().weight is model.get_input_embeddings().weight

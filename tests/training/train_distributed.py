@@ -1,6 +1,6 @@
 """A plain accelerate training loop, launched by test_distributed.py with one or several processes.
 
-For each kind of model (tied, untied, tied with sparse prediction) it trains `--steps` steps, keeps the training state after half of them in
+For each kind of model (tied or not, with sparse prediction or not) it trains `--steps` steps, keeps the training state after half of them in
 OUTPUT/KIND/state, and writes the model to OUTPUT/KIND/model and the losses to OUTPUT/KIND/model-losses.json. Then it
 starts again, from that state instead of from step 0, and writes to OUTPUT/KIND/resumed and so on.
 """
@@ -39,6 +39,7 @@ KINDS = {
     "tied": {"tied": True},
     "untied": {"tied": False},
     "sparse": {"tied": True, "sparse_prediction": True},
+    "untied-sparse": {"tied": False, "sparse_prediction": True},
 }
 
 
