@@ -79,10 +79,12 @@ def main() -> None:
     # Checkpoints may be in half precision, in which small steps are lost.
     model = AutoModelForQuestionAnswering.from_pretrained(arguments.model, dtype="float32")
 
+    max_length = min(arguments.max_length, tokenizer.model_max_length)
+
     def encode(batch: dict) -> dict:
         encoded = tokenizer(
             batch["question"], batch["context"], truncation="only_second", return_overflowing_tokens=True,
-            max_length=min(arguments.max_length, tokenizer.model_max_length), stride=arguments.stride,
+            max_length=max_length, stride=min(arguments.stride, max_length // 3),
             return_offsets_mapping=True,
         )  # fmt: skip
         encoded["row"] = encoded.pop("overflow_to_sample_mapping")

@@ -51,8 +51,12 @@ def main() -> None:
 
     data = load(arguments).select_columns([arguments.text_column, arguments.label_column])
     data = data.rename_columns({arguments.text_column: "text", arguments.label_column: "label"})
-    data = data.class_encode_column("label") if data["train"].features["label"].dtype == "string" else data
-    labels = getattr(data["train"].features["label"], "names", None) or sorted(map(str, data["train"].unique("label")))
+    labels = getattr(data["train"].features["label"], "names", None)
+    if labels is None:
+        # Words, or numbers that may start anywhere; a split may lack some of them.
+        values = sorted({value for part in data.values() for value in part.unique("label")})
+        labels, numbers = [str(value) for value in values], {value: number for number, value in enumerate(values)}
+        data = data.map(lambda row: {"labels": numbers[row["label"]]}, remove_columns="label")
     tokenizer = AutoTokenizer.from_pretrained(arguments.model)
     # Checkpoints may be in half precision, in which small steps are lost.
     model = AutoModelForSequenceClassification.from_pretrained(
