@@ -43,6 +43,8 @@ def export(model: PreTrainedModel, inputs: dict[str, torch.Tensor], path: Path) 
         output_names=["logits"],
         dynamic_shapes=dict.fromkeys(inputs, axes),
         dynamo=True,
+        # The optimizer would fold a transposed copy of the embeddings into the head; onnxruntime optimizes at load.
+        optimize=False,
         # One file; leave it out for models over 2 GB.
         external_data=False,
         verbose=False,
