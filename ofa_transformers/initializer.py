@@ -139,7 +139,7 @@ class OfaInitializer:
                 the source), because the rows of translations are nearly equal, so that a masked LM cannot tell in
                 which language to answer. Applies to input and output embeddings, factorized or not. By default 0.4 for
                 a masked or causal language model where source_languages names one language, which then learns much
-                faster (examples/replication), and 0 otherwise: it costs retrieval without training a sixth.
+                faster (examples/replication), and 0 otherwise: it costs retrieval a fifth, and half after such training.
             target_text: a sample of the text to train on, some thousand lines of each language. The head's bias then is
                 the log probability of each target token in it (add-one smoothed) rather than carried over.
             authors_compatible: give what the published code gives, accidents included: unk and uncovered subwords may
