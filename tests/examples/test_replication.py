@@ -43,6 +43,7 @@ def test_cells_tables_and_pictures(study, folder, monkeypatch):
     run = study["run"]
     small = {"steps": 6, "vector_size": 6, "vocab_size": 300, "source_vocab_size": 250, "head_steps": 2}
     monkeypatch.setattr(run, "QUICK_SETTINGS", {**run.QUICK_SETTINGS, **small, "source_steps": 2})
+    monkeypatch.setattr(study["training"], "LEARNING_RATE", 1e-2)  # six steps are enough to learn something
     out = folder / "out"
     arguments = ["--bible", folder, "--tatoeba", folder, "--minilm", folder / "minilm", "-o", out, "--quick"]
     names = ["random", "fvt-u", "mixture0.4", "offset0.4-200"]
@@ -63,7 +64,7 @@ def test_cells_tables_and_pictures(study, folder, monkeypatch):
             "swh",
         }
         assert set(cell["retrieval"]) == {"0", "3", "6"} and set(cell["retrieval"]["6"]) == {"Bible", "Tatoeba"}
-        assert cell["loss"]["6"]["deu"] < cell["loss"]["0"]["deu"]  # it learns
+        assert sum(cell["loss"]["6"].values()) < sum(cell["loss"]["0"].values()) - 0.01  # it learns
         assert cell["tokens"] > 0
     parameters = {name: json.loads(cells[f"minilm-{name}-0"])["parameters"] for name in names}
     assert parameters["offset0.4-200"] < parameters["random"] == parameters["fvt-u"]
