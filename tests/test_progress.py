@@ -20,6 +20,7 @@ def shown(monkeypatch):
     """What a terminal shows while a block of so many seconds runs."""
     monkeypatch.setattr(progress, "DELAY", 0.05)
     monkeypatch.setattr(progress, "_INTERVAL", 0.05)
+    logging.enable_progress_bar()  # commands that ran before, outside a terminal, disabled it
 
     def shown(seconds: float, error: Exception | None = None) -> str:
         terminal = Terminal()

@@ -22,11 +22,11 @@ import time
 from pathlib import Path
 
 import torch
+from continued import Held, continue_pretraining
 from initializations import INITIALIZATIONS, Inputs, initialize
 from other_study import bible_pairs, read_bible, read_ids, spread, tatoeba_pairs, training_text
 from sources import encoder_with_head, of_several_languages
 from summary import write_summary
-from training import Held, continue_pretraining
 from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 

@@ -10,7 +10,7 @@ from test_initializer import make_source
 from transformers import AutoModel
 
 
-MODULES = ("external", "initializations", "other_study", "run", "sources", "summary", "training", "arms", "data")
+MODULES = ("external", "initializations", "other_study", "run", "sources", "summary", "continued", "arms", "data")
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_cells_tables_and_pictures(study, folder, monkeypatch):
     run = study["run"]
     small = {"steps": 6, "vector_size": 6, "vocab_size": 300, "source_vocab_size": 250, "head_steps": 2}
     monkeypatch.setattr(run, "QUICK_SETTINGS", {**run.QUICK_SETTINGS, **small, "source_steps": 2})
-    monkeypatch.setattr(study["training"], "LEARNING_RATE", 1e-2)  # six steps are enough to learn something
+    monkeypatch.setattr(study["continued"], "LEARNING_RATE", 1e-2)  # six steps are enough to learn something
     out = folder / "out"
     arguments = ["--bible", folder, "--tatoeba", folder, "--minilm", folder / "minilm", "-o", out, "--quick"]
     names = ["random", "fvt-u", "mixture0.4", "offset0.4-200"]
