@@ -1,11 +1,17 @@
-"""Outputs that appear whole or not at all."""
+"""Outputs that appear whole or not at all; checksums of files."""
 
+import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from transformers.utils import logging
+
+
+_BLOCK_BYTES = 1 << 22
 
 
 def check_output_folder(path: str | os.PathLike, overwrite: bool = False) -> Path:
@@ -102,3 +108,20 @@ def new_file(path: str | os.PathLike) -> Iterator[Path]:
     finally:
         temporary.unlink(missing_ok=True)
         _unfinished.discard(temporary)
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """The SHA-256 of a file, in hexadecimal digits; read in blocks."""
+    path = Path(path)
+    checksum = hashlib.sha256()
+    size = path.stat().st_size
+    with (
+        open(path, "rb") as file,
+        logging.tqdm(
+            total=size, unit="B", unit_scale=True, desc=f"Checksum of {path.name}", delay=2, leave=False
+        ) as bar,
+    ):
+        while block := file.read(_BLOCK_BYTES):
+            checksum.update(block)
+            bar.update(len(block))
+    return checksum.hexdigest()

@@ -112,7 +112,7 @@ def load_with_head(
     from ..training.setup import check_fit  # which imports this package
 
     names = list(labels)
-    with _quiet():
+    with quiet_loading():
         model, loaded = auto_class.from_pretrained(
             name,
             num_labels=len(names),
@@ -345,7 +345,7 @@ def _hidden_size(model: PreTrainedModel) -> int:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_loading() -> Iterator[None]:
     """Without the report of new weights, which a head always has."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()

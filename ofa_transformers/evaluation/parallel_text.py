@@ -145,6 +145,9 @@ def read_segments_by_id(
     order = list(pivot_text)
     if max_sentences is not None:
         order = _evenly(order, max_sentences)
+    shared_data = named_with_checksum(pivot_file)  # hashed once for all languages
+    if isinstance(ids, (str, os.PathLike)):
+        shared_data += f", ids of {named_with_checksum(Path(ids))}"
     found = {}
     for language, path in files.items():
         if _wanted(language, languages):
@@ -152,9 +155,7 @@ def read_segments_by_id(
             shared = [name for name in order if name in texts]
             if not shared:
                 raise ValueError(f"{path} shares no id with {pivot_file}; leave it out, or name other ids.")
-            data = f"{named_with_checksum(path)} and {named_with_checksum(pivot_file)}"
-            if isinstance(ids, (str, os.PathLike)):
-                data += f", ids of {named_with_checksum(Path(ids))}"
+            data = f"{named_with_checksum(path)} and {shared_data}"
             found[language] = ParallelText(
                 language, [texts[name] for name in shared], [pivot_text[name] for name in shared], data
             )

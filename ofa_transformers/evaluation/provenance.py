@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
+
+from ..files import sha256
 
 
 def named_with_checksum(path: Path) -> str:
     """The name of a file and the beginning of its SHA-256: `deu-eng.tsv.gz (sha256 1f0c0b5f7d3a)`."""
-    checksum = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            checksum.update(block)
-    return f"{path.name} (sha256 {checksum.hexdigest()[:12]})"
+    return f"{path.name} (sha256 {sha256(path)[:12]})"

@@ -15,9 +15,8 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging
 
-from .finetuning import check_models, load_tokenizer
+from .finetuning import check_models, load_tokenizer, quiet_loading
 
 
 @dataclass(frozen=True)
@@ -100,14 +99,10 @@ def _load(auto_class: type, name: str, device: str | None, trust_remote_code: bo
     from ..training.setup import check_fit  # which imports this package
 
     tokenizer = load_tokenizer(name, trust_remote_code)
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # a head that isn't loaded is no news here
-    try:
+    with quiet_loading():
         model, loaded = auto_class.from_pretrained(
             name, dtype=torch.float32, trust_remote_code=trust_remote_code, output_loading_info=True
         )
-    finally:
-        logging.set_verbosity(verbosity)
     # Masked LMs are saved without pooler, which no measure here reads.
     if missing := sorted(key for key in loaded["missing_keys"] if "pooler" not in key):
         raise ValueError(

@@ -7,7 +7,6 @@
 - `README.md`: the same for people, with the metadata that the Hub reads (from version 2 on).
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +16,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 from safetensors.torch import load_file
-from transformers.utils import logging
 
+from ..files import sha256
 from .card import word_vectors_card
 from .words import CodedLanguages, Utf8Words
 
@@ -29,9 +28,6 @@ VECTORS, WORDS, METADATA, CARD = "vectors.safetensors", "words.txt", "metadata.j
 FILES = (VECTORS, WORDS, METADATA)
 
 _AGAIN = "Save or download the word vectors again."
-
-# Bytes hashed at once.
-_BLOCK_BYTES = 1 << 22
 
 
 def is_saved_folder(folder: Path) -> bool:
@@ -79,7 +75,7 @@ def write_folder(
         ) from error
     save_file(tensors, folder / VECTORS)
     words.data.tofile(folder / WORDS)
-    description["sha256"] = {name: _sha256(folder / name) for name in (VECTORS, WORDS)}
+    description["sha256"] = {name: sha256(folder / name) for name in (VECTORS, WORDS)}
     text = json.dumps(description, ensure_ascii=False, indent=1)
     (folder / METADATA).write_text(text + "\n", encoding="utf-8")
     words_of = dict(zip(languages.names.tolist(), languages.counts().tolist()))
@@ -146,27 +142,12 @@ def _verify(folder: Path, description: dict[str, Any]) -> None:
             "checksums."
         )
     for name in (VECTORS, WORDS):
-        found = _sha256(folder / name)
+        found = sha256(folder / name)
         if found != expected.get(name):
             raise ValueError(
                 f"{folder / name} is not what was saved: its SHA-256 is {found}, the metadata says "
                 f"{expected.get(name)}. {_AGAIN}"
             )
-
-
-def _sha256(path: Path) -> str:
-    checksum = hashlib.sha256()
-    size = path.stat().st_size
-    with (
-        open(path, "rb") as file,
-        logging.tqdm(
-            total=size, unit="B", unit_scale=True, desc=f"Checksum of {path.name}", delay=2, leave=False
-        ) as bar,
-    ):
-        while block := file.read(_BLOCK_BYTES):
-            checksum.update(block)
-            bar.update(len(block))
-    return checksum.hexdigest()
 
 
 def _get(description: Any, name: str) -> Any:
