@@ -24,6 +24,7 @@ from transformers.trainer_pt_utils import get_parameter_names
 from transformers.trainer_utils import rotate_checkpoints
 
 from ofa_transformers.training import DataArguments, ModelArguments, Share, prepare
+from ofa_transformers.training.arguments import check_trackers
 from ofa_transformers.training.checkpoints import (
     check_shapes,
     last_checkpoint,
@@ -86,6 +87,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = HfArgumentParser((ModelArguments, DataArguments, LoopArguments))
     model_arguments, data_arguments, args = parser.parse_args_into_dataclasses(arguments)
     output = Path(args.output_dir)
+    check_trackers(args.report_to)
     trackers = [name for name in args.report_to if name != "codecarbon"]
     accelerator = Accelerator(cpu=args.cpu, log_with=trackers or None, project_dir=args.output_dir)
     if accelerator.distributed_type == DistributedType.DEEPSPEED:
@@ -211,12 +213,8 @@ def energy(report_to: list[str], output: Path | None) -> contextlib.AbstractCont
     """With "codecarbon": energy and CO2 of the run, written to emissions.csv."""
     if "codecarbon" not in report_to or output is None:
         return contextlib.nullcontext()
-    try:
-        from codecarbon import EmissionsTracker
-    except ImportError as error:
-        raise ImportError(
-            "report_to=codecarbon needs codecarbon: pip install 'ofa-transformers[codecarbon]'"
-        ) from error
+    from codecarbon import EmissionsTracker
+
     return EmissionsTracker(output_dir=str(output), log_level="error")
 
 

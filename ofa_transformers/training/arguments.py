@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 
 from transformers import TrainingArguments
+
+
+# The trackers that are extras of this package -> modules of which one must be there.
+TRACKERS = {"tensorboard": ("tensorboard", "tensorboardX"), "trackio": ("trackio",), "codecarbon": ("codecarbon",)}
 
 
 @dataclass
@@ -73,7 +79,15 @@ class PretrainingArguments(TrainingArguments):
     def __post_init__(self) -> None:
         if isinstance(self.report_to, str):  # several on a command line: tensorboard,codecarbon
             self.report_to = self.report_to.split(",")
+        check_trackers(self.report_to or ())
         super().__post_init__()
+
+
+def check_trackers(report_to: Sequence[str]) -> None:
+    """Raises ImportError for a tracker that isn't installed, which Trainer says late and accelerate not at all."""
+    for name in report_to:
+        if name in TRACKERS and not any(map(find_spec, TRACKERS[name])):
+            raise ImportError(f"report_to={name} needs {name}: pip install 'ofa-transformers[{name}]'")
 
 
 # Trainer's argument for gradient checkpointing, which has another name in newer Transformers.
