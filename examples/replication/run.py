@@ -19,6 +19,7 @@ import multiprocessing
 import os
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -192,6 +193,7 @@ def run_cell(args: argparse.Namespace, text: dict[str, dict[str, str]], held: He
         loss_steps=sorted({round(share * steps) for share in shares}),
         retrieval_steps=(0, steps // 2, steps),
         seed=cell["seed"],
+        energy=args.energy,
     )
     path = cell_file(args, cell)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -232,12 +234,15 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, help="of Tatoeba, a language (default: 60)")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of a single worker")
+    parser.add_argument("--energy", action="store_true", help="measure that of training, with codecarbon")
     parser.add_argument("--summary", action="store_true", help="only write tables and pictures of what is there")
     parser.add_argument("--quick", action="store_true", help="four languages, few steps, one seed: minutes")
     args = parser.parse_args()
     for name, value in (QUICK_SETTINGS if args.quick else SETTINGS).items():
         if getattr(args, name, None) is None:
             setattr(args, name, value)
+    if args.energy and find_spec("codecarbon") is None:
+        parser.error("--energy needs codecarbon: pip install 'ofa-transformers[codecarbon]'")
     if args.all:
         args.initializations = DECISIVE + OTHERS
     if not args.summary:

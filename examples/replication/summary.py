@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,10 @@ from initializations import INITIALIZATIONS
 from ofa_transformers.files import new_file
 
 
+Measure = Callable[[dict], float | None]
+Column = tuple[str, Measure, int]  # name, measure of a cell, digits
+# Where in a language's retrieval what is.
+THERE, BACK, THERE_CENTRED, BACK_CENTRED = range(4)
 SOURCES = {
     "minilm": "English source: all-MiniLM-L6-v2",
     "multilingual": "source of four languages (English, German, Russian, Arabic)",
@@ -40,7 +44,7 @@ def write_summary(output: Path) -> None:
             cell[field] = {int(step): value for step, value in cell[field].items()}
     with new_file(output / "results.json") as temporary:
         temporary.write_text(json.dumps(cells, separators=(",", ":")) + "\n", encoding="utf-8")
-    parts = [table(cells, source) for source in SOURCES if any(c["cell"]["source"] == source for c in cells)]
+    parts = [tables(cells, source) for source in SOURCES if any(c["cell"]["source"] == source for c in cells)]
     with new_file(output / "results.md") as temporary:
         temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     print("\n\n".join(parts))
@@ -60,8 +64,18 @@ def mean(by_language: dict[str, float]) -> float:
     return sum(by_language.values()) / len(by_language)
 
 
-def retrieved(cell: dict, task: str, step: int, direction: int) -> float:
-    return mean({language: both[direction] for language, both in cell["retrieval"][step][task].items()})
+def retrieved(cell: dict, task: str, step: int, which: int) -> float | None:
+    """The mean over languages; None where it wasn't measured."""
+    by_language = cell["retrieval"][step][task]
+    if any(which >= len(values) for values in by_language.values()):
+        return None
+    return mean({language: values[which] for language, values in by_language.items()})
+
+
+def bits_of_loss(cell: dict, step: int) -> float:
+    """Bits per character, mean over languages, from the loss of the 15 % of tokens that are masked."""
+    density = cell["tokens_per_character"]
+    return mean({language: loss * density[language] / math.log(2) for language, loss in cell["loss"][step].items()})
 
 
 def spread_of(values: list[float], digits: int) -> str:
@@ -74,41 +88,84 @@ def spread_of(values: list[float], digits: int) -> str:
     return f"{text} ± {quantile * np.std(values, ddof=1) / math.sqrt(len(values)):.{digits}f}"
 
 
-def table(cells: list[dict], source: str) -> str:
-    """The table of a source: one row for each initialisation."""
+def tables(cells: list[dict], source: str) -> str:
+    """Two tables of a source, with a row for each initialisation: losses and cost, and retrieval."""
     of_source = [cell for cell in cells if cell["cell"]["source"] == source]
     steps = of_source[0]["cell"]["steps"]
     by_name: dict[str, list[dict]] = {}
     for name in INITIALIZATIONS:
         if found := [cell for cell in of_source if cell["cell"]["initialization"] == name]:
             by_name[name] = found
-    references = {
-        name: {cell["cell"]["seed"]: mean(cell["loss"][steps]) for cell in by_name.get(name, ())}
-        for name in ("random", "random-u")
-    }
-    columns: list[tuple[str, Callable[[dict], float], int]] = [
+    losses: list[Column] = [
         ("loss before", lambda c: mean(c["loss"][0]), 2),
         (f"loss, step {round(steps / 5)}", lambda c: mean(c["loss"][round(steps / 5)]), 2),
         (f"loss, step {steps}", lambda c: mean(c["loss"][steps]), 2),
         ("bits/char. after", lambda c: mean(c["bits_per_character"][steps]), 2),
-        ("Bible → X before", lambda c: retrieved(c, "Bible", 0, 0), 1),
-        ("after", lambda c: retrieved(c, "Bible", steps, 0), 1),
-        ("Bible → eng after", lambda c: retrieved(c, "Bible", steps, 1), 1),
-        ("Tatoeba → X before", lambda c: retrieved(c, "Tatoeba", 0, 0), 1),
-        ("after", lambda c: retrieved(c, "Tatoeba", steps, 0), 1),
     ]
-    head = ["initialisation", "seeds", "parameters, M", *(name for name, _, _ in columns)]
-    head += ["share of steps to random's last loss", "to that of random with unigram bias", "tokens per CPU s"]
-    lines = [f"**{SOURCES[source]}, {steps} steps**", "", "| " + " | ".join(head) + " |"]
-    lines.append("| --- |" + " ---: |" * (len(head) - 1))
-    for name, found in by_name.items():
-        row = [INITIALIZATIONS[name].title, str(len(found)), f"{found[0]['parameters'] / 1e6:.1f}"]
-        row += [spread_of([measure(cell) for cell in found], digits) for _, measure, digits in columns]
-        for reference in references.values():
-            row.append(_reached(found, reference))
-        row.append(f"{np.mean([c['tokens'] / c['curve'][steps]['cpu_seconds'] for c in found]):.0f}")
-        lines.append("| " + " | ".join(row) + " |")
-    return "\n".join(lines)
+    references = {
+        name: {cell["cell"]["seed"]: mean(cell["loss"][steps]) for cell in by_name.get(name, ())}
+        for name in ("random", "random-u")
+    }
+    last = [
+        [
+            "share of steps to random's last loss",
+            *(_reached(found, references["random"]) for found in by_name.values()),
+        ],
+        ["to that with unigram bias", *(_reached(found, references["random-u"]) for found in by_name.values())],
+        [
+            "tokens per CPU s",
+            *(_mean_of(found, lambda c: _tokens_per_second(c, steps), 0) for found in by_name.values()),
+        ],
+        ["Wh", *(_mean_of(found, lambda c: c.get("watt_hours"), 2) for found in by_name.values())],
+    ]
+    retrieval: list[Column] = []
+    for task in ("Bible", "Tatoeba"):
+        retrieval += [
+            (f"{task} → X before", lambda c, t=task: retrieved(c, t, 0, THERE), 1),
+            ("after", lambda c, t=task: retrieved(c, t, steps, THERE), 1),
+            ("→ English after", lambda c, t=task: retrieved(c, t, steps, BACK), 1),
+            ("centred → X before", lambda c, t=task: retrieved(c, t, 0, THERE_CENTRED), 1),
+            ("after", lambda c, t=task: retrieved(c, t, steps, THERE_CENTRED), 1),
+        ]
+    title = f"{SOURCES[source]}, {steps} steps"
+    return "\n".join(
+        [
+            f"**{title}: loss and cost**\n",
+            *_table(by_name, losses, last, parameters=True),
+            f"\n**{title}: retrieval, top-1 in percent**\n",
+            *_table(by_name, retrieval, []),
+        ]
+    )
+
+
+def _table(
+    by_name: dict[str, list[dict]], columns: Sequence[Column], last: list[list[str]], parameters: bool = False
+) -> list[str]:
+    """Lines of Markdown. `last` are further columns as they are, the name first."""
+    head = ["initialisation", "seeds", *(["parameters, M"] if parameters else [])]
+    head += [name for name, _, _ in columns] + [column[0] for column in last]
+    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
+    for number, (name, found) in enumerate(by_name.items(), start=1):
+        row = [INITIALIZATIONS[name].title, str(len(found))]
+        row += [f"{found[0]['parameters'] / 1e6:.1f}"] if parameters else []
+        row += [_spread_over(found, measure, digits) for _, measure, digits in columns]
+        lines.append("| " + " | ".join(row + [column[number] for column in last]) + " |")
+    return lines
+
+
+def _spread_over(cells: list[dict], measure: Measure, digits: int) -> str:
+    """As `spread_of`, of the cells that have the measure."""
+    values = [value for cell in cells if (value := measure(cell)) is not None]
+    return spread_of(values, digits) if values else ""
+
+
+def _mean_of(cells: list[dict], measure: Measure, digits: int) -> str:
+    values = [value for cell in cells if (value := measure(cell)) is not None]
+    return f"{np.mean(values):.{digits}f}" if values else ""
+
+
+def _tokens_per_second(cell: dict, steps: int) -> float:
+    return cell["tokens"] / cell["curve"][steps]["cpu_seconds"]
 
 
 def _reached(cells: list[dict], reference: dict[int, float]) -> str:
@@ -136,31 +193,35 @@ def steps_to(cell: dict, loss: float) -> float:
 
 
 def draw(cells: list[dict], title: str, path: Path) -> None:
-    """Loss against steps and CPU seconds, and retrieval before, during and after; the means over seeds."""
+    """Loss and bits per character against steps and CPU seconds, retrieval on the way; the means over seeds."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 8.4), layout="constrained")
-    axes = figure.subplots(2, 2)
+    figure = Figure(figsize=(13, 12), layout="constrained")
+    axes = figure.subplots(3, 2)
     names = [name for name in COLOURS if any(c["cell"]["initialization"] == name for c in cells)]
     for name in names:
         found = [cell for cell in cells if cell["cell"]["initialization"] == name]
         style = {"color": COLOURS[name], "label": INITIALIZATIONS[name].title, "linewidth": 1.8}
         steps = sorted(found[0]["loss"])
         losses = np.array([[mean(cell["loss"][step]) for step in steps] for cell in found])
+        bits = np.array([[bits_of_loss(cell, step) for step in steps] for cell in found])
         seconds = np.mean([[cell["curve"][step]["cpu_seconds"] for step in steps] for cell in found], axis=0)
-        for axis, x in ((axes[0, 0], steps), (axes[0, 1], seconds)):
-            axis.plot(x, losses.mean(axis=0), **style)
-            if len(found) > 1:
-                axis.fill_between(x, losses.min(axis=0), losses.max(axis=0), color=COLOURS[name], alpha=0.15, lw=0)
-        for axis, task in ((axes[1, 0], "Bible"), (axes[1, 1], "Tatoeba")):
+        for row, values in zip(axes, (losses, bits)):
+            for axis, x in zip(row, (steps, seconds)):
+                axis.plot(x, values.mean(axis=0), **style)
+                if len(found) > 1:
+                    axis.fill_between(x, values.min(axis=0), values.max(axis=0), color=COLOURS[name], alpha=0.15, lw=0)
+        for axis, task in zip(axes[2], ("Bible", "Tatoeba")):
             at = sorted(found[0]["retrieval"])
-            values = np.array([[retrieved(cell, task, step, 0) for step in at] for cell in found])
+            values = np.array([[retrieved(cell, task, step, THERE) for step in at] for cell in found])
             axis.plot(at, values.mean(axis=0), marker="o", markersize=4, **style)
-    low = min(mean(cell["loss"][max(cell["loss"])]) for cell in cells)
-    for axis, label in ((axes[0, 0], "steps"), (axes[0, 1], "CPU seconds of training")):
-        # The first steps, from losses far above, would press all else together.
-        axis.set(xlabel=label, ylabel="held-out masked-LM loss, nats a token", ylim=(low - 0.2, low + 3.2))
-    for axis, task in ((axes[1, 0], "Bible"), (axes[1, 1], "Tatoeba")):
+    ends = [(mean(cell["loss"][step]), bits_of_loss(cell, step)) for cell in cells for step in [max(cell["loss"])]]
+    labels = ("held-out masked-LM loss, nats a token", "bits per character, of the masked 15 %")
+    for row, low, label in zip(axes, map(min, zip(*ends)), labels):
+        for axis, x in zip(row, ("steps", "CPU seconds of training")):
+            # The first steps, from losses far above, would press all else together.
+            axis.set(xlabel=x, ylabel=label, ylim=(0.97 * low, 1.45 * low))
+    for axis, task in zip(axes[2], ("Bible", "Tatoeba")):
         axis.set(xlabel="steps", ylabel=f"{task}, English → X, top-1, percent", ylim=(0, None))
     for axis in axes.flat:
         axis.grid(alpha=0.3)

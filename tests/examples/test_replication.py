@@ -66,6 +66,8 @@ def test_cells_tables_and_pictures(study, folder, monkeypatch):
         assert set(cell["retrieval"]) == {"0", "3", "6"} and set(cell["retrieval"]["6"]) == {"Bible", "Tatoeba"}
         assert sum(cell["loss"]["6"].values()) < sum(cell["loss"]["0"].values()) - 0.01  # it learns
         assert cell["tokens"] > 0
+        for by_language in cell["retrieval"]["6"].values():
+            assert all(len(values) == 4 and 0 <= min(values) <= max(values) <= 100 for values in by_language.values())
     parameters = {name: json.loads(cells[f"minilm-{name}-0"])["parameters"] for name in names}
     assert parameters["offset0.4-200"] < parameters["random"] == parameters["fvt-u"]
     table = (out / "results.md").read_text(encoding="utf-8")
