@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..vectors.compression import COMPRESSED_SUFFIXES
+from ..compression import COMPRESSED_SUFFIXES
 from ..vectors.lines import numbered_lines
 from .entities import ENTITY_TAG, to_iob2
 from .examples import Examples, Kind

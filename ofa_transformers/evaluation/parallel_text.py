@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..vectors.compression import COMPRESSED_SUFFIXES
+from ..compression import COMPRESSED_SUFFIXES
 from ..vectors.lines import numbered_lines
 from ..vectors.parallel import read_ids, read_segments
 from .provenance import named_with_checksum

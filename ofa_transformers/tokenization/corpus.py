@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import zlib
@@ -10,12 +9,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import regex
 from tokenizers import Tokenizer
 from transformers.utils import logging
+
+from ..compression import COMPRESSED_SUFFIXES, open_compressed
 
 
 logger = logging.get_logger(__name__)
@@ -25,8 +26,6 @@ WEIGHT_UNIT = 16
 
 # A longer line than this is no line of text.
 _MAX_LINE_BYTES = 1 << 24
-
-_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
 @dataclass(frozen=True)
@@ -52,18 +51,13 @@ class TextFile:
             raise ValueError(f"{self.path} is empty; give a text file with at least one line.")
 
     def __iter__(self) -> Iterator[str]:
-        suffixes = [suffix.lower() for suffix in self.path.suffixes if suffix.lower() not in (".gz", ".zst")]
+        suffixes = [suffix.lower() for suffix in self.path.suffixes if suffix.lower() not in COMPRESSED_SUFFIXES]
         kind = suffixes[-1] if suffixes else ""
-        with open(self.path, "rb") as raw, decompressed(raw, self.path) as file:
+        with open_compressed(self.path) as file:
             number = 0
-            try:
-                while line := file.readline(_MAX_LINE_BYTES):
-                    number += 1
-                    yield self._text(line, number, kind)
-            except (EOFError, gzip.BadGzipFile) as error:
-                raise ValueError(
-                    f"{self.path}, after line {number}: damaged or cut short ({error}); get the file again."
-                ) from error
+            while line := file.stream.readline(_MAX_LINE_BYTES):
+                number += 1
+                yield self._text(line, number, kind)
 
     def _text(self, line: bytes, number: int, kind: str) -> str:
         where = f"{self.path}, line {number}"
@@ -132,23 +126,6 @@ def _field(record: Any, column: str, where: str) -> str:
         found = f"has the fields {', '.join(map(repr, record))}" if column not in record else "holds no string there"
         raise ValueError(f"{where}: needs text in the field {column!r}, but {found}; name another column.")
     return text
-
-
-def decompressed(raw: BinaryIO, path: Path) -> BinaryIO:
-    """What a plain, gzip or zstd file holds, told by its first bytes."""
-    magic = raw.read(4)
-    raw.seek(0)
-    if magic[:2] == _GZIP:
-        return gzip.GzipFile(fileobj=raw)
-    if magic == _ZSTD:
-        try:
-            import zstandard
-        except ImportError as error:
-            raise ImportError(f"{path} is zstd-compressed; reading it needs: pip install zstandard") from error
-        import io
-
-        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(raw))
-    return raw
 
 
 def language_of(path: str | os.PathLike) -> str:

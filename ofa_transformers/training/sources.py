@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..tokenization.corpus import TextFile, decompressed, language_of
+from ..compression import open_compressed
+from ..tokenization.corpus import TextFile, language_of
 
 
 if TYPE_CHECKING:
@@ -67,12 +68,12 @@ class File:
                 return 0
             sample = sum(len(text or "") for text in rows.column(0).to_pylist())
             return round(sample * file.metadata.num_rows / len(rows))
-        with open(self.path, "rb") as raw, decompressed(raw, self.path) as file:
-            sample = file.read(_SAMPLE_BYTES)
+        with open_compressed(self.path) as file:
+            sample = file.stream.read(_SAMPLE_BYTES)
             characters = len(sample.decode("utf-8", "ignore").strip())
             if len(sample) < _SAMPLE_BYTES:
                 return characters
-            return round(characters * self.path.stat().st_size / raw.tell())
+            return round(characters * self.path.stat().st_size / file.raw.tell())
 
     def dataset(self) -> IterableDataset:
         import datasets

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from transformers.utils import logging
 
+from ..compression import COMPRESSED_SUFFIXES, open_compressed
 from .binary_format import read_word2vec_binary
-from .compression import COMPRESSED_SUFFIXES, open_compressed
 from .fasttext_format import MAGIC as FASTTEXT_MAGIC
 from .fasttext_format import read_fasttext
 from .frequencies import check_choice, frequencies_of

@@ -48,7 +48,7 @@ def test_zstd(tmp_path):
         ("deu.jsonl", b'{"text": 3}\n', r"line 1: .*holds no string"),
         ("deu.jsonl", b"[1]\n", r"line 1: expected an object"),
         ("deu.jsonl", b"{\n", r"line 1: not valid JSON"),
-        ("deu.txt", gzip.compress(b"ein\n" * 10_000)[:-20], r"deu\.txt, after line \d+: damaged or cut short"),
+        ("deu.txt", gzip.compress(b"ein\n" * 10_000)[:-20], r"deu\.txt is damaged or cut short"),
         ("deu.txt", b"", "is empty"),
     ],
 )
@@ -56,6 +56,17 @@ def test_bad_files_are_named_with_the_line(tmp_path, name, content, message):
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message):
+        list(TextFile(path))
+
+
+def test_a_zstd_file_that_is_cut_short_is_none(tmp_path):
+    zstandard = pytest.importorskip("zstandard", reason="zstd is an extra")
+    path = tmp_path / "deu.txt.zst"
+    content = zstandard.compress("\n".join(map(str, range(100_000))).encode())
+    path.write_bytes(content)
+    assert len(list(TextFile(path))) == 100_000
+    path.write_bytes(content[:-1000])
+    with pytest.raises(ValueError, match=r"deu\.txt\.zst is damaged or cut short"):
         list(TextFile(path))
 
 
