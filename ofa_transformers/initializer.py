@@ -1,7 +1,6 @@
 """`OfaInitializer`: from a pretrained model, a target tokenizer and word vectors to a checkpoint (OFA, section 3)."""
 
 import copy
-import itertools
 import os
 import tempfile
 import time
@@ -19,6 +18,7 @@ from transformers.utils import logging
 from .evaluation.batching import longest_input
 from .factorization import columns_divide, decompose, factorize, truncation_errors
 from .files import new_folder
+from .head_bias import TargetText, calibrate_bias, make_bias, read_target_text
 from .hub import push_folder
 from .mapping import TokenMapping, build_mapping, check_settings, choose_rules
 from .mapping.build import as_list
@@ -137,11 +137,12 @@ class OfaInitializer:
             language_offset: g. Adds to each composed row a vector of g times the mean norm of the source's rows, with
                 a random direction for each language (the one whose words use the token most; none for a language of
                 the source), because the rows of translations are nearly equal, so that a masked LM cannot tell in
-                which language to answer. Applies to input and output embeddings, factorized or not. By default 0.4 for
+                which language to answer. Applies to input and output embeddings, factorized or not. By default 0.2 for
                 a masked or causal language model where source_languages names one language, which then learns much
-                faster (examples/replication), and 0 otherwise: it costs retrieval a fifth, and half after such training.
+                faster, and 0 otherwise: it costs retrieval (examples/replication).
             target_text: a sample of the text to train on, some thousand lines of each language. The head's bias then is
-                the log probability of each target token in it (add-one smoothed) rather than carried over.
+                not carried over, but set so that the model predicts each target token about as often as this text has
+                it, which takes a forward pass over some of it.
             authors_compatible: give what the published code gives, accidents included: unk and uncovered subwords may
                 be neighbours, special tokens match by spelling, a factorized head's bias is random, one at full size
                 carried by position.
@@ -253,9 +254,7 @@ class OfaInitializer:
                     matrix, fallback, seed, language_offset=rules.language_offset, primitives=primitives.get(part)
                 )
         with clock("rows"):
-            bias = _make_bias(
-                embeddings.bias, mapping, shared.log_probabilities, authors_compatible, embedding_size, seed
-            )
+            bias = make_bias(embeddings.bias, mapping, shared.text, authors_compatible, embedding_size, seed)
 
         with clock("report"):
             if shared.counts is None:
@@ -271,6 +270,10 @@ class OfaInitializer:
                 model = with_new_embeddings(model, embeddings, rows, bias)
             else:
                 model = factorized_model(model, embeddings, rows, primitives, bias, embedding_size)
+        head_bias = None if bias is None else "carried"
+        if bias is not None and shared.text is not None:
+            with clock("head bias"):
+                head_bias = "calibrated" if calibrate_bias(model, target, shared.text) else "log_probability"
         report = OfaReport(
             source=described,
             target={
@@ -292,7 +295,7 @@ class OfaInitializer:
             settings={
                 **mapping.settings,
                 "language_offset": rules.language_offset,
-                "head_bias": _name_of_bias(embeddings.bias, target_text),
+                "head_bias": head_bias,
                 "fallback": fallback,
                 "embedding_size": embedding_size,
                 "seed": seed,
@@ -436,7 +439,7 @@ class _Shared:
     target: PreTrainedTokenizerBase | None = None
     original: PreTrainedTokenizerBase | None = None
     words: WordVectors | None = None
-    log_probabilities: torch.Tensor | None = None
+    text: TargetText | None = None
     mapping: TokenMapping | None = None
     counts: tuple | None = None
     decompositions: dict[str, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
@@ -449,6 +452,7 @@ class Clock:
 
     _SHOWN = {
         "load": "Loading source and tokenizers",
+        "head bias": "Fitting the head's bias",
         "word vectors": "Reading word vectors",
         "mapping": "Mapping tokens",
         "factorization": "Factorizing embeddings",
@@ -532,8 +536,8 @@ def read_inputs(
         named = _source_tokenizer(source, shared.original or source_tokenizer, config)
         original = _load_tokenizer(*named, source_access)
         # Text that can't be read fails here, before the long work.
-        if target_text is not None and shared.log_probabilities is None:
-            shared.log_probabilities = _log_probabilities(target, target_text)
+        if target_text is not None and shared.text is None:
+            shared.text = read_target_text(target, target_text)
     with clock("word vectors"):
         words = shared.words or word_vectors
         if not isinstance(words, WordVectors):
@@ -666,51 +670,3 @@ def _factorize(
         spread[used.to(spread.device)] = coordinates
         coordinates = spread
     return coordinates.to(matrix.device), primitives.to(matrix.device), values.cpu()
-
-
-def _make_bias(
-    bias: torch.Tensor | None,
-    mapping: TokenMapping,
-    log_probabilities: torch.Tensor | None,
-    authors_compatible: bool,
-    embedding_size: int | None,
-    seed: int,
-) -> torch.Tensor | None:
-    """The head's bias: log probabilities where there is text; else through the mapping, and the mean elsewhere.
-
-    The published code draws it (factorized), or keeps positions (full size).
-    """
-    if bias is None:
-        return None
-    if log_probabilities is not None:
-        return log_probabilities.to(bias)
-    if not authors_compatible:
-        return mapping.apply(bias, fallback="mean", seed=seed)
-    made = bias.new_zeros(mapping.shape[0])
-    if embedding_size is None:
-        shared = min(len(made), len(bias))
-        made[:shared] = bias[:shared]
-        return made
-    bound = embedding_size**-0.5
-    return made.uniform_(-bound, bound, generator=torch.Generator(device=made.device).manual_seed(seed))
-
-
-def _name_of_bias(bias: torch.Tensor | None, target_text: Iterable[str] | None) -> str | None:
-    if bias is None:
-        return None
-    return "carried" if target_text is None else "log_probability"
-
-
-def _log_probabilities(tokenizer: PreTrainedTokenizerBase, lines: Iterable[str]) -> torch.Tensor:
-    """(V_t,) float32: the log of each token's relative frequency, with one added to every count."""
-    size = max(tokenizer.get_vocab().values()) + 1
-    counts = torch.ones(size, dtype=torch.float64)
-    lines = iter(lines)
-    while block := list(itertools.islice(lines, 4096)):
-        ids = tokenizer(block, add_special_tokens=False, verbose=False)["input_ids"]
-        counts += torch.bincount(
-            torch.tensor([token for line in ids for token in line], dtype=torch.long), minlength=size
-        )
-    if counts.sum() == size:
-        raise ValueError("target_text has no text; pass lines of the text to train on, or None.")
-    return (counts / counts.sum()).log().float()

@@ -1,4 +1,4 @@
-"""Embeddings made by the packages of other methods, for `run.py --initializations focus-u wechsel-u`.
+"""Embeddings made by the packages of other methods, for `run.py --initializations focus-c wechsel-c`.
 
     pip install deepfocus wechsel gensim     # beside ofa-transformers; an environment of their own keeps versions apart
     python examples/replication/external.py focus --bible BIBLE -o results

@@ -10,6 +10,7 @@ from other_study import Arm, make_mapping
 from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from ofa_transformers import OfaInitializer, WordVectors
+from ofa_transformers.head_bias import calibrate_bias, read_target_text
 from ofa_transformers.mapping import TokenKind
 
 
@@ -26,7 +27,8 @@ class Initialization:
             or "external", made by another package (see `external.py`).
         rules: word weighting and overlap filter; {} for the default ones.
         offset: `language_offset`.
-        unigram_bias: the head's bias is the log frequency of tokens in the training text rather than carried over.
+        bias: of the head: "carried" over, "unigram" (the log frequency of tokens in the training text), or "calibrated"
+            to that text, as `target_text` has it.
         size: of the factorized embeddings, as a share of the hidden size; None for full size.
         embedding_rate: factor of the learning rate of the embeddings.
     """
@@ -35,7 +37,7 @@ class Initialization:
     rows: str = "ofa"
     rules: tuple[tuple[str, str], ...] = ()
     offset: float = 0.0
-    unigram_bias: bool = True
+    bias: str = "calibrated"
     size: float | None = None
     embedding_rate: float = 1.0
 
@@ -44,43 +46,53 @@ PUBLISHED = tuple(UNIFORM.items())
 # The paper's sizes 100, 200 and 400 as shares of 768.
 SHARES = {"100": 100 / 768, "200": 200 / 768, "400": 400 / 768}
 INITIALIZATIONS = {
-    "random": Initialization("random", rows="random", unigram_bias=False),
-    "random-u": Initialization("random, unigram bias", rows="random"),
-    "fvt": Initialization("FVT", rows="fvt", unigram_bias=False),
-    "fvt-u": Initialization("FVT, unigram bias", rows="fvt"),
-    "focus": Initialization("FOCUS (its package)", rows="external", unigram_bias=False),
-    "focus-u": Initialization("FOCUS, unigram bias", rows="external"),
-    "wechsel": Initialization("WECHSEL (its package)", rows="external", unigram_bias=False),
-    "wechsel-u": Initialization("WECHSEL, unigram bias", rows="external"),
-    "ofa": Initialization("OFA as published", rules=PUBLISHED, unigram_bias=False),
+    "random": Initialization("random", rows="random", bias="carried"),
+    "random-u": Initialization("random, unigram bias", rows="random", bias="unigram"),
+    "random-c": Initialization("random, calibrated bias", rows="random"),
+    "fvt": Initialization("FVT", rows="fvt", bias="carried"),
+    "fvt-u": Initialization("FVT, unigram bias", rows="fvt", bias="unigram"),
+    "fvt-c": Initialization("FVT, calibrated bias", rows="fvt"),
+    "focus-u": Initialization("FOCUS, unigram bias", rows="external", bias="unigram"),
+    "focus-c": Initialization("FOCUS, calibrated bias", rows="external"),
+    "wechsel-u": Initialization("WECHSEL, unigram bias", rows="external", bias="unigram"),
+    "wechsel-c": Initialization("WECHSEL, calibrated bias", rows="external"),
+    "ofa": Initialization("OFA as published", rules=PUBLISHED, bias="carried"),
     **{
-        f"ofa-{name}": Initialization(f"OFA-{name} as published", rules=PUBLISHED, unigram_bias=False, size=share)
+        f"ofa-{name}": Initialization(f"OFA-{name} as published", rules=PUBLISHED, bias="carried", size=share)
         for name, share in SHARES.items()
     },
-    "rules": Initialization("OFA, our rules", unigram_bias=False),
-    "rules-u": Initialization("OFA, our rules, unigram bias"),
-    "offset0.2": Initialization("OFA, our rules, unigram bias, offset 0.2", offset=0.2),
-    "offset0.4": Initialization("OFA, our rules, unigram bias, offset 0.4", offset=0.4),
-    "offset0.4-carried": Initialization("OFA, our rules, offset 0.4", offset=0.4, unigram_bias=False),
-    "mixture0.4": Initialization("0.7 OFA + 0.3 FVT, unigram bias, offset 0.4", rows="mixture", offset=0.4),
+    "rules-u": Initialization("OFA, our rules, unigram bias", bias="unigram"),
+    "rules-c": Initialization("OFA, our rules, calibrated bias"),
+    "offset0.4": Initialization("OFA, our rules, unigram bias, offset 0.4", offset=0.4, bias="unigram"),
+    "mixture0.4": Initialization(
+        "0.7 OFA + 0.3 FVT, unigram bias, offset 0.4", rows="mixture", offset=0.4, bias="unigram"
+    ),
+    "offset0.2-c": Initialization("OFA, our default (calibrated bias, offset 0.2)", offset=0.2),
+    "offset0.4-c": Initialization("OFA, our rules, calibrated bias, offset 0.4", offset=0.4),
+    "mixture0.2-c": Initialization("0.7 OFA + 0.3 FVT, calibrated bias, offset 0.2", rows="mixture", offset=0.2),
+    "rules-u-200": Initialization("OFA-200, our rules, unigram bias", size=SHARES["200"], bias="unigram"),
+    "offset0.4-200": Initialization(
+        "OFA-200, our rules, unigram bias, offset 0.4", offset=0.4, size=SHARES["200"], bias="unigram"
+    ),
     **{
-        f"offset0.4-{name}": Initialization(f"OFA-{name}, our rules, unigram bias, offset 0.4", offset=0.4, size=share)
+        f"offset0.2-c-{name}": Initialization(f"OFA-{name}, our default", offset=0.2, size=share)
         for name, share in SHARES.items()
     },
-    "rules-u-200": Initialization("OFA-200, our rules, unigram bias", size=SHARES["200"]),
+    "rules-c-200": Initialization("OFA-200, our rules, calibrated bias", size=SHARES["200"]),
     # What the learning rate of the embeddings has to do with it.
     "offset0.4-200-x0.2": Initialization(
         "OFA-200, our rules, unigram bias, offset 0.4, embeddings' rate x 0.2",
         offset=0.4,
+        bias="unigram",
         size=SHARES["200"],
         embedding_rate=0.2,
     ),
     **{
         f"{name}-x5": Initialization(f"{title}, embeddings' rate x 5", rows=rows, offset=offset, embedding_rate=5)
         for name, title, rows, offset in (
-            ("random-u", "random, unigram bias", "random", 0.0),
-            ("fvt-u", "FVT, unigram bias", "fvt", 0.0),
-            ("offset0.4", "OFA, our rules, unigram bias, offset 0.4", "ofa", 0.4),
+            ("random-c", "random, calibrated bias", "random", 0.0),
+            ("fvt-c", "FVT, calibrated bias", "fvt", 0.0),
+            ("offset0.2-c", "OFA, our default", "ofa", 0.2),
         )
     },
 }
@@ -100,6 +112,7 @@ class Inputs:
 
 def initialize(name: str, inputs: Inputs, seed: int) -> PreTrainedModel:
     """The model that training begins with."""
+    text = read_target_text(inputs.tokenizer, inputs.training_lines)
     chosen = INITIALIZATIONS[name]
     source = AutoModelForMaskedLM.from_pretrained(inputs.source)
     embeddings = source.get_input_embeddings().weight.detach()
@@ -111,13 +124,12 @@ def initialize(name: str, inputs: Inputs, seed: int) -> PreTrainedModel:
         source_languages=inputs.source_languages,
         embedding_size=None if chosen.size is None else round(chosen.size * embeddings.shape[1]),
         language_offset=chosen.offset,
-        target_text=inputs.training_lines if chosen.unigram_bias else None,
         seed=seed,
         **dict(chosen.rules),
     )
     weight = adapted.model.get_input_embeddings().weight.data
     if chosen.rows == "external":
-        path = inputs.external / f"{name.removesuffix('-u')}.npy"
+        path = inputs.external / f"{name.rpartition('-')[0]}.npy"
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing; external.py makes it, in the package's own environment.")
         weight.copy_(torch.from_numpy(np.load(path)))
@@ -134,4 +146,8 @@ def initialize(name: str, inputs: Inputs, seed: int) -> PreTrainedModel:
             weight[composed] += 0.3 * (rows - plain)[composed]  # the offset stays whole
         else:
             weight.copy_(rows)
+    if chosen.bias == "unigram":
+        adapted.model.get_output_embeddings().bias.data.copy_(text.log_probabilities)
+    elif chosen.bias == "calibrated":  # as target_text=inputs.training_lines would have done, but for these rows
+        calibrate_bias(adapted.model, inputs.tokenizer, text)
     return adapted.model

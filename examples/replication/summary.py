@@ -22,15 +22,15 @@ SOURCES = {
 # Okabe and Ito's colours, which all kinds of colour vision tell apart.
 COLOURS = {
     "random": "#999999",
-    "random-u": "#000000",
-    "fvt-u": "#D55E00",
-    "focus-u": "#CC79A7",
-    "wechsel-u": "#F0E442",
+    "random-c": "#000000",
+    "fvt-c": "#D55E00",
+    "focus-c": "#CC79A7",
+    "wechsel-c": "#F0E442",
     "ofa": "#56B4E9",
-    "rules-u": "#0072B2",
-    "offset0.4": "#009E73",
-    "offset0.4-200": "#E69F00",
-    "mixture0.4": "#7B3294",
+    "rules-c": "#0072B2",
+    "offset0.2-c": "#009E73",
+    "offset0.2-c-200": "#E69F00",
+    "offset0.4": "#7B3294",
 }
 
 
@@ -104,14 +104,14 @@ def tables(cells: list[dict], source: str) -> str:
     ]
     references = {
         name: {cell["cell"]["seed"]: mean(cell["loss"][steps]) for cell in by_name.get(name, ())}
-        for name in ("random", "random-u")
+        for name in ("random", "random-c")
     }
     last = [
         [
             "share of steps to random's last loss",
             *(_reached(found, references["random"]) for found in by_name.values()),
         ],
-        ["to that with unigram bias", *(_reached(found, references["random-u"]) for found in by_name.values())],
+        ["to that with calibrated bias", *(_reached(found, references["random-c"]) for found in by_name.values())],
         [
             "tokens per CPU s",
             *(_mean_of(found, lambda c: _tokens_per_second(c, steps), 0) for found in by_name.values()),

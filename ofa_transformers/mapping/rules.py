@@ -16,7 +16,7 @@ WORD_WEIGHTINGS = {"uniform": None, "sqrt_frequency": np.sqrt}
 # Which tokens that both vocabularies have are copied.
 OVERLAPS = ("all", "used_by_source")
 # The offset of languages for a model that is to be trained further as a language model.
-LANGUAGE_OFFSET = 0.4
+LANGUAGE_OFFSET = 0.2
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def test_adapt_takes_what_goes_beyond_the_paper(run, inputs, tmp_path, capsys):
     assert run("adapt", *inputs, *options, "--source-language", "eng", "-o", tmp_path / "out") == 0
     settings = json.loads((tmp_path / "out" / "ofa_report.json").read_text())["settings"]
     assert settings["word_weighting"] == "uniform" and settings["overlap"] == "all"
-    assert settings["language_offset"] == 0.3 and settings["head_bias"] == "log_probability"
+    assert settings["language_offset"] == 0.3 and settings["head_bias"] == "calibrated"
     capsys.readouterr()
 
     text.write_bytes(b"no archive\x00")

@@ -46,7 +46,7 @@ def test_cells_tables_and_pictures(study, folder, monkeypatch):
     monkeypatch.setattr(study["continued"], "LEARNING_RATE", 1e-2)  # six steps are enough to learn something
     out = folder / "out"
     arguments = ["--bible", folder, "--tatoeba", folder, "--minilm", folder / "minilm", "-o", out, "--quick"]
-    names = ["random", "fvt-u", "mixture0.4", "offset0.4-200"]
+    names = ["random", "fvt-c", "mixture0.4", "offset0.2-c-200"]
     arguments += ["--threads", "1", "--sources", "minilm", "multilingual", "--initializations", *names]
 
     def main(*more: str) -> None:
@@ -69,16 +69,16 @@ def test_cells_tables_and_pictures(study, folder, monkeypatch):
         for by_language in cell["retrieval"]["6"].values():
             assert all(len(values) == 4 and 0 <= min(values) <= max(values) <= 100 for values in by_language.values())
     parameters = {name: json.loads(cells[f"minilm-{name}-0"])["parameters"] for name in names}
-    assert parameters["offset0.4-200"] < parameters["random"] == parameters["fvt-u"]
+    assert parameters["offset0.2-c-200"] < parameters["random"] == parameters["fvt-c"]
     table = (out / "results.md").read_text(encoding="utf-8")
-    assert "| FVT, unigram bias | 1 |" in table and "source of four languages" in table
+    assert "| FVT, calibrated bias | 1 |" in table and "source of four languages" in table
     assert (out / "curves-minilm.png").stat().st_size > 10_000
     main()  # all there: nothing is computed again
     assert {path.stem: path.read_bytes() for path in (out / "cells").iterdir()} == cells
     with pytest.raises(ValueError, match="choose another output folder"):
         main("--steps", "8")
     with pytest.raises(FileNotFoundError, match=r"focus\.npy is missing; external\.py makes it"):
-        main("--initializations", "focus-u")
+        main("--initializations", "focus-c")
 
 
 def test_steps_to_a_loss_are_interpolated(study):

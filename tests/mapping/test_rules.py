@@ -44,7 +44,7 @@ def test_what_is_named_holds(vectors, bare):
 
 def test_a_language_model_of_one_language_gets_an_offset(vectors):
     for languages, language_model, expected in (
-        (["eng"], True, 0.4),
+        (["eng"], True, 0.2),
         (["eng"], False, 0.0),
         (["deu", "eng"], True, 0.0),
         (None, True, 0.0),
