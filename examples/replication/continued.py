@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ofa_transformers.evaluation import embed_texts, score_masked_lm
 from ofa_transformers.evaluation.masked_lm import MaskedLMScore
-from ofa_transformers.evaluation.retrieval import retrieval_ranks
+from ofa_transformers.evaluation.retrieval import centered, retrieval_ranks
 from ofa_transformers.evaluation.sentence_retrieval import default_layer
 from ofa_transformers.training.optimization import parameter_groups
 
@@ -150,10 +150,6 @@ def batch(texts: dict[str, list[str]], step: int, seed: int) -> list[str]:
     return [" ".join(draws.sample(texts[language], LINES)) for language in chosen]
 
 
-def centred(vectors: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.normalize(vectors - vectors.mean(dim=0), dim=1)
-
-
 @torch.no_grad()
 def held_out_loss(model: PreTrainedModel, masks: list[tuple], languages: list[str]) -> dict[str, float]:
     """Mean loss of a masked token, in nats, by language."""
@@ -189,7 +185,7 @@ def retrieval(model, tokenizer, pairs: dict[str, dict[str, Pairs]]) -> dict[str,
             ours = embedded[[english[text] for text in both.english]]
             found[task][language] = [
                 round(100 * (ranks < 1).double().mean().item(), 2)
-                for pair in ((ours, theirs), (centred(ours), centred(theirs)))
+                for pair in ((ours, theirs), (centered(ours), centered(theirs)))
                 for ranks in retrieval_ranks(*pair)
             ]
     return found

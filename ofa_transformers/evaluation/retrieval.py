@@ -124,6 +124,11 @@ def retrieval_accuracy(queries: torch.Tensor, candidates: torch.Tensor, *, k: in
     return (retrieval_ranks(queries, candidates)[0] < k).double().mean().item()
 
 
+def centered(vectors: torch.Tensor) -> torch.Tensor:
+    """(N, D) less the mean of all rows: what texts of one language have in common."""
+    return vectors - vectors.mean(dim=0)
+
+
 def retrieval_ranks(queries: torch.Tensor, candidates: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """How many candidates come before a query's own, the row of the same number, by cosine; and the other way round.
 

@@ -11,7 +11,7 @@ from transformers.utils import logging
 
 from .parallel_text import ParallelText
 from .results import Measurement, group_means, ratio_interval
-from .retrieval import embed_texts, retrieval_ranks
+from .retrieval import centered, embed_texts, retrieval_ranks
 from .subjects import check_subjects, load_encoder
 
 
@@ -22,6 +22,7 @@ def evaluate_retrieval(
     name: str = "sentences",
     pivot: str = "English",
     layer: int | None = None,
+    center: bool = False,
     top: Sequence[int] = (1, 5, 10),
     head_languages: Iterable[str] | None = None,
     max_length: int = 512,
@@ -40,6 +41,9 @@ def evaluate_retrieval(
         pivot: how to call the language of the translations.
         layer: 0, the embeddings, to the number of layers. None: two thirds of them, rounded: the eighth of twelve, as
             in the paper.
+        center: subtract the mean vector of a language's sentences from each of them first, and likewise of their
+            translations. What sentences of one language share then no longer counts (Libovický et al., Findings of
+            EMNLP 2020). Not in the paper.
         top: k of the accuracies; those of at least the number of a language's sentences are left out.
         head_languages: codes of the languages that the source was pretrained on. With them, the means over these
             ("head") and over the others ("tail") are given, too. ["xlm-r"] stands for those of XLM-R.
@@ -49,7 +53,7 @@ def evaluate_retrieval(
 
     Returns:
         "top-k from English" and "top-k to English" for each model, language and group. The task's name says the layer
-        if one was asked for, so that models of different depths stand side by side by default.
+        if one was asked for, and whether vectors were centred, so that models of different depths stand side by side by default.
 
     Raises:
         ValueError: no text, a layer that the model doesn't have, a model without tokenizer or that doesn't fit it.
@@ -69,11 +73,15 @@ def evaluate_retrieval(
     for model_name in names:
         subject = load_encoder(model_name, device=device, trust_remote_code=trust_remote_code)
         chosen = default_layer(subject.model) if layer is None else layer
-        task = f"retrieval ({name})" if layer is None else f"retrieval ({name}, layer {layer})"
+        how = [] if layer is None else [f"layer {layer}"]
+        how += ["centred"] if center else []
+        task = f"retrieval ({', '.join([name, *how])})"
         pivots = embed_texts(subject.model, subject.tokenizer, list(rows), layer=chosen, max_length=max_length)
         for text in logging.tqdm(texts, desc=f"Retrieval, {model_name}", unit="language", delay=2, leave=False):
             theirs = embed_texts(subject.model, subject.tokenizer, text.texts, layer=chosen, max_length=max_length)
             ours = pivots[[rows[sentence] for sentence in text.translations]]
+            if center:
+                ours, theirs = centered(ours), centered(theirs)
             for direction, ranks in zip(("from", "to"), retrieval_ranks(ours, theirs)):
                 for k in top:
                     if k < len(text) or k == min(top):

@@ -96,6 +96,25 @@ def test_a_sentence_is_its_own_translation_at_any_layer(folder, texts):
         evaluate_retrieval([folder / "masked"], same, layer=4, device="cpu")
 
 
+def test_centred_vectors_are_compared_without_what_a_language_has_in_common(folder, texts):
+    name = str(folder / "masked")
+    found = {
+        item.metric: item
+        for item in evaluate_retrieval([name], texts[:1], name="verses", center=True, device="cpu")
+        if item.language == "deu"
+    }
+    assert found["top-1 from English"].task == "retrieval (verses, centred)"
+    subject = load_encoder(name, device="cpu")
+    layer = default_layer(subject.model)
+    english, german = (
+        embed_texts(subject.model, subject.tokenizer, lines, layer=layer)
+        for lines in (texts[0].translations, texts[0].texts)
+    )
+    english, german = english - english.mean(0), german - german.mean(0)
+    assert found["top-1 from English"].value == pytest.approx(retrieval_accuracy(english, german))
+    assert found["top-1 to English"].value == pytest.approx(retrieval_accuracy(german, english))
+
+
 def test_default_layer_is_two_thirds_up():
     for layers, expected in ((12, 8), (6, 4), (24, 16), (2, 1), (1, 1)):
         assert default_layer(BertModel(BertConfig(**{**SIZES, "num_hidden_layers": layers}))) == expected

@@ -9,7 +9,7 @@ from transformers import AlbertConfig, AlbertModel, T5Config, T5ForConditionalGe
 from ofa_transformers.evaluation import embed_texts, retrieval_accuracy
 from ofa_transformers.evaluation import retrieval as module
 from ofa_transformers.evaluation.batching import Rows, tokens_that_fit
-from ofa_transformers.evaluation.retrieval import retrieval_ranks
+from ofa_transformers.evaluation.retrieval import centered, retrieval_ranks
 
 
 TEXTS = ["das Haus ist klein", "mto", "the old river runs to the sea"]
@@ -99,6 +99,16 @@ def test_ranks_are_those_of_a_full_matrix_both_ways_in_any_blocks(monkeypatch):
         there, back = retrieval_ranks(queries, candidates)
         assert torch.equal(there, expected[0]) and torch.equal(back, expected[1])
     assert retrieval_accuracy(queries, candidates, k=5) == (expected[0] < 5).double().mean()
+
+
+def test_what_all_candidates_share_hides_the_nearest_unless_centred():
+    generator = torch.Generator().manual_seed(0)
+    queries = torch.randn(40, 8, generator=generator)
+    shifted = queries + 20 * torch.randn(8, generator=generator)
+    assert (retrieval_ranks(queries, shifted)[0] > 0).sum() > 10
+    there, back = retrieval_ranks(centered(queries), centered(shifted))
+    assert not there.any() and not back.any()
+    torch.testing.assert_close(centered(shifted), centered(queries), rtol=1e-4, atol=1e-4)
 
 
 def test_equal_sentences_are_ties_which_count_against_the_query():
