@@ -86,3 +86,30 @@ def test_steps_to_a_loss_are_interpolated(study):
     steps_to = study["summary"].steps_to
     assert steps_to(cell, 8.0) == 10 and steps_to(cell, 7.5) == 15 and steps_to(cell, 11.0) == 0
     assert steps_to(cell, 6.9) == float("inf")
+
+
+def test_energy_is_that_of_the_steps(study):
+    pytest.importorskip("codecarbon", reason="needs codecarbon")
+    meter = study["continued"].EnergyMeter()
+    for _ in range(3):
+        meter.go_on()
+        sum(number * number for number in range(2_000_000))
+        meter.pause()
+    assert 0 < meter.stop() < 1
+
+
+def test_energy_names_the_package_that_it_needs(study, folder, monkeypatch, capsys):
+    monkeypatch.setattr(study["run"], "find_spec", lambda name: None)
+    monkeypatch.setattr(sys, "argv", ["run.py", "-o", str(folder / "out"), "--energy"])
+    with pytest.raises(SystemExit):
+        study["run"].main()
+    assert "pip install 'ofa-transformers[codecarbon]'" in capsys.readouterr().err
+
+
+def test_bits_per_character_of_a_loss(study):
+    cell = {"loss": {0: {"deu": 2.0, "rus": 1.0}}, "tokens_per_character": {"deu": 0.25, "rus": 0.5}}
+    assert study["summary"].bits_of_loss(cell, 0) == pytest.approx(0.5 / 0.6931472)
+    values = {"retrieval": {0: {"Bible": {"deu": [10, 20], "rus": [30, 40]}}}}
+    retrieved = study["summary"].retrieved
+    assert retrieved(values, "Bible", 0, 0) == 20 and retrieved(values, "Bible", 0, 1) == 30
+    assert retrieved(values, "Bible", 0, 2) is None  # not measured
