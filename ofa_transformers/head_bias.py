@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from .evaluation.batching import evaluation_mode, longest_input
+from .evaluation.batching import Rows, evaluation_mode, longest_input
 from .evaluation.masked_lm import decode_only
 from .mapping import TokenMapping
 
@@ -122,9 +122,9 @@ def calibrate_bias(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, t
             bias.copy_(former)
             return False
         mean = outputs.mean(dim=0)
-        shift = projection(mean).float()
+        shift = projection(mean.to(bias.dtype)).float()
         variance = torch.zeros_like(shift)
-        for rows in (outputs - mean).split(_BATCH):
+        for rows in (outputs - mean).to(bias.dtype).split(_BATCH):
             variance += projection(rows).float().square().sum(dim=0)
         shift += variance / (2 * (len(outputs) - 1))
     if not torch.isfinite(shift).all():
@@ -143,26 +143,23 @@ def _head_outputs(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, li
         max_length=min(_LINE_TOKENS, longest_input(model, tokenizer)),
         return_special_tokens_mask=True,
     )
-    lengths = np.cumsum([len(ids) for ids in encoded["input_ids"]])
-    count = int(np.searchsorted(lengths, _TOKENS)) + 1
+    rows, special = Rows(encoded["input_ids"]), Rows(encoded["special_tokens_mask"])
+    count = int(np.searchsorted(np.cumsum(rows.lengths), _TOKENS)) + 1
+    padding = 0 if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     draws = torch.Generator().manual_seed(0)
     found: list[torch.Tensor] = []
     for start in range(0, min(count, len(lines)), _BATCH):
-        part = {key: encoded[key][start : min(start + _BATCH, count)] for key in encoded}
-        batch = tokenizer.pad(
-            {"input_ids": part["input_ids"], "attention_mask": part["attention_mask"]}, return_tensors="pt"
-        )
-        ids, attention = batch["input_ids"], batch["attention_mask"]
-        chosen = torch.rand(ids.shape, generator=draws) < _MASKED
-        for row, special in zip(chosen, part["special_tokens_mask"]):
-            row[len(special) :] = False
-            row[: len(special)] &= ~torch.tensor(special, dtype=torch.bool)
+        batch = range(start, min(start + _BATCH, count, len(lines)))
+        ids, attention = rows.padded(batch, padding), rows.within(batch).long()
+        chosen = (torch.rand(ids.shape, generator=draws) < _MASKED) & (special.padded(batch, 1) == 0)
         if not chosen.any():
             continue
         if tokenizer.mask_token_id is not None and not model.can_generate():
             ids = ids.masked_fill(chosen, tokenizer.mask_token_id)
         with decode_only(model, chosen.to(model.device)):
-            keep = model.get_output_embeddings().register_forward_pre_hook(lambda _, given: found.append(given[0]))
+            keep = model.get_output_embeddings().register_forward_pre_hook(
+                lambda _, given: found.append(given[0].float())
+            )
             try:
                 model(input_ids=ids.to(model.device), attention_mask=attention.to(model.device))
             finally:

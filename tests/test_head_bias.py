@@ -1,5 +1,7 @@
 """The head's bias fitted to text."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -50,7 +52,7 @@ def vectors(request):
 
 @pytest.fixture
 def goal(tiny_tokenizers):
-    return tiny_tokenizers["unigram"]
+    return copy.deepcopy(tiny_tokenizers["unigram"])
 
 
 def test_tokens_are_counted_and_lines_drawn(goal):
@@ -142,7 +144,22 @@ def test_decoders(goal):
     model = PhiForCausalLM(PhiConfig(vocab_size=len(goal), max_position_embeddings=62, **sizes)).eval()
     assert calibrate_bias(model, goal, text)
     expected = expected_bias(model, goal, text, masked=False)
-    torch.testing.assert_close(model.get_output_embeddings().bias.detach(), expected, rtol=1e-4, atol=1e-4)
+    bias = model.get_output_embeddings().bias.detach().clone()
+    torch.testing.assert_close(bias, expected, rtol=1e-4, atol=1e-4)
+    goal.pad_token = None  # as many decoders' tokenizers have it
+    assert calibrate_bias(model, goal, text)
+    torch.testing.assert_close(model.get_output_embeddings().bias.detach(), bias, rtol=1e-4, atol=1e-4)
+
+
+def test_half_precision(goal):
+    text = read_target_text(goal, LINES)
+    torch.manual_seed(0)
+    model = LM_HEADS["xlm-roberta"](make_config("xlm-roberta", vocab_size=len(goal), initializer_range=0.1)).eval()
+    half = copy.deepcopy(model).to(torch.bfloat16)
+    assert calibrate_bias(model, goal, text) and calibrate_bias(half, goal, text)
+    one, other = (m.get_output_embeddings().bias.detach() for m in (model, half))
+    assert other.dtype == torch.bfloat16
+    torch.testing.assert_close(other.float(), one, rtol=0, atol=0.1)
 
 
 def test_outputs_that_are_no_numbers(goal, caplog):
