@@ -452,13 +452,13 @@ class Clock:
 
     _SHOWN = {
         "load": "Loading source and tokenizers",
-        "head bias": "Fitting the head's bias",
         "word vectors": "Reading word vectors",
         "mapping": "Mapping tokens",
         "factorization": "Factorizing embeddings",
         "rows": "Making rows",
         "report": "Measuring rows",
         "model": "Putting the model together",
+        "head bias": "Fitting the head's bias",
     }
 
     def __init__(self) -> None:

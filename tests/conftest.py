@@ -2,11 +2,13 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imported
 
+import numpy as np
 import pytest
 from tokenizers import (
     AddedToken,
@@ -20,6 +22,8 @@ from tokenizers import (
     trainers,
 )
 from transformers import PreTrainedTokenizerFast
+
+from ofa_transformers import WordVectors
 
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -143,6 +147,41 @@ def tiny_tokenizers() -> dict[str, PreTrainedTokenizerFast]:
 def tiny_tokenizer(request, tiny_tokenizers) -> PreTrainedTokenizerFast:
     """A small tokenizer, once for each kind."""
     return tiny_tokenizers[request.param]
+
+
+@pytest.fixture(scope="module")
+def word_vectors() -> WordVectors:
+    """Vectors of the words of the tokenizers' text, of three languages; random, but the same for every test."""
+    generator = np.random.default_rng(0)
+    words, languages = [], []
+    for line, language in (
+        (0, "eng"),
+        (1, "eng"),
+        (2, "eng"),
+        (3, "deu"),
+        (4, "deu"),
+        (5, "deu"),
+        (8, "rus"),
+        (9, "rus"),
+    ):
+        for word in TEXT[line].strip(".").replace(",", "").replace(";", "").split():
+            if (language, f"${word}$") not in zip(languages, words):
+                words.append(f"${word}$")
+                languages.append(language)
+    return WordVectors(words, np.array(languages), generator.normal(size=(len(words), 12)).astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def pretraining_folder(tmp_path_factory) -> Iterator[Path]:
+    """A folder with a tiny model and text of three languages, in which encoded text is kept, too."""
+    pytest.importorskip("datasets")
+    from training.workspace import make_workspace
+
+    folder = tmp_path_factory.mktemp("pretraining")
+    make_workspace(folder, ("dropout",))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("datasets.config.HF_DATASETS_CACHE", str(folder / "cache"))
+        yield folder
 
 
 @pytest.fixture(scope="session")

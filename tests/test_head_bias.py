@@ -7,7 +7,6 @@ import pytest
 import torch
 from conftest import TEXT
 from test_initializer import adapt, dense_rows, make_source
-from test_initializer import word_vectors as word_vectors
 from tiny_models import LM_HEADS, make_config
 from transformers import PhiConfig, PhiForCausalLM
 
@@ -45,11 +44,6 @@ def expected_bias(model, tokenizer, text, masked: bool = True) -> torch.Tensor:
     return (text.log_probabilities.double() - rows @ outputs.mean(dim=0) - quadratic / 2).float()
 
 
-@pytest.fixture(scope="module")
-def vectors(request):
-    return request.getfixturevalue("word_vectors")
-
-
 @pytest.fixture
 def goal(tiny_tokenizers):
     return copy.deepcopy(tiny_tokenizers["unigram"])
@@ -73,11 +67,11 @@ def test_tokens_are_counted_and_lines_drawn(goal):
 
 @pytest.mark.parametrize("embedding_size", [None, 12])
 @pytest.mark.parametrize("architecture", ["roberta", "roberta-untied", "bert"])
-def test_it_is_what_the_formula_says(architecture, embedding_size, tiny_tokenizers, vectors, goal):
+def test_it_is_what_the_formula_says(architecture, embedding_size, tiny_tokenizers, word_vectors, goal):
     tokenizer = tiny_tokenizers["byte_bpe"]
     source = make_source(architecture, tokenizer)
     options = {"embedding_size": embedding_size, "target_text": iter(LINES)}
-    result = adapt(source, tokenizer, goal, vectors, **options)
+    result = adapt(source, tokenizer, goal, word_vectors, **options)
     assert result.report.settings["head_bias"] == "calibrated" and "head bias" in result.report.seconds
     text = read_target_text(goal, LINES)
     bias = result.model.get_output_embeddings().bias.detach().clone()
@@ -91,13 +85,13 @@ def test_it_is_what_the_formula_says(architecture, embedding_size, tiny_tokenize
         torch.testing.assert_close(logits - result.model(ids).logits, bias.expand_as(logits), rtol=1e-4, atol=1e-4)
 
 
-def test_tokens_are_predicted_as_often_as_they_occur(tiny_tokenizers, vectors, goal):
+def test_tokens_are_predicted_as_often_as_they_occur(tiny_tokenizers, word_vectors, goal):
     """Beside log probabilities alone, whose predictions the rows bend."""
     tokenizer = tiny_tokenizers["byte_bpe"]
     source = make_source("roberta", tokenizer)
     with torch.no_grad():
         source.get_input_embeddings().weight.mul_(20)  # as large as trained ones
-    model = adapt(source, tokenizer, goal, vectors, target_text=LINES).model
+    model = adapt(source, tokenizer, goal, word_vectors, target_text=LINES).model
     text = read_target_text(goal, LINES)
     outputs = head_outputs(model, goal, text, masked=True)
     projection = model.get_output_embeddings()

@@ -8,7 +8,6 @@ import signal
 import numpy as np
 import pytest
 import torch
-from conftest import TEXT
 from transformers import (
     AutoModel,
     AutoModelForCausalLM,
@@ -101,28 +100,6 @@ FACTORIZED = {
     "gpt2": ofa.OfaGPT2LMHeadModel,
     "llama-untied": ofa.OfaLlamaForCausalLM,
 }
-
-
-@pytest.fixture(scope="module")
-def word_vectors() -> ofa.WordVectors:
-    """Vectors of the words of the tokenizers' text, of three languages; random, but the same for every test."""
-    generator = np.random.default_rng(0)
-    words, languages = [], []
-    for line, language in (
-        (0, "eng"),
-        (1, "eng"),
-        (2, "eng"),
-        (3, "deu"),
-        (4, "deu"),
-        (5, "deu"),
-        (8, "rus"),
-        (9, "rus"),
-    ):
-        for word in TEXT[line].strip(".").replace(",", "").replace(";", "").split():
-            if (language, f"${word}$") not in zip(languages, words):
-                words.append(f"${word}$")
-                languages.append(language)
-    return ofa.WordVectors(words, np.array(languages), generator.normal(size=(len(words), 12)).astype(np.float32))
 
 
 def adapt(source, source_tokenizer, target_tokenizer, word_vectors, **options) -> ofa.OfaInitializer:

@@ -112,7 +112,6 @@ class Inputs:
 
 def initialize(name: str, inputs: Inputs, seed: int) -> PreTrainedModel:
     """The model that training begins with."""
-    text = read_target_text(inputs.tokenizer, inputs.training_lines)
     chosen = INITIALIZATIONS[name]
     source = AutoModelForMaskedLM.from_pretrained(inputs.source)
     embeddings = source.get_input_embeddings().weight.detach()
@@ -146,8 +145,11 @@ def initialize(name: str, inputs: Inputs, seed: int) -> PreTrainedModel:
             weight[composed] += 0.3 * (rows - plain)[composed]  # the offset stays whole
         else:
             weight.copy_(rows)
+    if chosen.bias == "carried":
+        return adapted.model
+    text = read_target_text(inputs.tokenizer, inputs.training_lines)
     if chosen.bias == "unigram":
         adapted.model.get_output_embeddings().bias.data.copy_(text.log_probabilities)
-    elif chosen.bias == "calibrated":  # as target_text=inputs.training_lines would have done, but for these rows
+    else:  # as target_text=inputs.training_lines would have done, but for these rows
         calibrate_bias(adapted.model, inputs.tokenizer, text)
     return adapted.model

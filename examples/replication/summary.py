@@ -12,7 +12,8 @@ from ofa_transformers.files import new_file
 
 
 Measure = Callable[[dict], float | None]
-Column = tuple[str, Measure, int]  # name, measure of a cell, digits
+Show = Callable[[list[dict]], str]  # of the cells of an initialisation, which differ in the seed
+Column = tuple[str, Show]
 # Where in a language's retrieval what is.
 THERE, BACK, THERE_CENTRED, BACK_CENTRED = range(4)
 SOURCES = {
@@ -96,76 +97,63 @@ def tables(cells: list[dict], source: str) -> str:
     for name in INITIALIZATIONS:
         if found := [cell for cell in of_source if cell["cell"]["initialization"] == name]:
             by_name[name] = found
-    losses: list[Column] = [
-        ("loss before", lambda c: mean(c["loss"][0]), 2),
-        (f"loss, step {round(steps / 5)}", lambda c: mean(c["loss"][round(steps / 5)]), 2),
-        (f"loss, step {steps}", lambda c: mean(c["loss"][steps]), 2),
-        ("bits/char. after", lambda c: mean(c["bits_per_character"][steps]), 2),
-    ]
-    references = {
-        name: {cell["cell"]["seed"]: mean(cell["loss"][steps]) for cell in by_name.get(name, ())}
+    random, calibrated = (
+        {cell["cell"]["seed"]: mean(cell["loss"][steps]) for cell in by_name.get(name, ())}
         for name in ("random", "random-c")
-    }
-    last = [
-        [
-            "share of steps to random's last loss",
-            *(_reached(found, references["random"]) for found in by_name.values()),
-        ],
-        ["to that with calibrated bias", *(_reached(found, references["random-c"]) for found in by_name.values())],
-        [
-            "tokens per CPU s",
-            *(_mean_of(found, lambda c: _tokens_per_second(c, steps), 0) for found in by_name.values()),
-        ],
-        ["Wh", *(_mean_of(found, lambda c: c.get("watt_hours"), 2) for found in by_name.values())],
+    )
+    losses: list[Column] = [
+        ("parameters, M", lambda cells: f"{cells[0]['parameters'] / 1e6:.1f}"),
+        ("loss before", _spread(lambda c: mean(c["loss"][0]), 2)),
+        (f"loss, step {round(steps / 5)}", _spread(lambda c: mean(c["loss"][round(steps / 5)]), 2)),
+        (f"loss, step {steps}", _spread(lambda c: mean(c["loss"][steps]), 2)),
+        ("bits/char. after", _spread(lambda c: mean(c["bits_per_character"][steps]), 2)),
+        ("share of steps to random's last loss", lambda cells: _reached(cells, random)),
+        ("to that with calibrated bias", lambda cells: _reached(cells, calibrated)),
+        ("tokens per CPU s", _average(lambda c: c["tokens"] / c["curve"][steps]["cpu_seconds"], 0)),
+        ("Wh", _average(lambda c: c.get("watt_hours"), 2)),
     ]
     retrieval: list[Column] = []
     for task in ("Bible", "Tatoeba"):
         retrieval += [
-            (f"{task} → X before", lambda c, t=task: retrieved(c, t, 0, THERE), 1),
-            ("after", lambda c, t=task: retrieved(c, t, steps, THERE), 1),
-            ("→ English after", lambda c, t=task: retrieved(c, t, steps, BACK), 1),
-            ("centred → X before", lambda c, t=task: retrieved(c, t, 0, THERE_CENTRED), 1),
-            ("after", lambda c, t=task: retrieved(c, t, steps, THERE_CENTRED), 1),
+            (f"{task} → X before", _spread(lambda c, t=task: retrieved(c, t, 0, THERE), 1)),
+            ("after", _spread(lambda c, t=task: retrieved(c, t, steps, THERE), 1)),
+            ("→ English after", _spread(lambda c, t=task: retrieved(c, t, steps, BACK), 1)),
+            ("centred → X before", _spread(lambda c, t=task: retrieved(c, t, 0, THERE_CENTRED), 1)),
+            ("after", _spread(lambda c, t=task: retrieved(c, t, steps, THERE_CENTRED), 1)),
         ]
     title = f"{SOURCES[source]}, {steps} steps"
     return "\n".join(
         [
             f"**{title}: loss and cost**\n",
-            *_table(by_name, losses, last, parameters=True),
+            *_table(by_name, losses),
             f"\n**{title}: retrieval, top-1 in percent**\n",
-            *_table(by_name, retrieval, []),
+            *_table(by_name, retrieval),
         ]
     )
 
 
-def _table(
-    by_name: dict[str, list[dict]], columns: Sequence[Column], last: list[list[str]], parameters: bool = False
-) -> list[str]:
-    """Lines of Markdown. `last` are further columns as they are, the name first."""
-    head = ["initialisation", "seeds", *(["parameters, M"] if parameters else [])]
-    head += [name for name, _, _ in columns] + [column[0] for column in last]
+def _table(by_name: dict[str, list[dict]], columns: Sequence[Column]) -> list[str]:
+    """Lines of Markdown."""
+    head = ["initialisation", "seeds", *(name for name, _ in columns)]
     lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
-    for number, (name, found) in enumerate(by_name.items(), start=1):
-        row = [INITIALIZATIONS[name].title, str(len(found))]
-        row += [f"{found[0]['parameters'] / 1e6:.1f}"] if parameters else []
-        row += [_spread_over(found, measure, digits) for _, measure, digits in columns]
-        lines.append("| " + " | ".join(row + [column[number] for column in last]) + " |")
+    for name, found in by_name.items():
+        row = [INITIALIZATIONS[name].title, str(len(found)), *(show(found) for _, show in columns)]
+        lines.append("| " + " | ".join(row) + " |")
     return lines
 
 
-def _spread_over(cells: list[dict], measure: Measure, digits: int) -> str:
-    """As `spread_of`, of the cells that have the measure."""
-    values = [value for cell in cells if (value := measure(cell)) is not None]
-    return spread_of(values, digits) if values else ""
+def _spread(measure: Measure, digits: int) -> Show:
+    """`spread_of` the cells that have the measure."""
+    return lambda cells: spread_of(values, digits) if (values := _values(cells, measure)) else ""
 
 
-def _mean_of(cells: list[dict], measure: Measure, digits: int) -> str:
-    values = [value for cell in cells if (value := measure(cell)) is not None]
-    return f"{np.mean(values):.{digits}f}" if values else ""
+def _average(measure: Measure, digits: int) -> Show:
+    """The mean of the cells that have the measure."""
+    return lambda cells: f"{np.mean(values):.{digits}f}" if (values := _values(cells, measure)) else ""
 
 
-def _tokens_per_second(cell: dict, steps: int) -> float:
-    return cell["tokens"] / cell["curve"][steps]["cpu_seconds"]
+def _values(cells: list[dict], measure: Measure) -> list[float]:
+    return [value for cell in cells if (value := measure(cell)) is not None]
 
 
 def _reached(cells: list[dict], reference: dict[int, float]) -> str:

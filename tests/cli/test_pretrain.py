@@ -12,21 +12,9 @@ from ofa_transformers.cli import app, main
 from ofa_transformers.cli.run_record import RECORD_FILE
 
 
-pytest.importorskip("datasets")
-
-from training.workspace import make_workspace
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pretrain")
-    make_workspace(folder, ("dropout",))
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def cache(folder, monkeypatch):
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(folder / "cache"))
+@pytest.fixture
+def folder(pretraining_folder: Path) -> Path:
+    return pretraining_folder
 
 
 def arguments(folder: Path, *extra: object) -> list[str]:

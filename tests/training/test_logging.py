@@ -14,26 +14,14 @@ from typer.testing import CliRunner
 from ofa_transformers.cli import app, main
 from ofa_transformers.training import arguments
 
-from .workspace import SIZES, make_workspace
+from .workspace import SIZES
 
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 STEPS = 4
 
 
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("logging")
-    make_workspace(folder, ("dropout",))
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def cache(workspace, monkeypatch):
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(workspace / "cache"))
-
-
-def pretrain(workspace: Path, output: Path, report_to: str) -> None:
+def pretrain(workspace: Path, output: Path, report_to: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As Trainer does it."""
     options = ["-v", workspace / "validation", "-o", output, "-n", STEPS, "--save-steps", 2, "--batch-size", 4]
     options += ["--max-length", 32, "--cpu", "--report-to", report_to]
@@ -55,6 +43,9 @@ def accelerate_loop(workspace: Path, output: Path, report_to: str, monkeypatch: 
     run_mlm_no_trainer.main([part for name, value in options.items() for part in (f"--{name}", str(value))])
 
 
+LOOPS = [pretrain, accelerate_loop]
+
+
 def events(output: Path) -> dict[str, list[int]]:
     """tag -> steps, of all of TensorBoard's files under a folder."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -68,14 +59,11 @@ def events(output: Path) -> dict[str, list[int]]:
     return found
 
 
-@pytest.mark.parametrize("loop", ["pretrain", "accelerate"])
-def test_tensorboard_has_the_loss_and_the_bits_of_each_language(workspace, tmp_path, monkeypatch, loop):
+@pytest.mark.parametrize("train", LOOPS)
+def test_tensorboard_has_the_loss_and_the_bits_of_each_language(pretraining_folder, tmp_path, monkeypatch, train):
     pytest.importorskip("tensorboard")
     output = tmp_path / "model"
-    if loop == "pretrain":
-        pretrain(workspace, output, "tensorboard")
-    else:
-        accelerate_loop(workspace, output, "tensorboard", monkeypatch)
+    train(pretraining_folder, output, "tensorboard", monkeypatch)
     found = events(output)
     for language in SIZES:
         tags = [tag for tag in found if language in tag and "bits_per_character" in tag]
@@ -83,24 +71,33 @@ def test_tensorboard_has_the_loss_and_the_bits_of_each_language(workspace, tmp_p
     assert any(tag.split("/")[-1] == "loss" for tag in found), found
 
 
-@pytest.mark.parametrize("loop", ["pretrain", "accelerate"])
-def test_codecarbon_writes_the_energy_of_the_run(workspace, tmp_path, monkeypatch, loop):
+@pytest.mark.parametrize("train", LOOPS)
+def test_codecarbon_writes_the_energy_of_the_run(pretraining_folder, tmp_path, monkeypatch, train):
     pytest.importorskip("codecarbon", reason="needs codecarbon")
     output = tmp_path / "model"
-    if loop == "pretrain":
-        pretrain(workspace, output, "codecarbon")
-    else:
-        accelerate_loop(workspace, output, "codecarbon", monkeypatch)
+    train(pretraining_folder, output, "codecarbon", monkeypatch)
     with (output / "emissions.csv").open(encoding="utf-8") as file:
         (row,) = csv.DictReader(file)
     assert float(row["energy_consumed"]) > 0 and float(row["emissions"]) > 0 and float(row["duration"]) > 0
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "codecarbon", "trackio"])
-def test_a_missing_tracker_is_named_before_anything_is_written(workspace, tmp_path, monkeypatch, capsys, name):
+def test_a_missing_tracker_is_named_before_anything_is_written(
+    pretraining_folder, tmp_path, monkeypatch, capsys, name
+):
     monkeypatch.setattr(arguments, "find_spec", lambda module: None)
     output = tmp_path / "model"
-    options = [workspace / "dropout", workspace / "train", "-o", output, "-n", 1, "--cpu", "--report-to", name]
+    options = [
+        pretraining_folder / "dropout",
+        pretraining_folder / "train",
+        "-o",
+        output,
+        "-n",
+        1,
+        "--cpu",
+        "--report-to",
+        name,
+    ]
     monkeypatch.setattr(sys, "argv", ["ofa", "pretrain", *map(str, options)])
     with pytest.raises(SystemExit) as stopped:
         main()
@@ -109,5 +106,5 @@ def test_a_missing_tracker_is_named_before_anything_is_written(workspace, tmp_pa
     assert error.splitlines()[-1].startswith("Error: ") and f"ofa-transformers[{name}]" in error
     assert not output.exists()
     with pytest.raises(ImportError, match=rf"ofa-transformers\[{name}\]"):
-        accelerate_loop(workspace, output, name, monkeypatch)
+        accelerate_loop(pretraining_folder, output, name, monkeypatch)
     assert not output.exists()
