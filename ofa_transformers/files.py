@@ -1,6 +1,7 @@
 """Outputs that appear whole or not at all; checksums of files."""
 
 import hashlib
+import itertools
 import os
 import shutil
 import tempfile
@@ -33,6 +34,13 @@ def check_output_folder(path: str | os.PathLike, overwrite: bool = False) -> Pat
         )
         raise FileExistsError(f"The output folder {folder} exists and is not empty; {remedy}.")
     return folder
+
+
+def free_name(path: str | os.PathLike) -> Path:
+    """The path, or where something is there already, the first of path-2, path-3, ... that is free."""
+    path = Path(path)
+    names = itertools.chain([path], (path.with_name(f"{path.name}-{number}") for number in itertools.count(2)))
+    return next(name for name in names if not os.path.lexists(name))
 
 
 def visible_files(folder: str | os.PathLike) -> list[Path]:

@@ -3,6 +3,7 @@
 import copy
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,6 +114,22 @@ def factorized_class(source_class: type[PreTrainedModel]) -> type[PreTrainedMode
     )
 
 
+@contextmanager
+def reading_weights(argument: str, checkpoint: Any) -> Iterator[None]:
+    """Makes one kind of error of those that loading a damaged checkpoint raises.
+
+    Raises:
+        ValueError: it is damaged; names the argument and the checkpoint.
+    """
+    try:
+        yield
+    except (SafetensorError, EOFError, RuntimeError) as error:
+        raise ValueError(
+            f"{argument}: the weights of {str(checkpoint)!r} could not be read; the checkpoint is damaged, cut short, "
+            f"or of another shape than its configuration says. Fetch it again. ({type(error).__name__}: {error})"
+        ) from error
+
+
 def take_source(
     source: Any, source_class: type[PreTrainedModel], hub_kwargs: dict[str, Any], share_embeddings: bool
 ) -> PreTrainedModel:
@@ -128,13 +145,8 @@ def take_source(
     if isinstance(source, PreTrainedModel):
         shared = {id(p): p for p in _embedding_parameters(source)} if share_embeddings else {}
         return copy.deepcopy(source, shared)
-    try:
+    with reading_weights("source", source):
         model, loaded = source_class.from_pretrained(source, output_loading_info=True, **hub_kwargs)
-    except (SafetensorError, EOFError, RuntimeError) as error:
-        raise ValueError(
-            f"source: the weights of {str(source)!r} could not be read; the checkpoint is damaged, cut short, or of "
-            f"another shape than its configuration says. Fetch it again. ({type(error).__name__}: {error})"
-        ) from error
     own = {id(p) for p in _embedding_parameters(model)}
     missing = [name for name in loaded["missing_keys"] if id(model.get_parameter_or_buffer(name)) in own]
     if missing:

@@ -217,10 +217,10 @@ def resave(model_class: type, checkpoint: str, output: Path, overwrite: bool, de
 
     from ..files import check_output_folder, new_folder
     from ..modeling_ofa import OfaPreTrainedMixin
-    from ..surgery import is_empty
+    from ..surgery import is_empty, reading_weights
 
     check_output_folder(output, overwrite)
-    with stage("Loading the checkpoint"):
+    with stage("Loading the checkpoint"), reading_weights("checkpoint", checkpoint):
         model = model_class.from_pretrained(checkpoint)
     if not isinstance(model, OfaPreTrainedMixin):
         raise ValueError(f"{checkpoint} is a {type(model).__name__} and has nothing to multiply out.")

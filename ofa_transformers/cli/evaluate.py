@@ -181,7 +181,7 @@ def retrieval(
             texts = read_pair_datasets(
                 _datasets(dataset, languages), columns=_two(columns), max_sentences=max_sentences
             )
-        found += evaluate_retrieval(
+        evaluate_retrieval(
             models,
             texts,
             name=name or _name(given[0]),
@@ -192,6 +192,7 @@ def retrieval(
             max_length=max_length,
             device="cpu" if cpu else None,
             trust_remote_code=trust_remote_code,
+            on_results=found.extend,
         )
 
 
@@ -245,7 +246,7 @@ def perplexity(
         texts, data = read_held_out(
             text or (), dataset or (), ids=ids, column=column, split=split, max_texts=max_texts
         )
-        found += evaluate_perplexity(
+        evaluate_perplexity(
             models,
             texts,
             name=name or _name(text or dataset),
@@ -255,6 +256,7 @@ def perplexity(
             max_length=max_length,
             device="cpu" if cpu else None,
             trust_remote_code=trust_remote_code,
+            on_results=found.extend,
         )
 
 
@@ -311,16 +313,16 @@ def classification(
             read = project_labels(labels, parallel, languages=chosen)
         else:
             read = _labelled(data, dataset, "classification", train_language, languages)
-        measured = evaluate_classification(
+        evaluate_classification(
             models,
             read,
             train_language=train_language,
             train_split=train_split,
             languages=languages,
             seeds=seeds or [42],
+            on_results=lambda measured: found.extend(_with_means(measured, head_languages, train_language)),
             **_settings(epochs, learning_rate, batch_size, max_length, cpu, trust_remote_code),
         )
-        found += _with_means(measured, head_languages, train_language)
 
 
 @app.command("tagging")
@@ -354,16 +356,16 @@ def tagging(
 
     with _evaluation(models, output, overwrite, card, markdown) as found:
         head_languages = _head(head)
-        measured = evaluate_tagging(
+        evaluate_tagging(
             models,
             _labelled(data, dataset, "tagging", train_language, languages),
             train_language=train_language,
             train_split=train_split,
             languages=languages,
             seeds=seeds or [42],
+            on_results=lambda measured: found.extend(_with_means(measured, head_languages, train_language)),
             **_settings(epochs, learning_rate, batch_size, max_length, cpu, trust_remote_code),
         )
-        found += _with_means(measured, head_languages, train_language)
 
 
 @app.command("table")
@@ -394,9 +396,12 @@ def table(
 def _evaluation(
     models: Sequence[str], output: Path | None, overwrite: bool, card: bool, markdown: bool
 ) -> Iterator[list[Measurement]]:
-    """Checks where results shall go; inside, they are put into the list; then writes and shows them."""
+    """Checks where results shall go; inside, they are put into the list; then writes and shows them.
+
+    Where the work breaks off, what is in the list is written beside the output folder, or shown if there is none.
+    """
     from ..evaluation.card import check_card, write_card_results
-    from ..files import check_output_folder, new_folder
+    from ..files import check_output_folder, free_name
 
     quiet_unless_interactive()
     if output is not None:
@@ -406,19 +411,34 @@ def _evaluation(
     found: list[Measurement] = []
     try:
         yield found
-    except FloatingPointError as error:
-        raise ValueError(str(error)) from error
+    except BaseException as error:
+        if found and output is not None:
+            kept = free_name(output.with_name(f"{output.name}-unfinished"))
+            _write(found, kept)
+            typer.echo(
+                f"Results until then: {kept} (`ofa evaluate table` joins them with those of the rest)", err=True
+            )
+        elif found:
+            _show(found, markdown or not sys.stdout.isatty())
+        if isinstance(error, FloatingPointError):
+            raise ValueError(str(error)) from error
+        raise
     if output is not None:
-        from ..evaluation import to_csv, to_json, to_markdown
-
-        with new_folder(output, overwrite) as folder:
-            for ending, text in (("json", to_json(found)), ("csv", to_csv(found)), ("md", to_markdown(found))):
-                (folder / f"results.{ending}").write_text(text, encoding="utf-8")
+        _write(found, output, overwrite)
         typer.echo(f"Results: {output}", err=True)
     for model in models if card else ():
         path = write_card_results(model, [item for item in found if item.model == model])
         typer.echo(f"Card: {path}", err=True)
     _show(found, markdown or not sys.stdout.isatty())
+
+
+def _write(measured: Sequence[Measurement], output: Path, overwrite: bool = False) -> None:
+    from ..evaluation import to_csv, to_json, to_markdown
+    from ..files import new_folder
+
+    with new_folder(output, overwrite) as folder:
+        for ending, text in (("json", to_json(measured)), ("csv", to_csv(measured)), ("md", to_markdown(measured))):
+            (folder / f"results.{ending}").write_text(text, encoding="utf-8")
 
 
 def _show(measured: Sequence[Measurement], markdown: bool) -> None:

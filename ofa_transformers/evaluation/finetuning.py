@@ -24,7 +24,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from ..surgery import is_empty
+from ..surgery import is_empty, reading_weights
 from .batching import batches_by_length, evaluation_mode, longest_input
 from .counts import Scored
 from .examples import Examples
@@ -106,13 +106,13 @@ def load_with_head(
     """A model in float32 with a new head for the labels, drawn with torch's generator.
 
     Raises:
-        OSError, ValueError: the model can't be found, its checkpoint lacks weights other than the head's, it has no
-            head of this kind, or the tokenizer doesn't fit.
+        OSError, ValueError: the model can't be found, its checkpoint is damaged or lacks weights other than the head's, it
+            has no head of this kind, or the tokenizer doesn't fit.
     """
     from ..training.setup import check_fit  # which imports this package
 
     names = list(labels)
-    with quiet_loading():
+    with quiet_loading(), reading_weights("models", name):
         model, loaded = auto_class.from_pretrained(
             name,
             num_labels=len(names),
@@ -174,20 +174,29 @@ class Task:
 
 
 def evaluate_fine_tuned(
-    task: Task, splits: Splits, models: Sequence[str], seeds: Sequence[int], settings: FineTuning
+    task: Task,
+    splits: Splits,
+    models: Sequence[str],
+    seeds: Sequence[int],
+    settings: FineTuning,
+    on_results: Callable[[list[Measurement]], object] | None = None,
 ) -> list[Measurement]:
     """Fine-tunes each model once for each seed, and measures it on the test sentences of each language.
+
+    `on_results` is called with the measurements of each model and seed as soon as they are there.
 
     Raises:
         OSError, ValueError, FloatingPointError: see `evaluate_classification`.
     """
     check_models(models, seeds, settings.trust_remote_code)
-    return [
-        measurement
-        for name in map(str, models)
-        for seed in seeds
-        for measurement in _evaluate(task, splits, name, seed, settings)
-    ]
+    found: list[Measurement] = []
+    for name in map(str, models):
+        for seed in seeds:
+            measured = _evaluate(task, splits, name, seed, settings)
+            found += measured
+            if on_results is not None:
+                on_results(measured)
+    return found
 
 
 def _evaluate(task: Task, splits: Splits, name: str, seed: int, settings: FineTuning) -> list[Measurement]:

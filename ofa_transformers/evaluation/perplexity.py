@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from transformers import AutoModelForMaskedLM
@@ -29,6 +29,7 @@ def evaluate_perplexity(
     max_length: int | None = None,
     device: str | None = None,
     trust_remote_code: bool = False,
+    on_results: Callable[[list[Measurement]], object] | None = None,
 ) -> list[Measurement]:
     """Bits per character, bits per byte and perplexity of each language's texts.
 
@@ -46,7 +47,7 @@ def evaluate_perplexity(
         stride: at least 2.
         head_languages: see `evaluate_retrieval`.
         max_length: tokens of a window; default: what model and tokenizer take.
-        device, trust_remote_code: see `evaluate_retrieval`.
+        device, trust_remote_code, on_results: see `evaluate_retrieval`.
 
     Returns:
         The measures for each model, language and group, with intervals by the bootstrap over texts.
@@ -70,6 +71,7 @@ def evaluate_perplexity(
         raise ValueError("texts is empty; give at least one language.")
     found: list[Measurement] = []
     for model_name in names:
+        measured: list[Measurement] = []
         subject = load_language_model(model_name, device=device, trust_remote_code=trust_remote_code)
         masked = language_model_class(model_name, trust_remote_code) is AutoModelForMaskedLM
         task = f"perplexity ({name})"
@@ -91,13 +93,13 @@ def evaluate_perplexity(
                 bits = nats / math.log(2)
                 interval = ratio_interval(bits, units)
                 value = float(bits.sum() / units.sum())
-                found.append(
+                measured.append(
                     Measurement(model_name, task, language, metric, value, *interval, len(lines), data=origin)
                 )
             low, high = ratio_interval(nats, tokens)
             perplexity = math.exp(nats.sum() / tokens.sum())
             metric = "pseudo-perplexity" if masked else "perplexity"
-            found.append(
+            measured.append(
                 Measurement(
                     model_name,
                     task,
@@ -110,4 +112,8 @@ def evaluate_perplexity(
                     data=origin,
                 )
             )
-    return found + group_means(found, head_languages)
+        measured += group_means(measured, head_languages)
+        found += measured
+        if on_results is not None:
+            on_results(measured)
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from transformers import PreTrainedModel
@@ -28,6 +28,7 @@ def evaluate_retrieval(
     max_length: int = 512,
     device: str | None = None,
     trust_remote_code: bool = False,
+    on_results: Callable[[list[Measurement]], object] | None = None,
 ) -> list[Measurement]:
     """Accuracy of finding each sentence's translation among all of its language, in both directions.
 
@@ -50,6 +51,8 @@ def evaluate_retrieval(
         max_length: tokens of a sentence; the rest is cut off.
         device: where the model runs; a GPU if there is one by default.
         trust_remote_code: run code that comes with a model.
+        on_results: called with the measurements of each model as soon as they are there, so that none is lost where a
+            later model fails.
 
     Returns:
         "top-k from English" and "top-k to English" for each model, language and group. The task's name says the layer
@@ -71,6 +74,7 @@ def evaluate_retrieval(
     }
     found: list[Measurement] = []
     for model_name in names:
+        measured: list[Measurement] = []
         subject = load_encoder(model_name, device=device, trust_remote_code=trust_remote_code)
         chosen = default_layer(subject.model) if layer is None else layer
         how = [] if layer is None else [f"layer {layer}"]
@@ -86,7 +90,7 @@ def evaluate_retrieval(
                 for k in top:
                     if k < len(text) or k == min(top):
                         hits = (ranks < k).numpy().astype(np.float64)
-                        found.append(
+                        measured.append(
                             Measurement(
                                 model_name,
                                 task,
@@ -98,7 +102,11 @@ def evaluate_retrieval(
                                 data=text.data,
                             )
                         )
-    return found + group_means(found, head_languages)
+        measured += group_means(measured, head_languages)
+        found += measured
+        if on_results is not None:
+            on_results(measured)
+    return found
 
 
 def default_layer(model: PreTrainedModel) -> int:

@@ -16,6 +16,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from ..surgery import reading_weights
 from .finetuning import check_models, load_tokenizer, quiet_loading
 
 
@@ -39,7 +40,7 @@ def load_encoder(name: str, *, device: str | None = None, trust_remote_code: boo
 
     Raises:
         OSError: it can't be found.
-        ValueError: no tokenizer, one that doesn't fit, or a checkpoint without some of the model's weights.
+        ValueError: no tokenizer, one that doesn't fit, or a checkpoint that is damaged or lacks weights of the model.
     """
     return _load(AutoModel, name, device, trust_remote_code)
 
@@ -49,8 +50,8 @@ def load_language_model(name: str, *, device: str | None = None, trust_remote_co
 
     Raises:
         OSError: it can't be found.
-        ValueError: a checkpoint without such a head, which would be drawn at random; no tokenizer, or one that doesn't
-            fit.
+        ValueError: a checkpoint without such a head, which would be drawn at random; a damaged one; no tokenizer,
+            or one that doesn't fit.
     """
     return _load(language_model_class(name, trust_remote_code), name, device, trust_remote_code)
 
@@ -99,7 +100,7 @@ def _load(auto_class: type, name: str, device: str | None, trust_remote_code: bo
     from ..training.setup import check_fit  # which imports this package
 
     tokenizer = load_tokenizer(name, trust_remote_code)
-    with quiet_loading():
+    with quiet_loading(), reading_weights("models", name):
         model, loaded = auto_class.from_pretrained(
             name, dtype=torch.float32, trust_remote_code=trust_remote_code, output_loading_info=True
         )

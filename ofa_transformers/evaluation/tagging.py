@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,7 @@ def evaluate_tagging(
     test_split: str = "test",
     languages: Sequence[str] | None = None,
     seeds: Sequence[int] = (42,),
+    on_results: Callable[[list[Measurement]], object] | None = None,
     **settings: Any,
 ) -> list[Measurement]:
     """F1 of named entities, or F1, accuracy and macro-F1 of parts of speech (the paper, section 4.3).
@@ -50,6 +51,8 @@ def evaluate_tagging(
         train_split, dev_split, test_split: of `data`; see `choose_splits`.
         languages: to test on; default: all.
         seeds: a fine-tuning for each; of the head, the order and dropout.
+        on_results: called with the measurements of each model and seed as soon as they are there, so that none is lost
+            where a later fine-tuning fails.
         settings: fields of `FineTuning`: epochs, learning_rate, batch_size, max_length, weight_decay, device,
             trust_remote_code.
 
@@ -78,7 +81,7 @@ def evaluate_tagging(
         encode_words,
         _score,
     )
-    return evaluate_fine_tuned(task, chosen, models, seeds, FineTuning(**settings))
+    return evaluate_fine_tuned(task, chosen, models, seeds, FineTuning(**settings), on_results)
 
 
 def _labels(found: set[str]) -> list[str]:

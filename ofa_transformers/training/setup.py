@@ -20,7 +20,7 @@ from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.utils import logging
 
 from ..evaluation.batching import longest_input
-from ..surgery import is_empty
+from ..surgery import is_empty, reading_weights
 from .arguments import DataArguments, ModelArguments
 from .evaluation import read_validation
 from .masking import CausalCollator, MaskingCollator
@@ -141,7 +141,7 @@ def load(
     """The model in float32 and its tokenizer.
 
     Raises:
-        ValueError: they don't fit each other, or the tokenizer isn't fast.
+        ValueError: the weights are damaged, the tokenizer isn't fast, or they don't fit each other.
     """
     hub = {"revision": arguments.model_revision, "trust_remote_code": arguments.trust_remote_code}
     name = arguments.tokenizer_name or arguments.model_name_or_path
@@ -152,7 +152,8 @@ def load(
         raise ValueError(f"The tokenizer of {name} is not a fast one (it has no tokenizer.json), which this needs.")
     auto = AutoModelForCausalLM if causal else AutoModelForMaskedLM
     if weights:
-        model = auto.from_pretrained(arguments.model_name_or_path, dtype=torch.float32, **hub)
+        with reading_weights("model_name_or_path", arguments.model_name_or_path):
+            model = auto.from_pretrained(arguments.model_name_or_path, dtype=torch.float32, **hub)
     else:
         config = AutoConfig.from_pretrained(arguments.model_name_or_path, **hub)
         with torch.device("meta"):

@@ -31,6 +31,9 @@ def test_adapt_then_export(run, inputs, tmp_path, capsys):
     # There is nothing to multiply out in a dense model.
     assert run("export", tmp_path / "dense", "-o", tmp_path / "again") == 1
     assert "has nothing to multiply out" in capsys.readouterr().err
+    (out / "model.safetensors").write_bytes(b"torn")
+    assert run("export", out, "-o", tmp_path / "again") == 1
+    assert "could not be read; the checkpoint is damaged" in capsys.readouterr().err
 
 
 def test_adapt_takes_what_goes_beyond_the_paper(run, inputs, tmp_path, capsys):

@@ -57,6 +57,21 @@ def test_held_out_verses_and_a_table_of_both_runs(folder, run, capsys):
     assert sizes == {2} and "head" not in shown
 
 
+def test_results_survive_a_later_model_that_fails(folder, run, capsys):
+    (folder / "two" / "model.safetensors").write_bytes(b"torn")
+    models = [folder / "one", folder / "two"]
+    options = ["--pairs", folder / "pairs", "--cpu", "--markdown"]
+    for number in ("", "-2"):
+        assert run("evaluate", "retrieval", *models, *options, "-o", folder / "results") == 1
+        assert f"results-unfinished{number} (`ofa evaluate table`" in capsys.readouterr().err
+    assert not (folder / "results").exists()
+    assert run("evaluate", "retrieval", *models, *options) == 1
+    shown = capsys.readouterr().out  # without a folder
+    assert run("evaluate", "retrieval", folder / "one", *options, "-o", folder / "whole") == 0
+    assert capsys.readouterr().out == shown
+    assert read_json(folder / "results-unfinished" / "results.json") == read_json(folder / "whole" / "results.json")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -96,3 +111,11 @@ def test_fine_tuned_tasks(folder, run, capsys):
         values = {(item.language, item.seed): item.value for item in found}
         assert values["all", 1] == values["deu", 1]  # not of the language that was fine-tuned on
     assert "standard deviation over the seeds 1, 2" in capsys.readouterr().out
+
+    other = save_subject(folder / "other")
+    (folder / "other" / "model.safetensors").write_bytes(b"torn")
+    arguments = [subject, other, "--data", folder / "topics", "--train-language", "eng", "--epochs", "1", "--cpu"]
+    assert run("evaluate", "classification", *arguments, "--seed", "1", "-o", folder / "both") == 1
+    kept = read_json(folder / "both-unfinished" / "results.json")
+    whole = read_json(folder / "classification" / "results.json")
+    assert kept == [item for item in whole if item.seed == 1]

@@ -1,5 +1,6 @@
 """`ofa pretrain`."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -78,3 +79,13 @@ def test_bad_input_is_one_line(folder, tiny_tokenizers, monkeypatch, capsys, ext
     error = capsys.readouterr().err
     assert error.splitlines()[-1].startswith("Error: ") and message in error
     assert not (folder / "new").exists()
+
+
+def test_damaged_weights_are_one_line(folder):
+    torn = folder / "torn"
+    shutil.copytree(folder / "dropout", torn)
+    (torn / "model.safetensors").write_bytes((torn / "model.safetensors").read_bytes()[:1000])
+    result = CliRunner().invoke(app, ["pretrain", str(torn), *arguments(folder, "-o", folder / "new")[2:]])
+    assert result.exit_code == 1 and not (folder / "new").exists()
+    assert "could not be read; the checkpoint is damaged" in result.stderr
+    shutil.rmtree(torn)
