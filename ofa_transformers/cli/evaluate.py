@@ -281,7 +281,7 @@ def classification(
     languages: Languages = None,
     train_language: Annotated[
         str, typer.Option(metavar="CODE", help="Language to fine-tune on.", rich_help_panel=DATA)
-    ] = "eng_Latn",
+    ] = "eng",
     train_split: TrainSplit = "train",
     seeds: Seeds = None,
     epochs: Epochs = 10,
@@ -313,6 +313,7 @@ def classification(
             read = project_labels(labels, parallel, languages=chosen)
         else:
             read = _labelled(data, dataset, "classification", train_language, languages)
+        trained_on = read.find_one(train_language)
         evaluate_classification(
             models,
             read,
@@ -320,7 +321,7 @@ def classification(
             train_split=train_split,
             languages=languages,
             seeds=seeds or [42],
-            on_results=lambda measured: found.extend(_with_means(measured, head_languages, train_language)),
+            on_results=lambda measured: found.extend(_with_means(measured, head_languages, trained_on)),
             **_settings(epochs, learning_rate, batch_size, max_length, cpu, trust_remote_code),
         )
 
@@ -356,14 +357,16 @@ def tagging(
 
     with _evaluation(models, output, overwrite, card, markdown) as found:
         head_languages = _head(head)
+        read = _labelled(data, dataset, "tagging", train_language, languages)
+        trained_on = read.find_one(train_language)
         evaluate_tagging(
             models,
-            _labelled(data, dataset, "tagging", train_language, languages),
+            read,
             train_language=train_language,
             train_split=train_split,
             languages=languages,
             seeds=seeds or [42],
-            on_results=lambda measured: found.extend(_with_means(measured, head_languages, train_language)),
+            on_results=lambda measured: found.extend(_with_means(measured, head_languages, trained_on)),
             **_settings(epochs, learning_rate, batch_size, max_length, cpu, trust_remote_code),
         )
 

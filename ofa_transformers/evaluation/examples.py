@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from .languages import called
+
 
 Kind = Literal["classification", "tagging"]
 
@@ -93,14 +95,37 @@ class LabelledData:
     def languages(self) -> list[str]:
         return list(self.examples)
 
+    def find(self, language: str) -> list[str]:
+        """The languages of a name or code: ["eng_Latn"] of "eng_Latn" and, where nothing is called just that, of "eng".
+
+        Raises:
+            ValueError: there is none; says which there are.
+        """
+        found = called(language, self.examples)
+        if not found:
+            raise ValueError(f"{self.name} has no language {language!r}, but {', '.join(self.examples)}.")
+        return found
+
+    def find_one(self, language: str) -> str:
+        """The only language of a name or code.
+
+        Raises:
+            ValueError: there is none, or several.
+        """
+        first, *others = self.find(language)
+        if others:
+            raise ValueError(
+                f"{self.name} has several languages {language!r}: {first}, {', '.join(others)}; name one."
+            )
+        return first
+
     def get(self, language: str, split: str) -> Examples:
         """The sentences of a language and split.
 
         Raises:
             ValueError: no such language or split; says which there are.
         """
-        if language not in self.examples:
-            raise ValueError(f"{self.name} has no language {language!r}, but {', '.join(self.examples)}.")
+        language = self.find_one(language)
         splits = self.examples[language]
         if split not in splits:
             raise ValueError(

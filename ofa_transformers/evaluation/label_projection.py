@@ -12,7 +12,7 @@ from ..tokenization.corpus import language_of
 from ..vectors.lines import numbered_lines
 from ..vectors.parallel import read_segments
 from .examples import Examples, LabelledData
-from .labelled_data import SPLITS, check_languages
+from .labelled_data import SPLITS, find_languages
 from .labelled_formats import stem_and_ending
 from .provenance import named_with_checksum
 
@@ -35,7 +35,7 @@ def project_labels(
         parallel: language -> file of `id<TAB>text` lines; or a folder of such files (.tsv, optionally packed) whose names
             begin with the language. Where it has `eng_Latn.tsv` beside `eng_Latn-KJV.tsv`, the latter, a second text of
             that language, is only read if `languages` names it (`eng_Latn-KJV`).
-        languages: read only these; default: all that have a labelled text in each split.
+        languages: read only these, by name (deu_Latn) or code (deu); default: all that have a labelled text in each split.
         label_column, split_column: in `labels`. The splits are train, dev (or validation) and test.
 
     Returns:
@@ -53,10 +53,10 @@ def project_labels(
     else:
         files = _parallel_files(Path(parallel), languages)
     name, labels_data = Path(labels).resolve().parent.name, named_with_checksum(Path(labels))
-    check_languages(languages, files, name)
+    chosen = find_languages(languages, files, name)
     examples: dict[str, dict[str, Examples]] = {}
     left_out = []
-    for language in languages or sorted(files):
+    for language in chosen:
         file = files[language]
         if not file.is_file():
             raise FileNotFoundError(f"The text of {language!r}, {file}, is not a file.")

@@ -13,6 +13,7 @@ from transformers.utils import logging
 
 from .examples import Examples, Kind, LabelledData
 from .labelled_formats import ENDINGS, columns_of, from_rows, read_classified, read_tagged, stem_and_ending
+from .languages import called
 from .provenance import named_with_checksum
 
 
@@ -58,7 +59,7 @@ def read_labelled_files(
             `deu_Latn_dev.tsv`, `train-en.tsv`, `en/test`), folders of such files or of folders of them; or
             language -> split -> file.
         kind: "classification" or "tagging".
-        languages: read only these.
+        languages: read only these, by name (deu_Latn) or code (deu).
         text_column: with the text, or the words; default: text or sentence, or tokens or words.
         label_column: with the label, or the tags; default: label or labels, or ner_tags, upos, pos_tags or tags.
 
@@ -80,7 +81,7 @@ def read_labelled_files(
                     raise ValueError(f"{other} and {file} are both {split} of {language!r}; name one of them.")
         folders = [path if path.is_dir() else path.parent for path in paths]
     name = ", ".join(dict.fromkeys(folder.resolve().name for folder in folders))
-    check_languages(languages, found, name)
+    chosen = find_languages(languages, found, name)
     for file in (file for of in found.values() for file in of.values()):
         if not file.is_file():
             raise FileNotFoundError(f"The labelled sentences {file} are not there.")
@@ -93,7 +94,7 @@ def read_labelled_files(
                 split: replace(read(file, text_column, label_column), data=named_with_checksum(file))
                 for split, file in found[language].items()
             }
-            for language in languages or sorted(found)
+            for language in chosen
         },
     )
 
@@ -154,16 +155,19 @@ def read_labelled_datasets(
     return LabelledData(kind, ", ".join(dict.fromkeys(names)), examples)
 
 
-def check_languages(languages: Sequence[str] | None, found: Mapping[str, Any], name: str) -> None:
-    """That something was found, and all languages that were named.
+def find_languages(languages: Sequence[str] | None, found: Mapping[str, Any], name: str) -> list[str]:
+    """Of what was found, the languages that were named, by name or code; all by default, sorted.
 
     Raises:
-        ValueError: not so.
+        ValueError: nothing was found, or one that was named wasn't.
     """
     if not found:
         raise ValueError(f"{name}: no labelled sentences; name files or folders.")
-    if missing := [language for language in languages or () if language not in found]:
+    if languages is None:
+        return sorted(found)
+    if missing := [language for language in languages if not called(language, found)]:
         raise ValueError(f"{name} has no file of {', '.join(missing)}; it has {', '.join(sorted(found))}.")
+    return list(dict.fromkeys(match for language in languages for match in called(language, sorted(found))))
 
 
 def _named_files(path: Path, kind: Kind) -> Iterator[tuple[str, str, Path]]:

@@ -1,4 +1,4 @@
-"""Head and tail: the languages that a source was pretrained on, and the others."""
+"""Languages of the data by name; head and tail: those that a source was pretrained on, and the others."""
 
 from __future__ import annotations
 
@@ -14,6 +14,17 @@ _XLM_R = (
     "sd si sk sl so sq sr su sv sw ta te th tl tr ug uk ur uz vi xh yi zh"
 )
 XLM_R_LANGUAGES = frozenset(_XLM_R.split())
+
+
+def is_called(language: str, name: str) -> bool:
+    """Whether a language of the data, as deu_Latn, is the one named: in full, or by the code before "_"."""
+    return name in (language, language.partition("_")[0])
+
+
+def called(name: str, languages: Iterable[str]) -> list[str]:
+    """Of the languages, the one with exactly this name, or else all that have it as their code."""
+    languages = list(languages)
+    return [name] if name in languages else [language for language in languages if is_called(language, name)]
 
 
 def head_languages(codes: Iterable[str]) -> frozenset[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from ..compression import COMPRESSED_SUFFIXES
 from ..vectors.lines import numbered_lines
 from ..vectors.parallel import read_ids, read_segments
+from .languages import is_called
 from .provenance import named_with_checksum
 
 
@@ -237,7 +238,7 @@ def _is_code(pivot: str, one: str, other: str) -> bool:
 
 
 def _wanted(language: str, languages: Sequence[str] | None) -> bool:
-    return languages is None or any(language == name or language.partition("_")[0] == name for name in languages)
+    return languages is None or any(is_called(language, name) for name in languages)
 
 
 def _tab_separated(path: Path) -> list[tuple[str, str]]:

@@ -58,6 +58,7 @@ def choose_splits(
     """
     if data.kind != kind:
         raise ValueError(f"{data.name} is read for {data.kind}, but this is {kind}; read it with kind={kind!r}.")
+    train_language = data.find_one(train_language)
     train = data.get(train_language, train_split)
     if test_split in (train_split, dev_split):
         raise ValueError(f"test_split={test_split!r} is also trained on or chosen by; test on another split.")
@@ -67,6 +68,7 @@ def choose_splits(
             for language in data.languages
             if language != train_language or test_split in data.examples[train_language]
         ]
+    languages = [language for name in languages for language in data.find(name)]
     tests = {language: data.get(language, test_split) for language in languages}
     if not tests:
         raise ValueError(f"{data.name} has no language to test on; it has {', '.join(data.languages)}.")

@@ -47,9 +47,9 @@ def evaluate_tagging(
     Args:
         models: folders or Hub ids of anything that AutoModelForTokenClassification loads.
         data: see `read_labelled_files`, `read_labelled_datasets`. Tags of which one is O are entities.
-        train_language: the language to fine-tune on.
+        train_language: the language to fine-tune on, by name (eng_Latn) or code.
         train_split, dev_split, test_split: of `data`; see `choose_splits`.
-        languages: to test on; default: all.
+        languages: to test on, likewise; default: all.
         seeds: a fine-tuning for each; of the head, the order and dropout.
         on_results: called with the measurements of each model and seed as soon as they are there, so that none is lost
             where a later fine-tuning fails.

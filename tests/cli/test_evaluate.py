@@ -114,7 +114,7 @@ def test_fine_tuned_tasks(folder, run, capsys):
 
     other = save_subject(folder / "other")
     (folder / "other" / "model.safetensors").write_bytes(b"torn")
-    arguments = [subject, other, "--data", folder / "topics", "--train-language", "eng", "--epochs", "1", "--cpu"]
+    arguments = [subject, other, "--data", folder / "topics", "--epochs", "1", "--cpu"]
     assert run("evaluate", "classification", *arguments, "--seed", "1", "-o", folder / "both") == 1
     kept = read_json(folder / "both-unfinished" / "results.json")
     whole = read_json(folder / "classification" / "results.json")

@@ -35,6 +35,7 @@ def test_labels_are_projected_by_id(tmp_path, parallel, monkeypatch):
     assert data.get("swh_Latn", "dev").lines == [3]
     assert data.get("eng_Latn", "train").data.startswith("labels.tsv (sha256 ")
     assert warnings == ["Without labelled texts in each split, and left out: pot_Latn"]
+    assert project_labels(labels, parallel, languages=["swh", "eng"]).languages == ["swh_Latn", "eng_Latn"]
     named = project_labels(labels, parallel, languages=["eng_Latn-KJV", "eng_Latn"])
     assert named.languages == ["eng_Latn-KJV", "eng_Latn"]
     mapped = project_labels(labels, {"English": parallel / "eng_Latn.tsv.gz"})

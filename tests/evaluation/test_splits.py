@@ -30,6 +30,17 @@ def test_all_languages_with_a_test_are_tested_on(data):
     assert list(choose_splits(data, "classification", "eng", languages=["fra"]).tests) == ["fra"]
 
 
+def test_languages_go_by_name_or_code():
+    train, test = {"train": examples("train"), "test": examples("eng")}, {"test": examples("test")}
+    data = LabelledData("classification", "some", {"eng_Latn": train, "zho_Hans": test, "zho_Hant": test, "zho": test})
+    assert data.find("eng") == ["eng_Latn"] and data.find("zho_Hant") == ["zho_Hant"] and data.find("zho") == ["zho"]
+    del data.examples["zho"]
+    chosen = choose_splits(data, "classification", "eng", languages=["eng", "zho"])
+    assert chosen.train.origin == "train" and list(chosen.tests) == ["eng_Latn", "zho_Hans", "zho_Hant"]
+    with pytest.raises(ValueError, match="several languages 'zho': zho_Hans, zho_Hant; name one"):
+        choose_splits(data, "classification", "zho")
+
+
 def test_a_tenth_is_held_out_where_there_is_no_dev(data, monkeypatch):
     said = []
     monkeypatch.setattr(splits.logger, "warning", said.append)
