@@ -43,7 +43,7 @@ from .surgery import (
     factorized_model,
     find_embeddings,
     is_empty,
-    is_language_model,
+    language_model_loader,
     load_config,
     model_class,
     set_special_tokens,
@@ -551,7 +551,7 @@ def read_inputs(
             source_languages,
             authors_compatible,
             language_offset,
-            is_language_model(source_class),
+            language_model_loader(source_class.__name__) is not None,
         )
     return Inputs(
         config, source_class, source_access, original, target, words, source_languages, target_languages, rules

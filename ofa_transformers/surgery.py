@@ -12,7 +12,15 @@ import torch
 import transformers
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging
 
 from .mapping import TokenKind, TokenMapping
@@ -27,6 +35,13 @@ _AUTHORS_CLASSES = {
     "RobertaAssembledForMaskedLM": OfaForMaskedLM,
     "XLMRobertaForMaskedLMUpdated": transformers.XLMRobertaForMaskedLM,
     "RobertaForMaskedLMUpdated": transformers.RobertaForMaskedLM,
+}
+# How names of classes with a language-modelling head end, and what loads them.
+_LANGUAGE_MODELS = {
+    "ForMaskedLM": AutoModelForMaskedLM,
+    "ForPreTraining": AutoModelForMaskedLM,
+    "ForCausalLM": AutoModelForCausalLM,
+    "LMHeadModel": AutoModelForCausalLM,
 }
 # Pad ids up to this shift the positions of a RoBERTa style model; beyond, its table would be mostly empty.
 _LARGEST_PAD_ID = 64
@@ -80,9 +95,9 @@ def is_empty(tokenizer: PreTrainedTokenizerBase) -> bool:
     return len(set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)) <= 1
 
 
-def is_language_model(model_class: type) -> bool:
-    """Whether the class has a masked or causal language-modelling head, which further pretraining trains."""
-    return model_class.__name__.endswith(("ForMaskedLM", "ForCausalLM", "LMHeadModel", "ForPreTraining"))
+def language_model_loader(class_name: str) -> type | None:
+    """What loads a class with a masked or causal language-modelling head, which pretraining trains; None for others."""
+    return next((auto for ending, auto in _LANGUAGE_MODELS.items() if class_name.endswith(ending)), None)
 
 
 def model_class(source: Any, config: PreTrainedConfig) -> type[PreTrainedModel]:

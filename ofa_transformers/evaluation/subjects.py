@@ -7,16 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoModelForMaskedLM,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoConfig, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
-from ..surgery import reading_weights
+from ..surgery import language_model_loader, reading_weights
 from .finetuning import check_models, load_tokenizer, quiet_loading
 
 
@@ -64,14 +57,9 @@ def language_model_class(name: str, trust_remote_code: bool = False) -> type:
     """
     config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
     architectures = getattr(config, "architectures", None) or []
-    for ending, auto_class in (
-        ("ForMaskedLM", AutoModelForMaskedLM),
-        ("ForPreTraining", AutoModelForMaskedLM),
-        ("ForCausalLM", AutoModelForCausalLM),
-        ("LMHeadModel", AutoModelForCausalLM),
-    ):
-        if any(architecture.endswith(ending) for architecture in architectures):
-            return auto_class
+    loaders = [loader for architecture in architectures if (loader := language_model_loader(architecture))]
+    if loaders:
+        return loaders[0]
     raise ValueError(
         f"{name} has no language-modelling head (it is {', '.join(architectures) or 'of unknown class'}), so that it "
         "gives no probabilities of text; name a masked or causal language model."
