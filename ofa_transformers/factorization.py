@@ -1,5 +1,7 @@
 """Factorization of an embedding matrix into coordinates and primitives, E ≈ F P (OFA, section 3.1)."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -67,11 +69,31 @@ def factorize(
         # orthonormal columns whatever the rank, and the same product.
         coordinates, triangle = torch.linalg.qr(_project(embeddings, right, torch.float64))
         primitives = triangle @ right.T
-    largest = primitives.gather(1, primitives.abs().argmax(dim=1, keepdim=True)).squeeze(1)
-    signs = torch.where(largest < 0, -1.0, 1.0).to(primitives.dtype)
+    signs = _signs(primitives)
     coordinates = coordinates.to(torch.float32).mul_(signs.to(torch.float32))
     primitives = (primitives * signs[:, None]).to(torch.float32).contiguous()
     return (coordinates, primitives, values) if return_singular_values else (coordinates, primitives)
+
+
+def project(embeddings: Tensor, embedding_size: int, decomposition: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """E ≈ F P where the primitives P are the leading directions of other rows than E's, such as those E is to make.
+
+    P has orthonormal rows and F = E Pᵀ, the best coordinates on it: F has the scale of embeddings, so that a learning
+    rate means to it what it means to embeddings at full size. Beyond the paper; see `factors.Factors`.
+
+    Args:
+        embeddings: (V, D), any floating dtype, on any device; the work happens on that device, in float64.
+        embedding_size: the rank k, from 1 to D. Coordinates of a smaller size are the first columns of a larger one's,
+            and its primitives the first rows.
+        decomposition: what `decompose` returned for the other rows.
+
+    Returns:
+        Coordinates (V, k) and primitives (k, D), float32, on the device of `embeddings`; signs as in `factorize`.
+    """
+    directions = decomposition[1][:, :embedding_size].to(embeddings.device)
+    primitives = directions.T * _signs(directions.T)[:, None]
+    coordinates = _project(embeddings.detach(), primitives.T, torch.float32)
+    return coordinates, primitives.to(torch.float32).contiguous()
 
 
 def columns_divide(eigenvalues: Tensor, embedding_size: int) -> bool:
@@ -96,32 +118,49 @@ def truncation_errors(values: np.ndarray) -> np.ndarray:
     return np.sqrt(left / left[0]) if left[0] else np.zeros_like(left)
 
 
-def decompose(embeddings: Tensor) -> tuple[Tensor, Tensor]:
+def decompose(embeddings: Tensor | Iterable[Tensor]) -> tuple[Tensor, Tensor]:
     """Eigenvalues (D,) of the Gram matrix, largest first and none negative, and its eigenvectors (D, D) in columns.
 
-    Both are float64, on the device of `embeddings` (V, D).
+    Args:
+        embeddings: (V, D), or at least one block of its rows.
+
+    Returns:
+        Both are float64, on the device of `embeddings`.
 
     Raises:
         ValueError: `embeddings` has NaN or infinite entries.
     """
-    rows, columns = embeddings.shape
-    gram = torch.zeros(columns, columns, dtype=torch.float64, device=embeddings.device)
-    stripe = -(-columns // _GRAM_STRIPES)
-    for start in range(0, rows, _BLOCK_ROWS):
-        block = embeddings[start : start + _BLOCK_ROWS].to(torch.float64)
-        # The sum shows quickly that all is well; float64 input may make it overflow.
-        if not (torch.isfinite(block.sum()) or torch.isfinite(block).all()):
-            row = start + int((~torch.isfinite(block)).any(dim=1).nonzero()[0])
-            raise ValueError(
-                f"embeddings has NaN or infinite entries, first in row {row}; repair or remove these rows before "
-                "factorizing."
-            )
+    gram, start = None, 0
+    for block in embeddings.split(_BLOCK_ROWS) if isinstance(embeddings, Tensor) else embeddings:
+        columns = block.shape[1]
+        if gram is None:
+            gram = torch.zeros(columns, columns, dtype=torch.float64, device=block.device)
+        stripe = -(-columns // _GRAM_STRIPES)
+        block = block.to(torch.float64)
+        check_finite(block, start)
         # The matrix is symmetric, and `eigh` reads one triangle of it.
         for first in range(0, columns, stripe):
             gram[first:, first : first + stripe].addmm_(block[:, first:].T, block[:, first : first + stripe])
+        start += len(block)
 
     eigenvalues, eigenvectors = torch.linalg.eigh(gram, UPLO="L")  # ascending
     return eigenvalues.flip(0).clamp_min(0), eigenvectors.flip(1)
+
+
+def check_finite(rows: Tensor, first: int = 0) -> None:
+    """Raises ValueError for rows (n, D) with NaN or infinite entries; names the row, counted from `first`."""
+    # The sum shows quickly that all is well; that of large numbers may overflow, though.
+    if not (torch.isfinite(rows.sum()) or torch.isfinite(rows).all()):
+        row = first + int((~torch.isfinite(rows)).any(dim=1).nonzero()[0])
+        raise ValueError(
+            f"embeddings has NaN or infinite entries, first in row {row}; repair or remove these rows before factorizing."
+        )
+
+
+def _signs(primitives: Tensor) -> Tensor:
+    """(k,) signs that make the entry of largest magnitude in each row of primitives (k, D) positive."""
+    largest = primitives.gather(1, primitives.abs().argmax(dim=1, keepdim=True)).squeeze(1)
+    return torch.where(largest < 0, -1.0, 1.0).to(primitives.dtype)
 
 
 def _project(embeddings: Tensor, directions: Tensor, dtype: torch.dtype) -> Tensor:

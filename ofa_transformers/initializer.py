@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -16,12 +16,14 @@ from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTr
 from transformers.utils import logging
 
 from .evaluation.batching import longest_input
-from .factorization import columns_divide, decompose, factorize, truncation_errors
+from .factorization import truncation_errors
+from .factors import Factorizer
 from .files import new_folder
 from .head_bias import TargetText, calibrate_bias, make_bias, read_target_text
 from .hub import push_folder
 from .mapping import TokenMapping, build_mapping, check_settings, choose_rules
 from .mapping.build import as_list
+from .mapping.language_offset import mean_norm
 from .mapping.rules import Rules
 from .memory import check_memory, estimate_memory
 from .progress import stage
@@ -102,6 +104,7 @@ class OfaInitializer:
         word_weighting: str | None = None,
         overlap: str | None = None,
         language_offset: float | None = None,
+        primitives: str | None = None,
         target_text: Iterable[str] | None = None,
         authors_compatible: bool = False,
         seed: int = 114514,
@@ -140,9 +143,13 @@ class OfaInitializer:
                 which language to answer. Applies to input and output embeddings, factorized or not. By default 0.2 for
                 a masked or causal language model where source_languages names one language, which then learns much
                 faster, and 0 otherwise: it costs retrieval (examples/replication).
+            primitives: of a factorized model. "target", the default: made for the rows of the target's tokens, the
+                frequent ones most of all, which lose much less at the same size (examples/replication); frequencies are
+                those of target_text, or else of the word vectors. "source", as in the paper: the SVD of the source's
+                embeddings.
             target_text: a sample of the text to train on, some thousand lines of each language. The head's bias then is
                 not carried over, but set so that the model predicts each target token about as often as this text has
-                it, which takes a forward pass over some of it.
+                it, which takes a forward pass over some of it. Primitives are made for it, too.
             authors_compatible: give what the published code gives, accidents included: unk and uncovered subwords may
                 be neighbours, special tokens match by spelling, a factorized head's bias is random, one at full size
                 carried by position.
@@ -179,6 +186,7 @@ class OfaInitializer:
             word_weighting=word_weighting,
             overlap=overlap,
             language_offset=language_offset,
+            primitives=primitives,
             target_text=target_text,
             authors_compatible=authors_compatible,
             hub_kwargs=hub_kwargs,
@@ -225,6 +233,10 @@ class OfaInitializer:
             )
 
         shared.target, shared.original, shared.words, shared.mapping = target, original, words, mapping
+        if shared.factorizer is None:
+            shared.factorizer = Factorizer(
+                mapping, rules.primitives, shared.text, authors_compatible, device, shared.largest_size
+            )
 
         name = str(getattr(config, "_name_or_path", "") or type(model).__name__)
         described = {
@@ -240,18 +252,24 @@ class OfaInitializer:
         }
         errors: dict[str, float] | None = None if embedding_size is None else {}
         rows: dict[str, torch.Tensor] = {}
-        primitives: dict[str, torch.Tensor] = {}
+        factors: dict[str, torch.Tensor] = {}  # the primitives
         singular_values: dict[str, torch.Tensor] = {}
         for part, matrix in embeddings.matrices():
+            norm = None
             if embedding_size is not None:
+                if rules.language_offset:
+                    norm = mean_norm(matrix.detach().cpu().numpy(), mapping.source_rows)
                 with clock("factorization"):
-                    matrix, primitives[part], singular_values[part] = _factorize(
-                        matrix, embedding_size, mapping, authors_compatible, device, shared, part
-                    )
+                    matrix, factors[part], singular_values[part] = shared.factorizer(part, matrix, embedding_size)
                     errors[part] = float(truncation_errors(singular_values[part].numpy())[embedding_size])
             with clock("rows"):
                 rows[part] = mapping.apply(
-                    matrix, fallback, seed, language_offset=rules.language_offset, primitives=primitives.get(part)
+                    matrix,
+                    fallback,
+                    seed,
+                    language_offset=rules.language_offset,
+                    primitives=factors.get(part),
+                    source_norm=norm,
                 )
         with clock("rows"):
             bias = make_bias(embeddings.bias, mapping, shared.text, authors_compatible, embedding_size, seed)
@@ -261,7 +279,7 @@ class OfaInitializer:
                 shared.counts = (*count_tokens(mapping), *count_languages(mapping))
             total, by_script, by_language, unused = shared.counts
             figures, embedding_map = measure_rows(
-                embeddings.input, rows["input"], primitives.get("input"), mapping, singular_values, seed
+                embeddings.input, rows["input"], factors.get("input"), mapping, singular_values, seed
             )
 
         with clock("model"):
@@ -269,7 +287,7 @@ class OfaInitializer:
             if embedding_size is None:
                 model = with_new_embeddings(model, embeddings, rows, bias)
             else:
-                model = factorized_model(model, embeddings, rows, primitives, bias, embedding_size)
+                model = factorized_model(model, embeddings, rows, factors, bias, embedding_size)
         head_bias = None if bias is None else "carried"
         if bias is not None and shared.text is not None:
             with clock("head bias"):
@@ -283,7 +301,7 @@ class OfaInitializer:
                 "rows": mapping.shape[0],
                 "embedding_size": embedding_size,
                 "parameters": model.num_parameters(),
-                "embedding_parameters": sum(t.numel() for t in (*rows.values(), *primitives.values())),
+                "embedding_parameters": sum(t.numel() for t in (*rows.values(), *factors.values())),
             },
             word_vectors={
                 "words": len(words),
@@ -296,6 +314,7 @@ class OfaInitializer:
                 **mapping.settings,
                 "language_offset": rules.language_offset,
                 "head_bias": head_bias,
+                "primitives": None if embedding_size is None else rules.primitives,
                 "fallback": fallback,
                 "embedding_size": embedding_size,
                 "seed": seed,
@@ -442,9 +461,8 @@ class _Shared:
     text: TargetText | None = None
     mapping: TokenMapping | None = None
     counts: tuple | None = None
-    decompositions: dict[str, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+    factorizer: Factorizer | None = None
     largest_size: int | None = None  # of several
-    factors: dict[str, tuple[torch.Tensor, ...]] = field(default_factory=dict)  # at that size
 
 
 class Clock:
@@ -482,7 +500,7 @@ class Inputs:
         original, target: the tokenizers.
         words: the word vectors.
         source_languages, target_languages: lists, or None for all.
-        rules: how words are weighted and which tokens are copied.
+        rules: how words are weighted, which tokens are copied, and what else goes beyond the paper.
     """
 
     config: PreTrainedConfig
@@ -512,6 +530,7 @@ def read_inputs(
     word_weighting: str | None,
     overlap: str | None,
     language_offset: float | None,
+    primitives: str | None = None,
     target_text: Iterable[str] | None,
     authors_compatible: bool,
     hub_kwargs: dict[str, Any] | None = None,
@@ -522,7 +541,16 @@ def read_inputs(
     hub_kwargs, clock, shared = hub_kwargs or {}, clock or Clock(), shared or _Shared()
     if isinstance(target_text, str):
         raise ValueError("target_text is one string, but must be lines of text: pass a list, or an open file.")
-    check_settings(num_neighbors, temperature, fallback, word_weighting, overlap, language_offset, authors_compatible)
+    check_settings(
+        num_neighbors,
+        temperature,
+        fallback,
+        word_weighting,
+        overlap,
+        language_offset,
+        primitives,
+        authors_compatible,
+    )
     source_languages, target_languages = as_list(source_languages), as_list(target_languages)
     access = {name: hub_kwargs[name] for name in ("token", "cache_dir") if name in hub_kwargs}
     with clock("load"):
@@ -552,6 +580,7 @@ def read_inputs(
             authors_compatible,
             language_offset,
             language_model_loader(source_class.__name__) is not None,
+            primitives,
         )
     return Inputs(
         config, source_class, source_access, original, target, words, source_languages, target_languages, rules
@@ -629,44 +658,3 @@ def check_rows(rows: int, tokenizer: PreTrainedTokenizerBase, model: PreTrainedM
                 "the source as source_tokenizer."
             )
         logger.warning("%d added tokens of source_tokenizer have no row in %s.", len(beyond), type(model).__name__)
-
-
-def _factorize(
-    matrix: torch.Tensor,
-    embedding_size: int,
-    mapping: TokenMapping,
-    authors_compatible: bool,
-    device: torch.device | str | None,
-    shared: _Shared,
-    part: str,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Coordinates (V_s, k), primitives (k, D), and all singular values; `shared` keeps what serves all sizes."""
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else matrix.device
-    # Padding rows say nothing about the space of embeddings.
-    used = torch.ones(len(matrix), dtype=torch.bool) if authors_compatible else torch.from_numpy(mapping.source_rows)
-    known = matrix
-    if not used.all():
-        count = int(used.sum())  # padding mostly comes last, and needs no copy of the others
-        known = matrix[:count] if used[:count].all() else matrix[used.to(matrix.device)]
-    known = known.to(device)
-    if part not in shared.decompositions:
-        shared.decompositions[part] = decompose(known)
-    decomposition = shared.decompositions[part]
-
-    def factors(size: int) -> tuple[torch.Tensor, ...]:
-        return factorize(known, size, return_singular_values=True, decomposition=decomposition)
-
-    if shared.largest_size is not None and columns_divide(decomposition[0], shared.largest_size):
-        if part not in shared.factors:
-            shared.factors[part] = factors(shared.largest_size)
-        coordinates, primitives, values = shared.factors[part]
-        coordinates = coordinates[:, :embedding_size].clone(memory_format=torch.contiguous_format)
-        primitives = primitives[:embedding_size].clone()
-    else:
-        coordinates, primitives, values = factors(embedding_size)
-    if not used.all():
-        spread = coordinates.new_zeros(len(matrix), embedding_size)
-        spread[used.to(spread.device)] = coordinates
-        coordinates = spread
-    return coordinates.to(matrix.device), primitives.to(matrix.device), values.cpu()

@@ -110,7 +110,9 @@ def plan_adaptation(
         + (len(target) - shared) * _SHARE_WITH_VECTORS * rows * words.dimension / _NEIGHBOR_RATE
     )
     if embedding_size is not None:
-        cpu_seconds += matrices * rows * hidden_size * (hidden_size + 2 * size) / _FACTORIZATION_RATE
+        decomposed = rows if inputs.rules.primitives == "source" else len(target)
+        operations = hidden_size * (decomposed * hidden_size + 2 * rows * size)
+        cpu_seconds += matrices * operations / _FACTORIZATION_RATE
     return AdaptationPlan(
         source_class=type(model).__name__,
         target_class=(type(model) if embedding_size is None else factorized_class(type(model))).__name__,

@@ -9,7 +9,7 @@ from conftest import TEXT
 from transformers import RobertaConfig, RobertaForMaskedLM
 
 import ofa_transformers as ofa
-from ofa_transformers import factorization, initializer, memory
+from ofa_transformers import factorization, factors, initializer, memory
 from ofa_transformers.mapping import fallback, neighbors, subword_vectors, token_mapping, word_tokens
 
 
@@ -37,15 +37,17 @@ def weights(adapted: ofa.OfaInitializer) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in adapted.model.state_dict().items()}
 
 
-def test_every_size_is_that_of_its_own_run(inputs, monkeypatch):
+@pytest.mark.parametrize("primitives", ["source", "target"])
+def test_every_size_is_that_of_its_own_run(inputs, monkeypatch, primitives):
+    inputs = {**inputs, "primitives": primitives}
     built = []
     build = initializer.build_mapping
     monkeypatch.setattr(
         initializer, "build_mapping", lambda *args, **options: built.append(1) or build(*args, **options)
     )
     decomposed = []
-    decompose = initializer.decompose
-    monkeypatch.setattr(initializer, "decompose", lambda matrix: decomposed.append(1) or decompose(matrix))
+    decompose = factors.decompose
+    monkeypatch.setattr(factors, "decompose", lambda rows: decomposed.append(1) or decompose(rows))
     sizes = [4, 12, None]
     results = list(ofa.OfaInitializer.each_size(embedding_sizes=sizes, target_text=iter(TEXT), **inputs))
     assert (len(built), len(decomposed)) == (1, 1)

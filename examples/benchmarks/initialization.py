@@ -123,6 +123,7 @@ def run_child(spec: dict[str, Any]) -> None:
     torch.set_num_threads(spec["threads"])
     import ofa_transformers
     from ofa_transformers import OfaInitializer, WordVectors, initializer
+    from ofa_transformers.factors import Factorizer
     from ofa_transformers.mapping import build, subword_vectors, word_tokens
 
     rates = machine_rates()
@@ -150,7 +151,7 @@ def run_child(spec: dict[str, Any]) -> None:
             phases.wrap(word_tokens, "_tokenize", "  in the tokenizer", note_tokenized),
             phases.wrap(build, "subword_vectors", "vectors of subwords"),
             phases.wrap(build, "nearest_neighbors", "neighbours", note_neighbors),
-            phases.wrap(initializer, "_factorize", "factorization"),
+            phases.wrap(Factorizer, "__call__", "factorization"),
             phases.wrap(ofa_transformers.TokenMapping, "apply", "rows"),
             phases.wrap(initializer, "measure_rows", "report"),
             phases.wrap(initializer, "count_tokens", "report"),
@@ -188,7 +189,7 @@ def run_child(spec: dict[str, Any]) -> None:
         "source model": (0, 4 * source["parameters"]),
         "vectors of subwords": (0, counts["pairs"] * dimension * 4),
         "neighbours": (2 * counts["composed"] * counts["source_covered"] * dimension, 0),
-        "factorization": ((used * hidden * (hidden + 1) + sum(2 * used * hidden * k for k in factorized)), 0),
+        "factorization": (target_rows * hidden * (hidden + 1) + sum(2 * used * hidden * k for k in factorized), 0),
         "rows": (0, sum(4 * (k or hidden) * (entries + target_rows) for k in spec["sizes"])),
     }
     for name, (operations, moved) in floors.items():

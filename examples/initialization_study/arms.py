@@ -7,7 +7,8 @@ import scipy.sparse
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from ofa_transformers import TokenMapping, WordVectors, factorize
+from ofa_transformers import TokenMapping, WordVectors
+from ofa_transformers.factors import Factorizer
 from ofa_transformers.mapping import TokenKind, build_mapping
 from ofa_transformers.vectors.frequencies import from_rank
 
@@ -22,11 +23,12 @@ class Arm:
     overlap: str = "all"
     language_offset: float = 0.0
     frequencies: str = "counted"
+    primitives: str = "source"  # of the factorized sizes
 
     @property
     def mapping(self) -> "Arm":
         """The same without what a mapping doesn't depend on."""
-        return replace(self, title="", language_offset=0.0)
+        return replace(self, title="", language_offset=0.0, primitives="source")
 
 
 SQRT, USED = "sqrt_frequency", "used_by_source"
@@ -37,6 +39,7 @@ ARMS = {
     "filter": Arm("+ `used_by_source`", overlap=USED),
     "sqrt": Arm("+ `sqrt_frequency`", word_weighting=SQRT),
     "both": Arm("+ `sqrt_frequency`, `used_by_source`", word_weighting=SQRT, overlap=USED),
+    "both-target": Arm('+ both, `primitives="target"`', word_weighting=SQRT, overlap=USED, primitives="target"),
     "both-rank": Arm("+ both, frequencies from ranks", word_weighting=SQRT, overlap=USED, frequencies="rank"),
     "both-g0.2": Arm("+ both, `language_offset=0.2`", word_weighting=SQRT, overlap=USED, language_offset=0.2),
     "both-g0.4": Arm("+ both, `language_offset=0.4`", word_weighting=SQRT, overlap=USED, language_offset=0.4),
@@ -98,11 +101,10 @@ def _piece_means(
     return scipy.sparse.coo_array((data, (rows, columns)), shape=mapping.shape).tocsr()
 
 
-def target_rows(
-    mapping: TokenMapping, embeddings: torch.Tensor, embedding_size: int | None, language_offset: float
-) -> torch.Tensor:
+def target_rows(mapping: TokenMapping, embeddings: torch.Tensor, embedding_size: int | None, arm: Arm) -> torch.Tensor:
     """(V_t, D): the target's rows; factorized, coordinates times primitives, which is what the model computes."""
     if embedding_size is None:
-        return mapping.apply(embeddings, language_offset=language_offset)
-    coordinates, primitives = factorize(embeddings, embedding_size)
-    return mapping.apply(coordinates, language_offset=language_offset, primitives=primitives) @ primitives
+        return mapping.apply(embeddings, language_offset=arm.language_offset)
+    factorizer = Factorizer(mapping, arm.primitives, None, False, None, None)
+    coordinates, primitives, _ = factorizer("input", embeddings, embedding_size)
+    return mapping.apply(coordinates, language_offset=arm.language_offset, primitives=primitives) @ primitives

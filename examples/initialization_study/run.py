@@ -121,7 +121,7 @@ def run_cells(args, name: str, cells: list[dict], text, texts, vectors: WordVect
             if arm.mapping != mapped:
                 mapping = make_mapping(arm, own, target, vectors, list(source.languages), len(embeddings))
                 mapped = arm.mapping
-            rows = target_rows(mapping, embeddings, cell["size"], arm.language_offset)
+            rows = target_rows(mapping, embeddings, cell["size"], arm)
             tokenizer = target
             tokens = {kind.name.lower(): count for kind, count in mapping.counts().items()}
         made = time.perf_counter()

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from initializations import INITIALIZATIONS
 from other_study import Pairs
 from sources import TOKENS, encode, mask_tokens, masked_loss
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -33,7 +32,6 @@ class Held:
 def continue_pretraining(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    name: str,
     texts: dict[str, list[str]],
     held: Held,
     *,
@@ -52,14 +50,12 @@ def continue_pretraining(
         (encoded, *mask_tokens(encoded, tokenizer, torch.Generator().manual_seed(7)))
         for encoded in (encode(tokenizer, lines) for lines in held.lines.values())
     ]
-    rate = INITIALIZATIONS[name].embedding_rate
     decayed = {n for n, parameter in model.named_parameters() if parameter.dim() > 1}
     groups = parameter_groups(
         model,
         decayed,
         learning_rate=LEARNING_RATE,
         weight_decay=WEIGHT_DECAY,
-        embedding_learning_rate=LEARNING_RATE * rate,
     )
     optimizer = torch.optim.AdamW(groups, fused=True)
     warmup = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / WARMUP_STEPS))

@@ -25,12 +25,11 @@ class Initialization:
         title: for tables and pictures.
         rows: "ofa"; "random" or "fvt" with the overlap copied; "mixture", 0.7 of OFA's and 0.3 of FVT's composed rows;
             or "external", made by another package (see `external.py`).
-        rules: word weighting and overlap filter; {} for the default ones.
+        rules: word weighting, overlap filter and primitives; the default ones where it doesn't say.
         offset: `language_offset`.
         bias: of the head: "carried" over, "unigram" (the log frequency of tokens in the training text), or "calibrated"
             to that text, as `target_text` has it.
         size: of the factorized embeddings, as a share of the hidden size; None for full size.
-        embedding_rate: factor of the learning rate of the embeddings.
     """
 
     title: str
@@ -39,10 +38,9 @@ class Initialization:
     offset: float = 0.0
     bias: str = "calibrated"
     size: float | None = None
-    embedding_rate: float = 1.0
 
 
-PUBLISHED = tuple(UNIFORM.items())
+PUBLISHED = (*UNIFORM.items(), ("primitives", "source"))
 # The paper's sizes 100, 200 and 400 as shares of 768.
 SHARES = {"100": 100 / 768, "200": 200 / 768, "400": 400 / 768}
 INITIALIZATIONS = {
@@ -70,31 +68,16 @@ INITIALIZATIONS = {
     "offset0.2-c": Initialization("OFA, our default (calibrated bias, offset 0.2)", offset=0.2),
     "offset0.4-c": Initialization("OFA, our rules, calibrated bias, offset 0.4", offset=0.4),
     "mixture0.2-c": Initialization("0.7 OFA + 0.3 FVT, calibrated bias, offset 0.2", rows="mixture", offset=0.2),
-    "rules-u-200": Initialization("OFA-200, our rules, unigram bias", size=SHARES["200"], bias="unigram"),
-    "offset0.4-200": Initialization(
-        "OFA-200, our rules, unigram bias, offset 0.4", offset=0.4, size=SHARES["200"], bias="unigram"
-    ),
     **{
         f"offset0.2-c-{name}": Initialization(f"OFA-{name}, our default", offset=0.2, size=share)
         for name, share in SHARES.items()
     },
-    "rules-c-200": Initialization("OFA-200, our rules, calibrated bias", size=SHARES["200"]),
-    # What the learning rate of the embeddings has to do with it.
-    "offset0.4-200-x0.2": Initialization(
-        "OFA-200, our rules, unigram bias, offset 0.4, embeddings' rate x 0.2",
-        offset=0.4,
-        bias="unigram",
+    "offset0.2-c-200-s": Initialization(
+        "OFA-200, our default, primitives of the source",
+        rules=(("primitives", "source"),),
+        offset=0.2,
         size=SHARES["200"],
-        embedding_rate=0.2,
     ),
-    **{
-        f"{name}-x5": Initialization(f"{title}, embeddings' rate x 5", rows=rows, offset=offset, embedding_rate=5)
-        for name, title, rows, offset in (
-            ("random-c", "random, calibrated bias", "random", 0.0),
-            ("fvt-c", "FVT, calibrated bias", "fvt", 0.0),
-            ("offset0.2-c", "OFA, our default", "ofa", 0.2),
-        )
-    },
 }
 
 
@@ -115,6 +98,7 @@ def initialize(name: str, inputs: Inputs, seed: int) -> PreTrainedModel:
     chosen = INITIALIZATIONS[name]
     source = AutoModelForMaskedLM.from_pretrained(inputs.source)
     embeddings = source.get_input_embeddings().weight.detach()
+    calibrated = chosen.rows == "ofa" and chosen.bias == "calibrated"
     adapted = OfaInitializer.from_pretrained(
         source,
         target_tokenizer=inputs.tokenizer,
@@ -123,6 +107,7 @@ def initialize(name: str, inputs: Inputs, seed: int) -> PreTrainedModel:
         source_languages=inputs.source_languages,
         embedding_size=None if chosen.size is None else round(chosen.size * embeddings.shape[1]),
         language_offset=chosen.offset,
+        target_text=inputs.training_lines if calibrated else None,
         seed=seed,
         **dict(chosen.rules),
     )
@@ -145,7 +130,7 @@ def initialize(name: str, inputs: Inputs, seed: int) -> PreTrainedModel:
             weight[composed] += 0.3 * (rows - plain)[composed]  # the offset stays whole
         else:
             weight.copy_(rows)
-    if chosen.bias == "carried":
+    if chosen.bias == "carried" or calibrated:
         return adapted.model
     text = read_target_text(inputs.tokenizer, inputs.training_lines)
     if chosen.bias == "unigram":

@@ -175,7 +175,6 @@ def run_cell(args: argparse.Namespace, text: dict[str, dict[str, str]], held: He
     results = continue_pretraining(
         model,
         inputs.tokenizer,
-        name,
         lines,
         held,
         steps=steps,

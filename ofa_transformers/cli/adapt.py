@@ -83,6 +83,12 @@ def adapt(
             metavar="X", help="Share of the rows' mean norm.", show_default="best possible", rich_help_panel=ROWS
         ),
     ] = None,
+    primitives: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Factors made for source or target.", show_default="target", rich_help_panel=ROWS
+        ),
+    ] = None,
     authors_compatible: Annotated[
         bool, typer.Option("--authors-compatible", help="As the published code has it.", rich_help_panel=ROWS)
     ] = False,
@@ -123,6 +129,7 @@ def adapt(
         "word_weighting": word_weighting,
         "overlap": overlap,
         "language_offset": language_offset,
+        "primitives": primitives,
         "target_text": Chain([TextFile(path) for path in target_text]) if target_text else None,
         "authors_compatible": authors_compatible,
     }
@@ -158,7 +165,8 @@ def show_plan(console: Console, plan: AdaptationPlan, output: Path) -> None:
         (
             "rules",
             f"words: {plan.rules.word_weighting}; overlapping tokens copied: {plan.rules.overlap}; language offset: "
-            f"{plan.rules.language_offset:g}",
+            f"{plan.rules.language_offset:g}"
+            + (f"; primitives of the {plan.rules.primitives}" if plan.target_class != plan.source_class else ""),
         ),
         (
             "parameters",

@@ -30,6 +30,7 @@ def check_settings(
     word_weighting: str | None = None,
     overlap: str | None = None,
     language_offset: float | None = None,
+    primitives: str | None = None,
     authors_compatible: bool = False,
 ) -> None:
     """Raises ValueError for a setting that no mapping can be built or applied with; costs nothing."""
@@ -38,7 +39,7 @@ def check_settings(
     if not temperature > 0 or not np.isfinite(temperature):
         raise ValueError(f"temperature is {temperature}, but must be a positive number (the paper uses 0.1).")
     check_fallback(fallback)
-    check_rules(word_weighting, overlap, language_offset, authors_compatible)
+    check_rules(word_weighting, overlap, language_offset, primitives, authors_compatible)
 
 
 def build_mapping(

@@ -56,6 +56,7 @@ def add_language_offset(
     language_offset: float,
     seed: int,
     primitives: np.ndarray | None = None,
+    source_norm: float | None = None,
 ) -> None:
     """Adds to each of `rows` (V_t, k) the direction of its language, in place.
 
@@ -71,6 +72,7 @@ def add_language_offset(
         language_offset: g, a share.
         seed: of the directions.
         primitives: (k, D), what `rows` are coordinates of; None if they are embeddings themselves.
+        source_norm: the mean norm of the source's rows, if it is known.
     """
     codes, index = np.unique(languages, return_inverse=True)
     if primitives is None:
@@ -79,12 +81,12 @@ def add_language_offset(
         primitives = np.asarray(primitives, dtype=np.float64)
         offsets = language_directions(codes.tolist(), primitives.shape[1], seed) @ np.linalg.pinv(primitives)
         offsets /= np.linalg.norm(offsets @ primitives, axis=1, keepdims=True)
-    offsets *= language_offset * _mean_norm(source_rows, used, primitives)
+    offsets *= language_offset * (mean_norm(source_rows, used, primitives) if source_norm is None else source_norm)
     chosen = np.flatnonzero(languages != "")
     rows[chosen] += offsets[index[chosen]].astype(rows.dtype)
 
 
-def _mean_norm(rows: np.ndarray, used: np.ndarray, primitives: np.ndarray | None) -> float:
+def mean_norm(rows: np.ndarray, used: np.ndarray, primitives: np.ndarray | None = None) -> float:
     """The mean Euclidean norm of the used rows, after the primitives if there are any."""
     # ||f P||^2 = f (P P^T) f^T needs k x k numbers rather than a V x D matrix.
     gram = None if primitives is None else primitives @ primitives.T

@@ -15,6 +15,8 @@ logger = logging.get_logger(__name__)
 WORD_WEIGHTINGS = {"uniform": None, "sqrt_frequency": np.sqrt}
 # Which tokens that both vocabularies have are copied.
 OVERLAPS = ("all", "used_by_source")
+# Whose embeddings the primitives of a factorized model are made for.
+PRIMITIVES = ("source", "target")
 # The offset of languages for a model that is to be trained further as a language model.
 LANGUAGE_OFFSET = 0.2
 
@@ -26,14 +28,23 @@ class Rules:
     word_weighting: str
     overlap: str
     language_offset: float = 0.0
+    primitives: str = "target"
     notes: tuple[str, ...] = ()
 
 
 def check_rules(
-    word_weighting: str | None, overlap: str | None, language_offset: float | None, authors_compatible: bool
+    word_weighting: str | None,
+    overlap: str | None,
+    language_offset: float | None,
+    primitives: str | None,
+    authors_compatible: bool,
 ) -> None:
     """Raises ValueError for an unknown rule, or one that the published code doesn't have; costs nothing."""
-    for name, value, known in (("word_weighting", word_weighting, WORD_WEIGHTINGS), ("overlap", overlap, OVERLAPS)):
+    for name, value, known in (
+        ("word_weighting", word_weighting, WORD_WEIGHTINGS),
+        ("overlap", overlap, OVERLAPS),
+        ("primitives", primitives, PRIMITIVES),
+    ):
         if value is not None and value not in known:
             raise ValueError(f"{name} is {value!r}, but must be one of {', '.join(map(repr, known))}.")
     check_language_offset(language_offset or 0.0)
@@ -41,6 +52,7 @@ def check_rules(
         chosen = [f"word_weighting={word_weighting!r}"] if word_weighting not in (None, "uniform") else []
         chosen += [f"overlap={overlap!r}"] if overlap not in (None, "all") else []
         chosen += [f"language_offset={language_offset}"] if language_offset else []
+        chosen += [f"primitives={primitives!r}"] if primitives == "target" else []
         if chosen:
             raise ValueError(
                 f"authors_compatible=True gives what the published code gives, which has no {' and no '.join(chosen)}; "
@@ -56,19 +68,21 @@ def choose_rules(
     authors_compatible: bool = False,
     language_offset: float | None = None,
     language_model: bool = False,
+    primitives: str | None = None,
 ) -> Rules:
     """Fills in what is None with the rules that make the better rows, or the paper's where the inputs don't allow them.
 
     Weighting needs word frequencies, and the filter of overlapping tokens these and the languages of the source. The
     evidence is in examples/initialization_study: the filter helps only together with the weighting, and only a source
     of one language. A language model of one language gets a language offset, for that is what it learns fastest from
-    (examples/replication); a model without such a head doesn't, since an offset costs it retrieval.
+    (examples/replication); a model without such a head doesn't, since an offset costs it retrieval. Primitives are made
+    for the target's rows, since these then lose less at the same size (there, too).
 
     Raises:
         ValueError: a rule that is asked for, but lacks what it needs; frequencies that are none.
     """
     if authors_compatible:
-        return Rules("uniform", "all", language_offset or 0.0)
+        return Rules("uniform", "all", language_offset or 0.0, "source")
     has_frequencies = word_vectors.frequencies is not None
     asked = [f"word_weighting={word_weighting!r}"] if word_weighting and WORD_WEIGHTINGS[word_weighting] else []
     asked += [f"overlap={overlap!r}"] if overlap not in (None, "all") else []
@@ -106,7 +120,7 @@ def choose_rules(
         _check_frequencies(word_vectors)
     for note in notes:
         logger.warning(note)
-    return Rules(word_weighting, overlap, language_offset, tuple(notes))
+    return Rules(word_weighting, overlap, language_offset, primitives or "target", tuple(notes))
 
 
 def _check_frequencies(word_vectors: WordVectors) -> None:

@@ -123,11 +123,42 @@ class TokenMapping:
         Raises:
             ValueError: the mapping was loaded from a file, which holds no words.
         """
+        target, word_vectors, incidence = self._words()
+        return dominant_languages(target, word_vectors, incidence)
+
+    @cached_property
+    def usage(self) -> np.ndarray:
+        """(V_t,) float64: how often words with each token occur; how many there are, where words count alike.
+
+        Raises:
+            ValueError: as `languages`.
+        """
+        _, word_vectors, incidence = self._words()
+        alike = word_vectors.frequencies is None or self.settings.get("word_weighting") == "uniform"
+        counts = np.ones(incidence.shape[1]) if alike else word_vectors.frequencies.astype(np.float64)
+        return (incidence != 0) @ counts
+
+    def _words(self) -> tuple[Vocabulary, WordVectors, scipy.sparse.csr_array]:
         if self.target is None or self.word_vectors is None or self.incidence is None:
             raise ValueError(
                 "This mapping was loaded from a file and has no words; build it to know the languages of its tokens."
             )
-        return dominant_languages(self.target, self.word_vectors, self.incidence)
+        return self.target, self.word_vectors, self.incidence
+
+    def combine(self, source_rows: np.ndarray, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """(n, k): of the target ids from `start` to `stop`, the combinations of source rows (V_s, k); 0 for fallbacks."""
+        result = np.empty(
+            (len(range(*slice(start, stop).indices(self.shape[0]))), source_rows.shape[1]), source_rows.dtype
+        )
+
+        def fill(first: int) -> None:
+            last = min(first + _BLOCK_ROWS, len(result))
+            result[first:last] = self.weights[start + first : start + last] @ source_rows
+
+        # scipy multiplies without the GIL, and each row is one thread's.
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            list(pool.map(fill, range(0, len(result), _BLOCK_ROWS)))
+        return result
 
     def apply(
         self,
@@ -137,6 +168,7 @@ class TokenMapping:
         *,
         language_offset: float = 0.0,
         primitives: torch.Tensor | np.ndarray | None = None,
+        source_norm: float | None = None,
     ) -> torch.Tensor | np.ndarray:
         """The target's rows, made from the source's: input or output embeddings, coordinates, or a head's bias.
 
@@ -151,6 +183,8 @@ class TokenMapping:
                 language of the source gets none). Without it the rows of translations are nearly equal, so that a
                 masked LM cannot tell in which language to answer. Not part of the paper, and not for a bias.
             primitives: (k, D), where `source_rows` are coordinates: the offset then has that norm after them.
+            source_norm: the mean norm that the offset is a share of; by default that of `source_rows`, after the
+                primitives. Coordinates have lost a part of that of the embeddings that they stand for.
 
         Returns:
             (V_t, k) or (V_t,), of the type, dtype and device of `source_rows`.
@@ -168,7 +202,12 @@ class TokenMapping:
             if isinstance(primitives, torch.Tensor):
                 primitives = primitives.detach().cpu().float().numpy()
             rows = self.apply(
-                tensor.to(exact).numpy(), fallback, seed, language_offset=language_offset, primitives=primitives
+                tensor.to(exact).numpy(),
+                fallback,
+                seed,
+                language_offset=language_offset,
+                primitives=primitives,
+                source_norm=source_norm,
             )
             return torch.from_numpy(rows).to(device=source_rows.device, dtype=source_rows.dtype)
         if source_rows.ndim not in (1, 2) or len(source_rows) != self.shape[1]:
@@ -179,14 +218,7 @@ class TokenMapping:
             )
         columns = source_rows.reshape(len(source_rows), -1)
         work = columns if columns.dtype in (np.float32, np.float64) else columns.astype(np.float32)
-        result = np.empty((self.shape[0], work.shape[1]), dtype=work.dtype)
-
-        def combine(start: int) -> None:
-            result[start : start + _BLOCK_ROWS] = self.weights[start : start + _BLOCK_ROWS] @ work
-
-        # scipy multiplies without the GIL, and each row is one thread's.
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            list(pool.map(combine, range(0, self.shape[0], _BLOCK_ROWS)))
+        result = self.combine(work)
         missing = np.flatnonzero(self.kinds == TokenKind.FALLBACK)
         published = bool(self.settings.get("authors_compatible", False))
         fallback_rows(result, missing, work, self.source_rows, fallback, seed, published)
@@ -194,7 +226,9 @@ class TokenMapping:
             theirs = self.settings.get("source_languages") or []
             receives = (self.kinds == TokenKind.COMPOSED) & ~np.isin(self.languages, theirs)
             languages = np.where(receives, self.languages, "")
-            add_language_offset(result, languages, work, self.source_rows, language_offset, seed, primitives)
+            add_language_offset(
+                result, languages, work, self.source_rows, language_offset, seed, primitives, source_norm
+            )
         return result.reshape(self.shape[0], *source_rows.shape[1:]).astype(source_rows.dtype, copy=False)
 
     def explain(self, token: str | int, max_words: int = 20) -> TokenExplanation:

@@ -229,8 +229,13 @@ def input_facts(report: OfaReport) -> dict[str, list[tuple[str, str]]]:
             ("Unused words", f"{sum(vectors.get('unused', {}).values()):,}"),
             *((_spaced(name), _shown(value)) for name, value in vectors["metadata"].items()),
         ],
-        "settings": [(_spaced(name), _shown(v)) for name, v in settings.items() if name not in _SHOWN_ELSEWHERE],
+        "settings": [(_spaced(name), _shown(v)) for name, v in settings.items() if _is_shown(name, v)],
     }
+
+
+def _is_shown(setting: str, value: Any) -> bool:
+    """A model without a head's bias or without factors has no such setting; what else is None stands for all."""
+    return setting not in _SHOWN_ELSEWHERE and not (value is None and setting in ("head_bias", "primitives"))
 
 
 def _spaced(name: str) -> str:
@@ -278,6 +283,8 @@ def _charts(report: OfaReport) -> list[dict[str, Any]]:
                 "shorter than these; the last bar holds what lies beyond.",
             }
         )
+    made_for_target = report.settings.get("primitives") == "target"
+    of = "the new" if made_for_target else "the source's"
     for part, values in figures.get("singular_values", {}).items():
         errors = truncation_errors(np.array(values))
         chosen = report.target.get("embedding_size")
@@ -289,9 +296,10 @@ def _charts(report: OfaReport) -> list[dict[str, Any]]:
                     errors.tolist(), chosen, f"Error of the factorized {part} embeddings by embedding size"
                 ),
                 "legend": (),
-                "caption": f"What a factorization of the source's {part} embeddings loses, relative to their norm"
+                "caption": f"What a factorization loses of {of} {part} embeddings, relative to their norm"
                 + (f" ({at})" if at else "")
                 + (f"; from {sample:,} of the rows." if sample else ".")
+                + (" Frequent tokens count more." if made_for_target else "")
                 + ("" if chosen else " This model keeps the full size."),
             }
         )

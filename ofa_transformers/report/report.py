@@ -40,12 +40,13 @@ class OfaReport:
             words; a token counts for each language that has it.
         matches: target tokens by how they were matched to a source token: exact, case, spacing, role (special tokens),
             and rejected, which the source has, but hardly uses, so that they are composed.
-        reconstruction_error: ||E - F P|| / ||E|| in Frobenius norm, of input and, untied, output embeddings; None at
-            full size.
+        reconstruction_error: ||E - F P|| / ||E|| in Frobenius norm, of input and, untied, output embeddings: of the
+            target's rows, weighted by use, or with primitives="source" of the source's embeddings; None at full size.
         seconds: wall time of each phase.
         versions: of the libraries.
         warnings: what a person should know before training.
-        figures: histograms of norms and similarities, and the source's singular values; see `measure_rows`.
+        figures: histograms of norms and similarities, and the singular values of what `reconstruction_error` is about,
+            at full size the source's; see `measure_rows`.
         mapping, map: what made the rows, and a picture of them; not part of the JSON.
     """
 
