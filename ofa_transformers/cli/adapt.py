@@ -47,7 +47,7 @@ def adapt(
     ] = None,
     target_text: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="For the head's bias; may repeat.", show_default="source's bias"),
+        typer.Option(metavar="FILE", help="Of the text to train on; may repeat.", show_default="none"),
     ] = None,
     num_neighbors: Annotated[
         int, typer.Option(metavar="N", help="Source tokens that a row is made of.", rich_help_panel=ROWS)
