@@ -79,7 +79,7 @@ def project(embeddings: Tensor, embedding_size: int, decomposition: tuple[Tensor
     """E ≈ F P where the primitives P are the leading directions of other rows than E's, such as those E is to make.
 
     P has orthonormal rows and F = E Pᵀ, the best coordinates on it: F has the scale of embeddings, so that a learning
-    rate means to it what it means to embeddings at full size. Beyond the paper; see `factors.Factors`.
+    rate means to it what it means to embeddings at full size. Beyond the paper; see `factors.Factorizer`.
 
     Args:
         embeddings: (V, D), any floating dtype, on any device; the work happens on that device, in float64.

@@ -39,6 +39,7 @@ ARMS = {
     "filter": Arm("+ `used_by_source`", overlap=USED),
     "sqrt": Arm("+ `sqrt_frequency`", word_weighting=SQRT),
     "both": Arm("+ `sqrt_frequency`, `used_by_source`", word_weighting=SQRT, overlap=USED),
+    "sqrt-target": Arm('+ `sqrt_frequency`, `primitives="target"`', word_weighting=SQRT, primitives="target"),
     "both-target": Arm('+ both, `primitives="target"`', word_weighting=SQRT, overlap=USED, primitives="target"),
     "both-rank": Arm("+ both, frequencies from ranks", word_weighting=SQRT, overlap=USED, frequencies="rank"),
     "both-g0.2": Arm("+ both, `language_offset=0.2`", word_weighting=SQRT, overlap=USED, language_offset=0.2),

@@ -31,7 +31,7 @@ COLOURS = {
     "rules-c": "#0072B2",
     "offset0.2-c": "#009E73",
     "offset0.2-c-200": "#E69F00",
-    "offset0.4": "#7B3294",
+    "offset0.4-c": "#7B3294",
 }
 
 

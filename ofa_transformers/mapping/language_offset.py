@@ -22,7 +22,7 @@ def check_language_offset(language_offset: float) -> None:
     if not (np.isfinite(language_offset) and language_offset >= 0):
         raise ValueError(
             f"language_offset is {language_offset}, but must be 0 (none) or a positive share of the mean norm of the "
-            "source's rows, such as 0.4."
+            "source's rows, such as 0.2."
         )
 
 

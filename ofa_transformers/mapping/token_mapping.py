@@ -147,9 +147,8 @@ class TokenMapping:
 
     def combine(self, source_rows: np.ndarray, start: int = 0, stop: int | None = None) -> np.ndarray:
         """(n, k): of the target ids from `start` to `stop`, the combinations of source rows (V_s, k); 0 for fallbacks."""
-        result = np.empty(
-            (len(range(*slice(start, stop).indices(self.shape[0]))), source_rows.shape[1]), source_rows.dtype
-        )
+        stop = self.shape[0] if stop is None else min(stop, self.shape[0])
+        result = np.empty((stop - start, source_rows.shape[1]), source_rows.dtype)
 
         def fill(first: int) -> None:
             last = min(first + _BLOCK_ROWS, len(result))
