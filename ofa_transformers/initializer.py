@@ -141,7 +141,7 @@ class OfaInitializer:
                 a random direction for each language (the one whose words use the token most; none for a language of
                 the source), because the rows of translations are nearly equal, so that a masked LM cannot tell in
                 which language to answer. Applies to input and output embeddings, factorized or not. By default 0.2 for
-                a masked or causal language model where source_languages names one language, which then learns much
+                a masked or causal language model where source_languages names its languages, which then learns much
                 faster, and 0 otherwise: it costs retrieval (examples/replication).
             primitives: of a factorized model. "target", the default: made for the rows of the target's tokens, the
                 frequent ones most of all, which lose much less at the same size (examples/replication); frequencies are

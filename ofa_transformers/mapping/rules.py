@@ -74,7 +74,7 @@ def choose_rules(
 
     Weighting needs word frequencies, and the filter of overlapping tokens these and the languages of the source. The
     evidence is in examples/initialization_study: the filter helps only together with the weighting, and only a source
-    of one language. A language model of one language gets a language offset, for that is what it learns fastest from
+    of one language. A language model of known languages gets a language offset, for that is what it learns fastest from
     (examples/replication); a model without such a head doesn't, since an offset costs it retrieval. Primitives are made
     for the target's rows, since these then lose less at the same size (there, too).
 
@@ -114,8 +114,7 @@ def choose_rules(
         elif word_weighting != "uniform" and len(source_languages) == 1:
             overlap = "used_by_source"
     if language_offset is None:
-        of_one_language = source_languages is not None and len(source_languages) == 1
-        language_offset = LANGUAGE_OFFSET if language_model and of_one_language else 0.0
+        language_offset = LANGUAGE_OFFSET if language_model and source_languages else 0.0
     if word_weighting != "uniform" or overlap != "all":
         _check_frequencies(word_vectors)
     for note in notes:

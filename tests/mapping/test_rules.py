@@ -42,11 +42,11 @@ def test_what_is_named_holds(vectors, bare):
     assert chosen("uniform", "used_by_source", vectors, ["eng"]) == ("uniform", "used_by_source", 0)
 
 
-def test_a_language_model_of_one_language_gets_an_offset(vectors):
+def test_a_language_model_of_known_languages_gets_an_offset(vectors):
     for languages, language_model, expected in (
         (["eng"], True, 0.2),
         (["eng"], False, 0.0),
-        (["deu", "eng"], True, 0.0),
+        (["deu", "eng"], True, 0.2),
         (None, True, 0.0),
     ):
         rules = choose_rules(None, None, vectors, languages, language_model=language_model)
