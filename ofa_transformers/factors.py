@@ -37,10 +37,11 @@ class Factorizer:
         self,
         mapping: TokenMapping,
         primitives: str,
-        text: TargetText | None,
-        published: bool,
-        device: torch.device | str | None,
-        largest_size: int | None,
+        *,
+        text: TargetText | None = None,
+        published: bool = False,
+        device: torch.device | str | None = None,
+        largest_size: int | None = None,
     ) -> None:
         self._mapping, self._primitives, self._text = mapping, primitives, text
         self._published, self._device, self._largest_size = published, device, largest_size

@@ -235,7 +235,12 @@ class OfaInitializer:
         shared.target, shared.original, shared.words, shared.mapping = target, original, words, mapping
         if shared.factorizer is None:
             shared.factorizer = Factorizer(
-                mapping, rules.primitives, shared.text, authors_compatible, device, shared.largest_size
+                mapping,
+                rules.primitives,
+                text=shared.text,
+                published=authors_compatible,
+                device=device,
+                largest_size=shared.largest_size,
             )
 
         name = str(getattr(config, "_name_or_path", "") or type(model).__name__)
@@ -257,9 +262,9 @@ class OfaInitializer:
         for part, matrix in embeddings.matrices():
             norm = None
             if embedding_size is not None:
-                if rules.language_offset:
-                    norm = mean_norm(matrix.detach().cpu().numpy(), mapping.source_rows)
                 with clock("factorization"):
+                    if rules.language_offset:
+                        norm = mean_norm(matrix.detach().cpu().numpy(), mapping.source_rows)
                     matrix, factors[part], singular_values[part] = shared.factorizer(part, matrix, embedding_size)
                     errors[part] = float(truncation_errors(singular_values[part].numpy())[embedding_size])
             with clock("rows"):

@@ -106,6 +106,5 @@ def target_rows(mapping: TokenMapping, embeddings: torch.Tensor, embedding_size:
     """(V_t, D): the target's rows; factorized, coordinates times primitives, which is what the model computes."""
     if embedding_size is None:
         return mapping.apply(embeddings, language_offset=arm.language_offset)
-    factorizer = Factorizer(mapping, arm.primitives, None, False, None, None)
-    coordinates, primitives, _ = factorizer("input", embeddings, embedding_size)
+    coordinates, primitives, _ = Factorizer(mapping, arm.primitives)("input", embeddings, embedding_size)
     return mapping.apply(coordinates, language_offset=arm.language_offset, primitives=primitives) @ primitives

@@ -51,12 +51,7 @@ def continue_pretraining(
         for encoded in (encode(tokenizer, lines) for lines in held.lines.values())
     ]
     decayed = {n for n, parameter in model.named_parameters() if parameter.dim() > 1}
-    groups = parameter_groups(
-        model,
-        decayed,
-        learning_rate=LEARNING_RATE,
-        weight_decay=WEIGHT_DECAY,
-    )
+    groups = parameter_groups(model, decayed, learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     optimizer = torch.optim.AdamW(groups, fused=True)
     warmup = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / WARMUP_STEPS))
     torch.manual_seed(seed)  # dropout

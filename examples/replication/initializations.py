@@ -14,9 +14,6 @@ from ofa_transformers.head_bias import calibrate_bias, read_target_text
 from ofa_transformers.mapping import TokenKind
 
 
-UNIFORM = {"word_weighting": "uniform", "overlap": "all"}
-
-
 @dataclass(frozen=True)
 class Initialization:
     """One way.
@@ -40,7 +37,7 @@ class Initialization:
     size: float | None = None
 
 
-PUBLISHED = (*UNIFORM.items(), ("primitives", "source"))
+PUBLISHED = (("word_weighting", "uniform"), ("overlap", "all"), ("primitives", "source"))
 # The paper's sizes 100, 200 and 400 as shares of 768.
 SHARES = {"100": 100 / 768, "200": 200 / 768, "400": 400 / 768}
 INITIALIZATIONS = {

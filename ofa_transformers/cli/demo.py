@@ -44,10 +44,10 @@ def demo(
         from transformers.utils import logging
 
         from ..demo import DemoSettings, run_demo
+        from ..files import free_name
 
     if output is None:
-        names = (f"ofa-demo-{i}" if i > 1 else "ofa-demo" for i in range(1, 10_000))
-        output = next(path for path in map(Path, names) if not path.exists())
+        output = free_name("ofa-demo")
     console = Console()
     interactive = sys.stderr.isatty()
     logging.set_verbosity_error()
