@@ -23,7 +23,7 @@ from sentence_transformers.sentence_transformer.losses import MultipleNegativesR
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
 import ofa_transformers  # noqa: F401 (registers the factorized models)
-from ofa_transformers.demo import load_parallel_text
+from ofa_transformers.demo.data import load_parallel_text
 
 
 Pairs = list[tuple[str, str]]

@@ -7,11 +7,13 @@ torch nor Transformers itself: what is registered, and every name below, is impo
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import registration as _registration  # noqa: F401  (registers)
+from .models import registration as _registration  # noqa: F401  (registers)
 
 
 if TYPE_CHECKING:
-    from .configuration_ofa import (
+    from .initialization.initializer import OfaInitializer
+    from .initialization.mapping.token_mapping import TokenMapping
+    from .models.configuration_ofa import (
         OfaBertConfig,
         OfaConfig,
         OfaGPT2Config,
@@ -20,10 +22,8 @@ if TYPE_CHECKING:
         OfaModernBertConfig,
         OfaQwen3Config,
     )
-    from .factorization import factorize
-    from .initializer import OfaInitializer
-    from .mapping import TokenMapping
-    from .modeling_ofa import (
+    from .models.factorization import factorize
+    from .models.modeling_ofa import (
         FactorizedEmbedding,
         FactorizedLinear,
         OfaBertForMaskedLM,
@@ -131,20 +131,20 @@ __all__ = [
     "factorize",
 ]
 
-# Where they come from; what is not here comes from `modeling_ofa`.
+# Where they come from; what is not here comes from `models.modeling_ofa`.
 _MODULE_OF = {
-    "OfaInitializer": "initializer",
-    "TokenMapping": "mapping",
+    "OfaInitializer": "initialization.initializer",
+    "TokenMapping": "initialization.mapping",
     "WordVectors": "vectors",
-    "factorize": "factorization",
-    **{name: "configuration_ofa" for name in __all__ if name.endswith("Config")},
+    "factorize": "models.factorization",
+    **{name: "models.configuration_ofa" for name in __all__ if name.endswith("Config")},
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(f".{_MODULE_OF.get(name, 'modeling_ofa')}", __name__)
+    module = importlib.import_module(f".{_MODULE_OF.get(name, 'models.modeling_ofa')}", __name__)
     globals()[name] = value = getattr(module, name)
     return value
 

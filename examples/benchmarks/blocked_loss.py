@@ -29,7 +29,7 @@ def reset_peak_rss() -> None:
 
 def measure(variant: str, args: argparse.Namespace, gradients: str) -> None:
     from ofa_transformers import FactorizedLinear
-    from ofa_transformers.modeling_ofa import blocked_cross_entropy
+    from ofa_transformers.models.modeling_ofa import blocked_cross_entropy
 
     torch.manual_seed(0)
     torch.set_num_threads(args.threads)

@@ -104,7 +104,7 @@ def best_of(function: Callable[[], Any], repeats: int = 5) -> float:
 
 def machine_rates() -> dict[str, float]:
     """Operations a second of the products that the jobs are made of, and bytes a second of copying (read + written)."""
-    from ofa_transformers.mapping import neighbors
+    from ofa_transformers.utils import search as neighbors
 
     low = torch.bfloat16 if neighbors._cpu_multiplies_bfloat16() else torch.float32
     a, b = torch.randn(4096, 200).to(low), torch.randn(4096, 200).to(low)
@@ -122,9 +122,11 @@ def run_child(spec: dict[str, Any]) -> None:
     """One run of the initialisation; prints its figures as JSON."""
     torch.set_num_threads(spec["threads"])
     import ofa_transformers
-    from ofa_transformers import OfaInitializer, WordVectors, initializer
-    from ofa_transformers.factors import Factorizer
-    from ofa_transformers.mapping import build, subword_vectors, word_tokens
+    from ofa_transformers.initialization import initializer
+    from ofa_transformers.initialization.factors import Factorizer
+    from ofa_transformers.initialization.initializer import OfaInitializer
+    from ofa_transformers.initialization.mapping import build, subword_vectors, word_tokens
+    from ofa_transformers.vectors.word_vectors import WordVectors
 
     rates = machine_rates()
     phases, counts = Phases(), {"forms": 0, "pairs": 0, "source_covered": 0, "composed": 0}

@@ -21,9 +21,9 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, XLMRobertaConfig, XLMRobertaForMaskedLM
 
 from ofa_transformers import WordVectors
-from ofa_transformers.files import new_folder
 from ofa_transformers.tokenization import train_tokenizer
 from ofa_transformers.tokenization.backend import with_backend
+from ofa_transformers.utils.files import new_folder
 
 
 def text_files(folder: Path) -> list[Path]:

@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 
 from ofa_transformers import WordVectors
+from ofa_transformers.text.parallel import texts_by_language
 from ofa_transformers.vectors import Dictionary
 from ofa_transformers.vectors.evaluation import segment_retrieval
-from ofa_transformers.vectors.parallel import texts_by_language
 
 
 def main() -> None:

@@ -92,7 +92,7 @@ def measure_layers(args: argparse.Namespace, arm: str) -> dict[str, Any]:
     import torch
 
     from ofa_transformers import FactorizedEmbedding, FactorizedLinear
-    from ofa_transformers.modeling_ofa import blocked_cross_entropy
+    from ofa_transformers.models.modeling_ofa import blocked_cross_entropy
 
     vocab_size, hidden_size = args.vocab_size, args.hidden_size
     with torch.device(args.device):

@@ -23,7 +23,7 @@ from rich.table import Table
 from scipy.sparse.linalg import svds
 
 from ofa_transformers import WordVectors
-from ofa_transformers.vectors import parallel
+from ofa_transformers.text import parallel
 
 
 def measured(function, *args) -> dict:

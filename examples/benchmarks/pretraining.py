@@ -37,7 +37,7 @@ from transformers import (
 from transformers.utils import logging
 
 from ofa_transformers import OfaConfig, OfaForMaskedLM
-from ofa_transformers.demo import load_parallel_text
+from ofa_transformers.demo.data import load_parallel_text
 from ofa_transformers.tokenization import train_tokenizer
 from ofa_transformers.training import DataArguments, ModelArguments, PretrainingArguments, pretrain
 

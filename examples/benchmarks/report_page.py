@@ -21,14 +21,7 @@ from safetensors.torch import save_file
 
 from ofa_transformers import TokenMapping, WordVectors
 from ofa_transformers.mapping import TokenKind, Vocabulary
-from ofa_transformers.report import (
-    OfaReport,
-    count_languages,
-    count_tokens,
-    find_warnings,
-    measure_rows,
-    write_page,
-)
+from ofa_transformers.report import OfaReport, count_languages, count_tokens, find_warnings, measure_rows, write_page
 
 
 ALPHABETS = [

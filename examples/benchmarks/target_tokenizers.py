@@ -27,8 +27,8 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import PreTrainedTokenizerFast
 from transformers.utils import logging
 
+from ofa_transformers.text.parallel import read_ids, read_segments, texts_by_language
 from ofa_transformers.tokenization import extend_tokenizer, measure_changes, measure_fertility, train_tokenizer
-from ofa_transformers.vectors.parallel import read_ids, read_segments, texts_by_language
 
 
 # How Llama 3 and Qwen cut text before its bytes are merged; they differ in how many digits stay together.

@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from ofa_transformers import TokenMapping, WordVectors
-from ofa_transformers.factors import Factorizer
+from ofa_transformers.initialization.factors import Factorizer
 from ofa_transformers.mapping import TokenKind, build_mapping
 from ofa_transformers.vectors.frequencies import from_rank
 

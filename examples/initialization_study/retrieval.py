@@ -5,7 +5,7 @@ from data import Pairs
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ofa_transformers.evaluation import retrieval_accuracy
-from ofa_transformers.evaluation.batching import batches_by_length
+from ofa_transformers.scoring.batching import batches_by_length
 
 
 @torch.no_grad()

@@ -11,10 +11,11 @@ from sources import TOKENS, encode, mask_tokens, masked_loss
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ofa_transformers.evaluation import embed_texts, score_masked_lm
-from ofa_transformers.evaluation.masked_lm import MaskedLMScore
-from ofa_transformers.evaluation.retrieval import centered, retrieval_ranks
 from ofa_transformers.evaluation.sentence_retrieval import default_layer
+from ofa_transformers.scoring.masked_lm import MaskedLMScore
+from ofa_transformers.scoring.sentences import centered
 from ofa_transformers.training.optimization import parameter_groups
+from ofa_transformers.utils.search import retrieval_ranks
 
 
 LEARNING_RATE, WEIGHT_DECAY, WARMUP_STEPS = 1e-4, 0.01, 10

@@ -21,7 +21,7 @@ from run import LANGUAGES, SOURCE_LANGUAGES
 from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from ofa_transformers import WordVectors
-from ofa_transformers.files import new_file
+from ofa_transformers.utils.files import new_file
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from other_study import Arm, make_mapping
 from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from ofa_transformers import OfaInitializer, WordVectors
-from ofa_transformers.head_bias import calibrate_bias, read_target_text
+from ofa_transformers.initialization.head_bias import calibrate_bias, read_target_text
 from ofa_transformers.mapping import TokenKind
 
 

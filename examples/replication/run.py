@@ -32,8 +32,8 @@ from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from ofa_transformers import WordVectors
-from ofa_transformers.files import new_file
 from ofa_transformers.tokenization import train_tokenizer
+from ofa_transformers.utils.files import new_file
 
 
 LANGUAGES = ["eng", "deu", "fra", "spa", "rus", "ara", "cmn", "hye", "swh", "tgl", "eus", "zul"]

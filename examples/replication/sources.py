@@ -14,9 +14,9 @@ from transformers import (
 )
 
 from ofa_transformers import OfaInitializer, WordVectors
-from ofa_transformers.evaluation.masked_lm import decode_only
-from ofa_transformers.files import new_folder
+from ofa_transformers.scoring.masked_lm import decode_only
 from ofa_transformers.tokenization import train_tokenizer
+from ofa_transformers.utils.files import new_folder
 
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from initializations import INITIALIZATIONS
 
-from ofa_transformers.files import new_file
+from ofa_transformers.utils.files import new_file
 
 
 Measure = Callable[[dict], float | None]

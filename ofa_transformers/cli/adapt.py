@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..progress import stage
+from ..utils.progress import stage
 from .config import Config, DryRun
 from .options import RUN, STARTING, Output, Overwrite, duration, gibibytes, millions, quiet_unless_interactive
 
@@ -15,7 +15,7 @@ from .options import RUN, STARTING, Output, Overwrite, duration, gibibytes, mill
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..planning import AdaptationPlan
+    from ..initialization.planning import AdaptationPlan
 
 Languages = list[str] | None
 # Panels of the help.
@@ -107,10 +107,10 @@ def adapt(
         from rich.console import Console
         from rich.text import Text
 
-        from ..files import check_output_folder, new_folder
-        from ..initializer import OfaInitializer
-        from ..planning import plan_adaptation
-        from ..tokenization.corpus import Chain, TextFile
+        from ..initialization.initializer import OfaInitializer
+        from ..initialization.planning import plan_adaptation
+        from ..text.corpus import Chain, TextFile
+        from ..utils.files import check_output_folder, new_folder
         from .run_record import RunRecord
 
     quiet_unless_interactive()
@@ -195,7 +195,7 @@ def convert(
     Example: ofa convert yihongLiu/ofa-multi-100 -o ofa-multi-100
     """
     with stage(STARTING):
-        from ..modeling_ofa import OfaForMaskedLM
+        from ..models.modeling_ofa import OfaForMaskedLM
 
     quiet_unless_interactive()
     resave(OfaForMaskedLM, checkpoint, output, overwrite, dense=False)
@@ -213,7 +213,7 @@ def export(
     with stage(STARTING):
         from transformers import AutoConfig
 
-        from ..surgery import model_class
+        from ..models.surgery import model_class
 
     quiet_unless_interactive()
     resave(model_class(checkpoint, AutoConfig.from_pretrained(checkpoint)), checkpoint, output, overwrite, dense=True)
@@ -223,9 +223,9 @@ def resave(model_class: type, checkpoint: str, output: Path, overwrite: bool, de
     """Loads a checkpoint and writes it again, with its tokenizer where it has one."""
     from transformers import AutoTokenizer
 
-    from ..files import check_output_folder, new_folder
-    from ..modeling_ofa import OfaPreTrainedMixin
-    from ..surgery import is_empty, reading_weights
+    from ..models.modeling_ofa import OfaPreTrainedMixin
+    from ..models.surgery import is_empty, reading_weights
+    from ..utils.files import check_output_folder, new_folder
 
     check_output_folder(output, overwrite)
     with stage("Loading the checkpoint"), reading_weights("checkpoint", checkpoint):

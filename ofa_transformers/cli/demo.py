@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..progress import stage
+from ..utils.progress import stage
 from .options import STARTING, Overwrite
 
 
@@ -44,7 +44,7 @@ def demo(
         from transformers.utils import logging
 
         from ..demo import DemoSettings, run_demo
-        from ..files import free_name
+        from ..utils.files import free_name
 
     if output is None:
         output = free_name("ofa-demo")

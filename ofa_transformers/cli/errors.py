@@ -64,7 +64,7 @@ def stop_at_once() -> None:
             number = os.read(reader, 1)[0]
         if handled.wait(_PATIENCE):
             time.sleep(_PATIENCE_WITH_CLEANING)
-        from ..files import remove_unfinished
+        from ..utils.files import remove_unfinished
 
         remove_unfinished()
         _say_stopped()

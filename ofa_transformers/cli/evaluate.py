@@ -14,7 +14,8 @@ from .options import RUN, quiet_unless_interactive
 
 
 if TYPE_CHECKING:
-    from ..evaluation import LabelledData, Measurement
+    from ..evaluation import Measurement
+    from ..text.labelled.examples import LabelledData
 
 app = typer.Typer(
     help="Measure models side by side: retrieval, perplexity, classification, tagging.", no_args_is_help=True
@@ -162,8 +163,9 @@ def retrieval(
 
     Example: ofa evaluate retrieval adapted FacebookAI/xlm-roberta-base --parallel bible --ids test.tsv -o results
     """
-    from ..evaluation import evaluate_retrieval, read_pair_datasets, read_pairs, read_segments_by_id
-    from ..vectors.language_codes import language_name
+    from ..evaluation import evaluate_retrieval
+    from ..text.languages import language_name
+    from ..text.parallel_text import read_pair_datasets, read_pairs, read_segments_by_id
 
     given = [option for option in (pairs, parallel, dataset) if option]
     if len(given) != 1:
@@ -237,7 +239,8 @@ def perplexity(
 
     Example: ofa evaluate perplexity adapted continued --text heldout/ --max-texts 200 -o results
     """
-    from ..evaluation import evaluate_perplexity, read_held_out
+    from ..evaluation import evaluate_perplexity
+    from ..text.held_out import read_held_out
 
     if not text and not dataset:
         raise ValueError("Name text with --text or --dataset.")
@@ -300,7 +303,8 @@ def classification(
 
     Example: ofa evaluate classification adapted --labels taxi1500/labels.tsv --parallel bible --seed 1 --seed 2
     """
-    from ..evaluation import evaluate_classification, project_labels
+    from ..evaluation import evaluate_classification
+    from ..text.labelled.projection import project_labels
 
     if (labels is None) != (parallel is None):
         raise ValueError("--labels and --parallel belong together: labels by id, and text by id.")
@@ -404,7 +408,7 @@ def _evaluation(
     Where the work breaks off, what is in the list is written beside the output folder, or shown if there is none.
     """
     from ..evaluation.card import check_card, write_card_results
-    from ..files import check_output_folder, free_name
+    from ..utils.files import check_output_folder, free_name
 
     quiet_unless_interactive()
     if output is not None:
@@ -437,7 +441,7 @@ def _evaluation(
 
 def _write(measured: Sequence[Measurement], output: Path, overwrite: bool = False) -> None:
     from ..evaluation import to_csv, to_json, to_markdown
-    from ..files import new_folder
+    from ..utils.files import new_folder
 
     with new_folder(output, overwrite) as folder:
         for ending, text in (("json", to_json(measured)), ("csv", to_csv(measured)), ("md", to_markdown(measured))):
@@ -469,7 +473,7 @@ def _show(measured: Sequence[Measurement], markdown: bool) -> None:
 
 def _head(value: str) -> list[str] | None:
     """Codes of head languages: from a list with commas, or a file of them; None for none."""
-    from ..evaluation.languages import head_languages
+    from ..text.language_groups import head_languages
 
     if value == "none":
         return None
@@ -514,7 +518,7 @@ def _labelled(
     train_language: str,
     languages: Sequence[str] | None,
 ) -> LabelledData:
-    from ..evaluation import read_labelled_datasets, read_labelled_files
+    from ..text.labelled.files import read_labelled_datasets, read_labelled_files
 
     if bool(data) == bool(datasets):
         raise ValueError("Name labelled sentences with --data, or data sets of the Hub with --dataset.")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ..progress import stage
+from ..utils.progress import stage
 
 
 # Panel of `--help` for what says how a command runs rather than what it makes.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..progress import stage
+from ..utils.progress import stage
 from .config import Config, DryRun
 from .options import RUN, STARTING, duration, gibibytes, millions, quiet_unless_interactive
 

@@ -24,7 +24,7 @@ def push(
 
     Example: ofa push adapted my-name/xlm-r-zulu --private
     """
-    from ..hub import push_folder
+    from ..utils.hub import push_folder
 
     quiet_unless_interactive()
     if not (folder / "config.json").is_file():

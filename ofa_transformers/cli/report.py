@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ..progress import stage
+from ..utils.progress import stage
 
 
 def report(

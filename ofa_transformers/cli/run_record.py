@@ -14,7 +14,7 @@ from typing import Any
 
 import typer
 
-from ..files import new_file, visible_files
+from ..utils.files import new_file, visible_files
 from .config import RECORD, options_of
 
 

@@ -73,8 +73,8 @@ def train(
 
     Example: ofa tokenizer train deu_Latn.txt swh_Latn.txt --vocab-size 30000 --output my-tokenizer
     """
-    from ..files import check_output_folder, new_folder
     from ..tokenization import train_tokenizer
+    from ..utils.files import check_output_folder, new_folder
 
     quiet_unless_interactive()
     check_output_folder(output, overwrite)
@@ -121,9 +121,9 @@ def extend(
     """
     from transformers.utils import logging
 
-    from ..files import check_output_folder, new_folder
     from ..tokenization import extend_tokenizer, measure_changes
     from ..tokenization.backend import load_fast_tokenizer
+    from ..utils.files import check_output_folder, new_folder
 
     quiet_unless_interactive()
     check_output_folder(output, overwrite)
@@ -169,9 +169,9 @@ def fertility(
     """
     from rich.console import Console
 
-    from ..files import new_file
     from ..tokenization import measure_fertility
     from ..tokenization.fertility import check_picture
+    from ..utils.files import new_file
 
     quiet_unless_interactive()
     for path in (json_file, plot):
@@ -209,7 +209,7 @@ def _named_tokenizer(value: str) -> tuple[str, str]:
 
 
 def _texts(files: list[str] | None, datasets: list[str] | None, column: str, split: str) -> dict[str, Iterable[str]]:
-    from ..tokenization.corpus import Chain, DatasetText, TextFile, language_of
+    from ..text.corpus import Chain, DatasetText, TextFile, language_of
 
     parts: dict[str, list[Iterable[str]]] = {}
     for value in files or ():

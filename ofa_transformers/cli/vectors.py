@@ -107,7 +107,7 @@ def build(
 
     Example: ofa vectors build eng_Latn.tsv deu_Latn.tsv --exclude test-ids.txt -o vectors
     """
-    from ..files import check_output_folder
+    from ..utils.files import check_output_folder
     from ..vectors import WordVectors
 
     quiet_unless_interactive()
@@ -151,7 +151,7 @@ def dictionary(
 
     Example: ofa vectors dictionary zul-eng.txt --vectors vectors -o vectors-zul
     """
-    from ..files import check_output_folder
+    from ..utils.files import check_output_folder
     from ..vectors import WordVectors
 
     quiet_unless_interactive()
@@ -186,7 +186,7 @@ def align(
 
     Example: ofa vectors align cc.de.300.vec.gz aligned -d de-en.txt -o german
     """
-    from ..files import check_output_folder
+    from ..utils.files import check_output_folder
     from ..vectors import WordVectors
 
     quiet_unless_interactive()
@@ -244,9 +244,9 @@ def convert(
 
     Example: ofa vectors convert wiki.multi.de.vec -o german
     """
-    from ..files import check_output_folder
+    from ..text.lines import numbered_lines
+    from ..utils.files import check_output_folder
     from ..vectors import WordVectors
-    from ..vectors.lines import numbered_lines
 
     quiet_unless_interactive()
     check_output_folder(output, overwrite)
@@ -317,9 +317,9 @@ def evaluate(
 
     Example: ofa vectors evaluate vectors eng_Latn.tsv deu_Latn.tsv --segments test-ids.txt
     """
+    from ..text.segmentation import method_of
     from ..vectors import WordVectors
     from ..vectors.evaluation import lexicon_induction, segment_retrieval
-    from ..vectors.segmentation import method_of
 
     quiet_unless_interactive()
     if not texts and not dictionaries:
@@ -387,7 +387,7 @@ def _save(vectors: WordVectors, output: Path, overwrite: bool) -> None:
 def _write_json(path: Path | None, content: dict[str, Any]) -> None:
     if path is None:
         return
-    from ..files import new_file
+    from ..utils.files import new_file
 
     with new_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -395,7 +395,7 @@ def _write_json(path: Path | None, content: dict[str, Any]) -> None:
 
 def _texts(values: list[str]) -> dict[str, list[Path]]:
     """language -> files, from names, `deu=name`, and patterns."""
-    from ..vectors.parallel import texts_by_language
+    from ..text.parallel import texts_by_language
 
     texts: dict[str, list[Path]] = {}
     for value in values:

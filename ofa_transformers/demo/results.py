@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation import MaskedLMScore
+from ..scoring.masked_lm import MaskedLMScore
 from .data import ENGLISH
 
 

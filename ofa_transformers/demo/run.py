@@ -17,12 +17,13 @@ import transformers
 from tqdm.auto import tqdm
 from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from ..evaluation import MaskedLMScore, embed_texts, retrieval_accuracy, score_masked_lm
-from ..evaluation.batching import longest_input
-from ..files import check_output_folder, new_folder
-from ..initializer import OfaInitializer
-from ..mapping import TokenKind, TokenMapping
+from ..initialization.initializer import OfaInitializer
+from ..initialization.mapping.token_mapping import TokenKind, TokenMapping
+from ..scoring.batching import longest_input
+from ..scoring.masked_lm import MaskedLMScore, score_masked_lm
+from ..scoring.sentences import embed_texts, retrieval_accuracy
 from ..tokenization import train_tokenizer
+from ..utils.files import check_output_folder, new_folder
 from ..vectors import WordVectors
 from .data import ENGLISH, SEED_MODEL, ParallelText, load_parallel_text
 from .pretraining import continue_pretraining, masked_batches

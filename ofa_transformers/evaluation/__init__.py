@@ -3,10 +3,10 @@
 What fine-tunes is imported when it is used: it needs more of Transformers, and an extra.
 """
 
-from .masked_lm import MaskedLMScore, score_masked_lm
-from .parallel_text import ParallelText, read_pair_datasets, read_pairs, read_segments_by_id
+from ..scoring.masked_lm import MaskedLMScore, score_masked_lm
+from ..scoring.sentences import embed_texts, retrieval_accuracy
+from ..text.parallel_text import ParallelText, read_pair_datasets, read_pairs, read_segments_by_id
 from .results import Measurement, group_means, model_index, read_json, to_csv, to_json, to_markdown
-from .retrieval import embed_texts, retrieval_accuracy
 
 
 __all__ = [
@@ -37,18 +37,18 @@ __all__ = [
     "write_card_results",
 ]
 
-# `training` imports this package, and what is below imports `training`.
+# Imported on first use: it needs more of Transformers, and an extra.
 _LATER = {
-    "LabelledData": "examples",
-    "evaluate_classification": "classification",
-    "evaluate_perplexity": "perplexity",
-    "evaluate_retrieval": "sentence_retrieval",
-    "evaluate_tagging": "tagging",
-    "project_labels": "label_projection",
-    "read_held_out": "held_out_text",
-    "read_labelled_datasets": "labelled_data",
-    "read_labelled_files": "labelled_data",
-    "write_card_results": "card",
+    "LabelledData": "..text.labelled.examples",
+    "evaluate_classification": ".classification",
+    "evaluate_perplexity": ".perplexity",
+    "evaluate_retrieval": ".sentence_retrieval",
+    "evaluate_tagging": ".tagging",
+    "project_labels": "..text.labelled.projection",
+    "read_held_out": "..text.held_out",
+    "read_labelled_datasets": "..text.labelled.files",
+    "read_labelled_files": "..text.labelled.files",
+    "write_card_results": ".card",
 }
 
 
@@ -56,7 +56,7 @@ def __getattr__(name: str):
     if name in _LATER:
         from importlib import import_module
 
-        return getattr(import_module(f".{_LATER[name]}", __name__), name)
+        return getattr(import_module(_LATER[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import yaml
 from huggingface_hub import EvalResult, ModelCard
 
-from ..files import new_file
-from ..report.card import CARD_FILE
+from ..utils.files import new_file
+from ..utils.hub import CARD_FILE
 from .results import Measurement, model_index
 
 

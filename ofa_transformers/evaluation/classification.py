@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, PreTrainedTokenizerBase
 
+from ..text.labelled.examples import Examples, LabelledData
+from ..text.labelled.splits import choose_splits
 from .counts import Scored, accuracy, count_classes, macro_f1
-from .examples import Examples, LabelledData
 from .finetuning import Features, FineTuning, Task, evaluate_fine_tuned
 from .results import Measurement
-from .splits import choose_splits
 
 
 def evaluate_classification(

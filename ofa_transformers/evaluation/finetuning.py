@@ -24,12 +24,12 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from ..surgery import is_empty, reading_weights
-from .batching import batches_by_length, evaluation_mode, longest_input
+from ..models.surgery import check_fit, is_empty, reading_weights
+from ..scoring.batching import batches_by_length, evaluation_mode, longest_input
+from ..text.labelled.examples import Examples
+from ..text.labelled.splits import Splits
 from .counts import Scored
-from .examples import Examples
 from .results import Measurement
-from .splits import Splits
 
 
 logger = logging.get_logger(__name__)
@@ -109,7 +109,6 @@ def load_with_head(
         OSError, ValueError: the model can't be found, its checkpoint is damaged or lacks weights other than the head's, it
             has no head of this kind, or the tokenizer doesn't fit.
     """
-    from ..training.setup import check_fit  # which imports this package
 
     names = list(labels)
     with quiet_loading(), reading_weights("models", name):

@@ -11,8 +11,8 @@ import numpy as np
 from transformers import AutoModelForMaskedLM
 from transformers.utils import logging
 
-from .causal_lm import score_causal_lm
-from .masked_lm import score_masked_lm
+from ..scoring.causal_lm import score_causal_lm
+from ..scoring.masked_lm import score_masked_lm
 from .results import Measurement, group_means, ratio_interval
 from .subjects import check_subjects, language_model_class, load_language_model
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from huggingface_hub import EvalResult
 
-from .languages import head_languages, is_head
+from ..text.language_groups import head_languages, is_head
 
 
 # Rows of a table that stand for several languages, in this order, after the languages.

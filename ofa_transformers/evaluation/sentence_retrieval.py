@@ -9,9 +9,10 @@ import numpy as np
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
-from .parallel_text import ParallelText
+from ..scoring.sentences import centered, embed_texts
+from ..text.parallel_text import ParallelText
+from ..utils.search import retrieval_ranks
 from .results import Measurement, group_means, ratio_interval
-from .retrieval import centered, embed_texts, retrieval_ranks
 from .subjects import check_subjects, load_encoder
 
 

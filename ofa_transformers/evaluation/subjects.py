@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from transformers import AutoConfig, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
-from ..surgery import language_model_loader, reading_weights
+from ..models.surgery import check_fit, language_model_loader, reading_weights
 from .finetuning import check_models, load_tokenizer, quiet_loading
 
 
@@ -85,7 +85,6 @@ def check_subjects(
 
 
 def _load(auto_class: type, name: str, device: str | None, trust_remote_code: bool) -> Subject:
-    from ..training.setup import check_fit  # which imports this package
 
     tokenizer = load_tokenizer(name, trust_remote_code)
     with quiet_loading(), reading_weights("models", name):

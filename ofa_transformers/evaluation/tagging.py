@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from transformers import AutoModelForTokenClassification, DataCollatorForTokenClassification, PreTrainedTokenizerBase
 
+from ..text.labelled.entities import ENTITY_TAG, OUTSIDE, count_units, units_reader
+from ..text.labelled.examples import Examples, LabelledData
+from ..text.labelled.splits import choose_splits
 from .counts import Scored, accuracy, count_classes, f1, macro_f1
-from .entities import ENTITY_TAG, OUTSIDE, count_units, units_reader
-from .examples import Examples, LabelledData
 from .finetuning import Features, FineTuning, Task, evaluate_fine_tuned
 from .results import Measurement
-from .splits import choose_splits
 
 
 # https://universaldependencies.org/u/pos; small training sets lack some of them.

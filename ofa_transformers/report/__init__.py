@@ -1,6 +1,6 @@
 """What an initialisation did: numbers, a page to look at, a model card."""
 
-from .card import CARD_FILE, model_card, source_license
+from .card import model_card, source_license
 from .html import PAGE_FILE, load_page, rewrite_page, write_page
 from .measures import measure_rows
 from .pictures import draw_figures
@@ -8,7 +8,6 @@ from .report import REPORT_FILE, OfaReport, count_languages, count_tokens, find_
 
 
 __all__ = [
-    "CARD_FILE",
     "PAGE_FILE",
     "REPORT_FILE",
     "OfaReport",

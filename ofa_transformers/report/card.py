@@ -12,14 +12,13 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData, hf_hub_downloa
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, OfflineModeIsEnabled
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from .. import modeling_ofa
-from ..vectors.card import PLACEHOLDER
-from ..vectors.language_codes import short_code
+from ..models import modeling_ofa
+from ..text.languages import short_code
+from ..utils.hub import CARD_FILE, PLACEHOLDER
 from .html import KIND_NAMES, input_facts, millions, named, parameter_counts, short_name
 from .report import OfaReport
 
 
-CARD_FILE = "README.md"
 _MOST_LANGUAGES = 40
 
 # Ending of a model class -> (Auto class, pipeline on the Hub).

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from ..mapping import TokenKind, TokenMapping, Vocabulary
-from ..vectors.language_codes import language_name
+from ..initialization.mapping.token_mapping import TokenKind, TokenMapping
+from ..text.languages import language_name
+from ..tokenization.vocabulary import Vocabulary
 from .measures import EmbeddingMap, nearest_cosines
 from .scripts import scripts_of
 

@@ -11,10 +11,10 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from ..factorization import truncation_errors
-from ..files import new_file
-from ..mapping import TokenKind
-from ..vectors.language_codes import language_name
+from ..initialization.mapping.token_mapping import TokenKind
+from ..models.factorization import truncation_errors
+from ..text.languages import language_name
+from ..utils.files import new_file
 from .charts import histogram, outlines, truncation_curve
 from .columns import PageColumns, page_columns
 from .measures import KINDS_COMPARED

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..factorization import factorize, singular_values
-from ..mapping import TokenKind, TokenMapping
+from ..initialization.mapping.token_mapping import TokenKind, TokenMapping
+from ..models.factorization import factorize, singular_values
 
 
 _BLOCK_ROWS = 16_384

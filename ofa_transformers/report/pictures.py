@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..factorization import truncation_errors
-from ..files import new_file
+from ..models.factorization import truncation_errors
+from ..utils.files import new_file
 from .columns import NO_LANGUAGE, PageColumns
 from .html import KIND_NAMES, named, parameter_counts
 from .measures import KINDS_COMPARED

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from ..files import new_file
-from ..mapping import TokenExplanation, TokenKind, TokenMapping
-from ..mapping.build import select_words
+from ..initialization.mapping.build import select_words
+from ..initialization.mapping.token_mapping import TokenExplanation, TokenKind, TokenMapping
+from ..utils.files import new_file
 from .measures import EmbeddingMap
 from .scripts import scripts_of
 

@@ -1,7 +1,7 @@
 """Target tokenizers: train new ones, extend existing ones, measure both."""
 
+from ..text.corpus import DatasetText, TextFile
 from .changes import TokenizationChange, measure_changes
-from .corpus import DatasetText, TextFile
 from .extend import extend_tokenizer
 from .fertility import Fertility, FertilityReport, measure_fertility
 from .train import train_tokenizer

@@ -18,8 +18,8 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from ..text.corpus import WEIGHT_UNIT, Words, by_language, count_words
 from .backend import load_fast_tokenizer, plain_backend, with_backend
-from .corpus import WEIGHT_UNIT, Words, by_language, count_words
 from .merges import learn_merges
 from .train import train_unigram_pieces
 

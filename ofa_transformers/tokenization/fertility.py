@@ -16,10 +16,10 @@ import regex
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from ..files import new_file
-from ..mapping.vocabulary import Vocabulary
+from ..text.corpus import by_language, checked
+from ..utils.files import new_file
 from .backend import load_fast_tokenizer, plain_backend
-from .corpus import by_language, checked
+from .vocabulary import Vocabulary
 
 
 if TYPE_CHECKING:

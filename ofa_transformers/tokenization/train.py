@@ -36,9 +36,9 @@ from tokenizers import (
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from ..progress import stage
+from ..text.corpus import WEIGHT_UNIT, Words, by_language, checked, count_words, sampling_factors
+from ..utils.progress import stage
 from .backend import load_fast_tokenizer, with_backend
-from .corpus import WEIGHT_UNIT, Words, by_language, checked, count_words, sampling_factors
 
 
 logger = logging.get_logger(__name__)

@@ -1,5 +1,6 @@
 """Continued pretraining: text by language, masks, loss, checkpoints; shared by the scripts and `ofa pretrain`."""
 
+from ..text.sources import LanguageText, find_text
 from .arguments import DataArguments, ModelArguments, PretrainingArguments
 from .checkpoints import consolidate
 from .masking import CausalCollator, MaskingCollator
@@ -7,7 +8,6 @@ from .run import pretrain
 from .samples import Encoder, Share, TrainingBatches, TrainingData
 from .schedule import LanguageSchedule
 from .setup import Setup, prepare
-from .sources import LanguageText, find_text
 from .trainer import PretrainingTrainer
 
 

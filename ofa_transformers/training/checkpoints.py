@@ -140,7 +140,7 @@ def consolidate(checkpoint: str | os.PathLike, model: PreTrainedModel, output: s
     from accelerate.utils import merge_fsdp_weights
     from safetensors.torch import load_file
 
-    from ..files import new_folder
+    from ..utils.files import new_folder
 
     shards = Path(checkpoint, "pytorch_model_fsdp_0")
     if not shards.is_dir():

@@ -11,9 +11,9 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedType
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..evaluation.causal_lm import score_causal_lm
-from ..evaluation.masked_lm import MaskedLMScore, score_masked_lm
-from .sources import LanguageText
+from ..scoring.causal_lm import score_causal_lm
+from ..scoring.masked_lm import MaskedLMScore, score_masked_lm
+from ..text.sources import LanguageText
 
 
 def read_validation(texts: Mapping[str, LanguageText], lines: int) -> dict[str, list[str]]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from ..mapping.vocabulary import Vocabulary, has_no_words, is_han
+from ..tokenization.vocabulary import Vocabulary, has_no_words, is_han
 from . import randomness
 
 

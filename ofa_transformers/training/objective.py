@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from ..evaluation.masked_lm import decode_only
-from ..modeling_ofa import OfaPreTrainedMixin
+from ..models.modeling_ofa import OfaPreTrainedMixin
+from ..scoring.masked_lm import decode_only
 from .checkpoints import last_checkpoint
 from .masking import IGNORED
 from .samples import TrainingBatches

@@ -9,13 +9,13 @@ from pathlib import Path
 import psutil
 import torch
 
-from ..progress import stage
+from ..text.sources import LanguageText
+from ..utils.progress import stage
 from .arguments import DataArguments, ModelArguments, PretrainingArguments
 from .checkpoints import last_checkpoint
 from .run import check_output
 from .samples import BLOCK_LINES, Encoder
 from .setup import Setup, prepare
-from .sources import LanguageText
 
 
 # Of one core, from "A training step" in docs/performance.md: products, AdamW, and how far a step stays above both.

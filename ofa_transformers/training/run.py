@@ -7,7 +7,7 @@ from pathlib import Path
 from transformers import TrainerCallback, set_seed
 from transformers.utils import CONFIG_NAME
 
-from ..progress import stage
+from ..utils.progress import stage
 from .arguments import DataArguments, ModelArguments, PretrainingArguments
 from .checkpoints import last_checkpoint
 from .setup import prepare

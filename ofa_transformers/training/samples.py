@@ -15,9 +15,9 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_in
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from ..text.sources import LanguageText, lines_of
 from . import randomness
 from .schedule import LanguageSchedule
-from .sources import LanguageText, lines_of
 
 
 if TYPE_CHECKING:

@@ -19,14 +19,14 @@ from transformers import (
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.utils import logging
 
-from ..evaluation.batching import longest_input
-from ..surgery import is_empty, reading_weights
+from ..models.surgery import check_fit, is_empty, reading_weights
+from ..scoring.batching import longest_input
+from ..text.sources import LanguageText, find_text
 from .arguments import DataArguments, ModelArguments
 from .evaluation import read_validation
 from .masking import CausalCollator, MaskingCollator
 from .samples import Encoder, TrainingData
 from .schedule import LanguageSchedule
-from .sources import LanguageText, find_text
 
 
 logger = logging.get_logger(__name__)
@@ -163,31 +163,6 @@ def load(
         model._weight_conversions = None
     check_fit(model, tokenizer)
     return model, tokenizer
-
-
-def check_fit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """That a model has a row for each token, and pads with the same one.
-
-    Raises:
-        ValueError: it doesn't.
-    """
-    rows = model.get_input_embeddings().num_embeddings  # of scattered weights (ZeRO-3), too
-    highest = max(tokenizer.get_vocab().values())
-    if highest >= rows:
-        raise ValueError(
-            f"The tokenizer doesn't fit the model: its ids go up to {highest:,}, but the model has embeddings for "
-            f"{rows:,} tokens. Give the model its own tokenizer, or adapt it to this one with `ofa adapt`."
-        )
-    ours, theirs = tokenizer.pad_token_id, getattr(model.get_input_embeddings(), "padding_idx", None)
-    if None not in (ours, theirs) and ours != theirs:
-        raise ValueError(
-            f"The tokenizer doesn't fit the model: it pads with token {ours}, but the model with {theirs}. Give the "
-            f"model its own tokenizer, or adapt it to this one with `ofa adapt`."
-        )
-    if highest + 1 < rows / 2:
-        logger.warning(
-            f"The tokenizer uses {highest + 1:,} of the model's {rows:,} embeddings; is it the model's own?"
-        )
 
 
 def _sizes(texts: dict[str, LanguageText], file: str | None) -> dict[str, float]:

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from transformers.utils import logging
 
+from ..utils.search import csls_neighbors, unit_rows
 from .dictionaries import Dictionary
-from .evaluation import csls_neighbors, precision, unit_rows
+from .evaluation import precision
 from .lookup import find_rows
 
 

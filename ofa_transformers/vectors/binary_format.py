@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..compression import OpenFile
+from ..utils.compression import OpenFile
 from .text_format import parse_header, shown
 
 

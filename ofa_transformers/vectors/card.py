@@ -6,11 +6,9 @@ from typing import Any
 
 from huggingface_hub import ModelCardData
 
-from .language_codes import short_code
+from ..text.languages import short_code
+from ..utils.hub import PLACEHOLDER
 
-
-# Where a card names the place that it lies in; a push puts the repository there.
-PLACEHOLDER = "path/or/hub-id"
 
 _CODE = f"""\
 ```python

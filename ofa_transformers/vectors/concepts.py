@@ -11,11 +11,11 @@ import scipy.sparse
 import scipy.sparse.csgraph
 from transformers.utils import logging
 
+from ..text.languages import to_iso639_3
+from ..text.segmentation import WordSplitter, method_of
+from ..text.segmentation import lowercase as lower
 from .dictionaries import Dictionary
-from .language_codes import to_iso639_3
 from .lookup import find_rows
-from .segmentation import WordSplitter, method_of
-from .segmentation import lowercase as lower
 from .words import take_words
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from transformers.utils import logging
 
-from .language_codes import to_iso639_3
-from .lines import numbered_lines
+from ..text.languages import to_iso639_3
+from ..text.lines import numbered_lines
 
 
 logger = logging.get_logger(__name__)

@@ -13,13 +13,12 @@ import scipy.sparse
 import torch
 from transformers.utils import logging
 
-from ..evaluation.retrieval import retrieval_ranks
-from ..mapping.neighbors import nearest_neighbors
+from ..text.languages import to_iso639_3
+from ..text.parallel import count_words, read_ids, read_segments, texts_by_language
+from ..text.segmentation import WordSplitter
+from ..utils.search import csls_neighbors, nearest_neighbors, retrieval_ranks
 from .dictionaries import Dictionary
-from .language_codes import to_iso639_3
 from .lookup import find_rows
-from .parallel import count_words, read_ids, read_segments, texts_by_language
-from .segmentation import WordSplitter
 
 
 if TYPE_CHECKING:
@@ -209,37 +208,6 @@ def precision(
         hits = np.isin(np.arange(len(queries))[:, None] * len(targets) + found, gold_keys)
         shares += [float(hits[:, 0].mean()), float(hits.any(axis=1).mean())]
     return tuple(shares)
-
-
-def csls_neighbors(
-    queries: np.ndarray,
-    candidates: np.ndarray,
-    num_neighbors: int,
-    population: np.ndarray,
-    *,
-    neighborhood: int = 10,
-    device: torch.device | str | None = None,
-) -> np.ndarray:
-    """(n, k) int64: the candidates with the highest CSLS to each query, best first (Conneau et al., 2018, section 2.3).
-
-    CSLS(x, y) = 2 cos(x, y) - r(x) - r(y), where r(y) is the mean cosine of y to its `neighborhood` nearest vectors of
-    `population`, all words of the queries' language. r(x) is the same for all candidates and does not change ranks.
-    """
-    nearest = min(neighborhood, len(population))
-    density = nearest_neighbors(candidates, population, nearest, device=device)[1].mean(axis=1)
-    # A search by cosine finds the highest 2 x.y - r(y) if both become vectors of one length: (x, 1, 0) and
-    # (2 y, -r, s) with s^2 + r^2 the same for all y.
-    queries, candidates = unit_rows(queries), unit_rows(candidates)
-    padding = np.sqrt(np.maximum((density**2).max() - density**2, 0))
-    queries = np.column_stack([queries, np.ones(len(queries)), np.zeros(len(queries))])
-    candidates = np.column_stack([2 * candidates, -density, padding])
-    return nearest_neighbors(queries, candidates, num_neighbors, device=device)[0]
-
-
-def unit_rows(vectors: np.ndarray) -> np.ndarray:
-    """The rows of `vectors` at unit length; rows of zeros stay."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(norms > 0, norms, 1)
 
 
 def segment_retrieval(

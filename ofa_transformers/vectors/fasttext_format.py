@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from transformers.utils import logging
 
-from ..compression import open_compressed
+from ..utils.compression import open_compressed
 
 
 logger = logging.get_logger(__name__)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from transformers.utils import logging
 
-from .language_codes import macrolanguage, short_code
+from ..text.languages import macrolanguage, short_code
 from .words import CodedLanguages
 
 

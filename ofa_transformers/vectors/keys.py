@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .language_codes import is_iso639_3, nearest_codes, to_iso639_3
+from ..text.languages import is_iso639_3, nearest_codes, to_iso639_3
 from .words import CodedLanguages
 
 

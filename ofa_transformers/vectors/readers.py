@@ -14,14 +14,14 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from transformers.utils import logging
 
-from ..compression import COMPRESSED_SUFFIXES, open_compressed
+from ..text.languages import language_of_file, to_iso639_3
+from ..utils.compression import COMPRESSED_SUFFIXES, open_compressed
 from .binary_format import read_word2vec_binary
 from .fasttext_format import MAGIC as FASTTEXT_MAGIC
 from .fasttext_format import read_fasttext
 from .frequencies import check_choice, frequencies_of
 from .gensim_format import read_gensim
 from .keys import split_keys
-from .language_codes import language_of_file, to_iso639_3
 from .text_format import glove_dimension, read_glove_text, read_word2vec_text, shown
 from .torch_format import read_torch
 from .words import CodedLanguages, first_not_finite
@@ -154,11 +154,6 @@ def dimension_of(path: Path, options: ReadOptions) -> int | None:
         return glove_dimension(line)
     fields = line.split()
     return int(fields[1]) if format in _STREAMED and len(fields) == 2 and fields[1].isdigit() else None
-
-
-def open_text(path: Path) -> Any:
-    """A context of a text file opened for reading bytes, unpacked if it is gzip or zstd by its first bytes."""
-    return _stream(path)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 from safetensors.torch import load_file
 
-from ..files import sha256
+from ..utils.files import sha256
 from .card import word_vectors_card
 from .words import CodedLanguages, Utf8Words
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .language_codes import language_of_file, to_iso639_3
+from ..text.languages import language_of_file, to_iso639_3
 from .readers import ReadOptions, VectorFile, dimension_of, has_known_ending, read_vectors, unpacked_name
 from .saved_format import FILES, is_saved_folder
 from .words import CodedLanguages

@@ -10,7 +10,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from ..compression import OpenFile
+from ..utils.compression import OpenFile
 
 
 # Bytes read and parsed at once.

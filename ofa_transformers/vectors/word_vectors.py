@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from transformers.utils import logging
 
-from ..files import check_output_folder, new_folder
+from ..utils.files import check_output_folder, new_folder
 from .readers import ReadOptions
 from .saved_format import read_folder, write_folder
 from .sources import find_sources, read_sources
@@ -279,7 +279,7 @@ class WordVectors:
         Raises:
             ConnectionError: the Hub refused, or the connection broke; says what to do.
         """
-        from ..hub import push_folder
+        from ..utils.hub import push_folder
 
         with tempfile.TemporaryDirectory() as folder:
             self._write(Path(folder))
@@ -335,7 +335,7 @@ class WordVectors:
             ValueError: a language that isn't ISO 639, or shares no segment id with another; no word left; a dim that
                 is too large; a line that is not `id<TAB>text` (file, line and content are named).
         """
-        from .parallel import build_from_parallel
+        from ..text.parallel import build_from_parallel
 
         words, languages, vectors, frequencies, metadata = build_from_parallel(
             texts,

@@ -11,7 +11,7 @@ from tiny_models import make_config
 from transformers import AutoModelForMaskedLM, AutoTokenizer, XLMRobertaForMaskedLM
 
 import ofa_transformers as ofa
-from ofa_transformers.planning import plan_adaptation
+from ofa_transformers.initialization.planning import plan_adaptation
 
 
 def test_adapt_then_export(run, inputs, tmp_path, capsys):

@@ -10,7 +10,7 @@ import pytest
 from conftest import REPOSITORY
 
 from ofa_transformers.demo.data import DATA
-from ofa_transformers.files import new_file, new_folder, remove_unfinished
+from ofa_transformers.utils.files import new_file, new_folder, remove_unfinished
 
 
 # Runs a command whose work is slow at one place, and says on stdout when it is there.
@@ -54,7 +54,7 @@ def test_adapt_leaves_the_folder_as_it_was(inputs, tmp_path):
     output.mkdir(parents=True)
     (output / "notes.txt").write_text("mine")
     code, error, seconds = stop(
-        "ofa_transformers.initializer:write_page",
+        "ofa_transformers.initialization.initializer:write_page",
         "sleep",
         signal.SIGINT,
         "adapt",

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 import ofa_transformers.demo.run as run
 from ofa_transformers.cli import app
-from ofa_transformers.demo import load_parallel_text
+from ofa_transformers.demo.data import load_parallel_text
 
 
 @pytest.fixture

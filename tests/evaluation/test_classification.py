@@ -4,7 +4,7 @@ import pytest
 from labelled_corpora import save_subject, topic_lines, write_topics
 
 from ofa_transformers.evaluation.classification import evaluate_classification
-from ofa_transformers.evaluation.labelled_data import read_labelled_files
+from ofa_transformers.text.labelled.files import read_labelled_files
 
 
 SETTINGS = {"epochs": 10, "batch_size": 8, "learning_rate": 5e-3, "device": "cpu"}

@@ -7,7 +7,7 @@ import torch
 from transformers import BertConfig, BertForMaskedLM, RobertaConfig, RobertaForMaskedLM
 
 from ofa_transformers.evaluation import MaskedLMScore, embed_texts, retrieval_accuracy, score_masked_lm
-from ofa_transformers.evaluation.batching import longest_input
+from ofa_transformers.scoring.batching import longest_input
 from ofa_transformers.tokenization import train_tokenizer
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ofa_transformers.evaluation import Measurement, group_means, model_index, read_json, to_csv, to_json, to_markdown
-from ofa_transformers.evaluation.languages import XLM_R_LANGUAGES, head_languages, is_head
 from ofa_transformers.evaluation.results import bootstrap_interval, ratio_interval, short_names, tables
+from ofa_transformers.text.language_groups import XLM_R_LANGUAGES, head_languages, is_head
 
 
 def measurement(model="a/one", language="deu", value=0.5, metric="top-1 from English", **rest):

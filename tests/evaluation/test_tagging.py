@@ -3,9 +3,9 @@
 import pytest
 from labelled_corpora import entity_sentences, part_of_speech_sentences, save_subject, write_columns
 
-from ofa_transformers.evaluation.examples import Examples
-from ofa_transformers.evaluation.labelled_data import read_labelled_files
 from ofa_transformers.evaluation.tagging import UPOS, encode_words, evaluate_tagging
+from ofa_transformers.text.labelled.examples import Examples
+from ofa_transformers.text.labelled.files import read_labelled_files
 
 
 SETTINGS = {"epochs": 6, "batch_size": 8, "learning_rate": 5e-3, "device": "cpu"}

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from ofa_transformers.utils.search import csls_neighbors
 from ofa_transformers.vectors import Dictionary, WordVectors
-from ofa_transformers.vectors.evaluation import csls_neighbors, lexicon_induction, segment_retrieval
+from ofa_transformers.vectors.evaluation import lexicon_induction, segment_retrieval
 
 
 def two_languages(noise: float = 0.0, count: int = 40, seed: int = 0) -> WordVectors:

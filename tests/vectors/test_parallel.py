@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from ofa_transformers.vectors import WordVectors, parallel
+from ofa_transformers.text import parallel
+from ofa_transformers.vectors import WordVectors
 
 
 # A made-up language of numbered concepts, each language with its own words for them.

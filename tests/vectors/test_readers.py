@@ -1,14 +1,14 @@
 import gzip
 import pickle
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import REPOSITORY
 from transformers.utils import logging
 
+from ofa_transformers.text.languages import is_iso639_3, to_iso639_3
 from ofa_transformers.vectors import WordVectors, binary_format, readers, text_format
-from ofa_transformers.vectors.language_codes import is_iso639_3, to_iso639_3
 
 
 def write(path, text: str | bytes):
@@ -460,7 +460,7 @@ def test_pickles_of_something_else(tmp_path):
 
 def test_the_golden_vectors_of_gensim():
     pytest.importorskip("gensim")
-    folder = Path(__file__).parents[3] / "shared" / "golden" / "init" / "xlmr"
+    folder = REPOSITORY.parent / "shared" / "golden" / "init" / "xlmr"
     if not folder.is_dir():
         pytest.skip(f"{folder} is not there")
     vectors, expected = (

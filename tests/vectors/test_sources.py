@@ -195,7 +195,7 @@ def test_push_to_hub_and_from_pretrained(folder, repository, monkeypatch):
                     files[operation.path_in_repo] = file.read()
             return SimpleNamespace(commit_url=f"https://hub/{repo_id}/{revision}")
 
-    monkeypatch.setattr("ofa_transformers.hub.HfApi", Hub)
+    monkeypatch.setattr("ofa_transformers.utils.hub.HfApi", Hub)
     vectors = WordVectors.load(folder)
     assert vectors.push_to_hub("vectors", private=True, token="t", revision="v2") == "https://hub/user/vectors/v2"
     assert asked == {

@@ -1,0 +1,178 @@
+"""The bias of a masked-LM head over a new vocabulary: carried over, drawn as published, or fitted to text."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from ..scoring.batching import Rows, evaluation_mode, longest_input
+from ..scoring.masked_lm import decode_only
+from .mapping.token_mapping import TokenMapping
+
+
+logger = logging.get_logger(__name__)
+
+# Of the text that the head is calibrated with: lines kept, tokens of a line, tokens in all.
+_LINES, _LINE_TOKENS, _TOKENS = 512, 64, 4096
+_MASKED = 0.15
+_BATCH = 16  # lines, or rows that are decoded at a time
+
+
+@dataclass(frozen=True)
+class TargetText:
+    """What is kept of the text to train on.
+
+    Attributes:
+        log_probabilities: (V_t,) float32, the log of each token's relative frequency, one added to every count.
+        sample: some of its lines, in random order.
+    """
+
+    log_probabilities: torch.Tensor
+    sample: list[str]
+
+
+def read_target_text(tokenizer: PreTrainedTokenizerBase, lines: Iterable[str]) -> TargetText:
+    """Counts the tokens of `lines`, and draws some of the lines; in blocks, so that they may be any number.
+
+    Raises:
+        ValueError: no line has a token.
+    """
+    size = max(tokenizer.get_vocab().values()) + 1
+    counts = torch.ones(size, dtype=torch.float64)
+    draws = np.random.default_rng(0)
+    kept: list[tuple[float, str]] = []
+    lines = iter(lines)
+    while block := list(itertools.islice(lines, 4096)):
+        ids = tokenizer(block, add_special_tokens=False, verbose=False)["input_ids"]
+        counts += torch.bincount(
+            torch.tensor([token for line in ids for token in line], dtype=torch.long), minlength=size
+        )
+        # The lines with the smallest numbers of all are a random sample, whatever their number.
+        kept += [(number, line) for number, line, tokens in zip(draws.random(len(block)), block, ids) if tokens]
+        kept = sorted(kept)[:_LINES]
+    if counts.sum() == size:
+        raise ValueError("target_text has no text; pass lines of the text to train on, or None.")
+    return TargetText((counts / counts.sum()).log().float(), [line for _, line in kept])
+
+
+def make_bias(
+    bias: torch.Tensor | None,
+    mapping: TokenMapping,
+    text: TargetText | None,
+    authors_compatible: bool,
+    embedding_size: int | None,
+    seed: int,
+) -> torch.Tensor | None:
+    """The head's bias: log probabilities where there is text; else through the mapping, and the mean elsewhere.
+
+    The published code draws it (factorized), or keeps positions (full size).
+    """
+    if bias is None:
+        return None
+    if text is not None:
+        return text.log_probabilities.to(bias, copy=True)  # the model's own
+    if not authors_compatible:
+        return mapping.apply(bias, fallback="mean", seed=seed)
+    made = bias.new_zeros(mapping.shape[0])
+    if embedding_size is None:
+        shared = min(len(made), len(bias))
+        made[:shared] = bias[:shared]
+        return made
+    bound = embedding_size**-0.5
+    return made.uniform_(-bound, bound, generator=torch.Generator(device=made.device).manual_seed(seed))
+
+
+@torch.no_grad()
+def calibrate_bias(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: TargetText) -> bool:
+    """Sets the head's bias so that the model predicts each token about as often as the text has it. Beyond the paper.
+
+    A head's outputs h favour some tokens wherever they come from: in the source this makes up for a part of the
+    frequencies, for new rows e_v it is an accident, and log probabilities p_v come on top of it. With mean m and
+    covariance S of h at masked positions of the text, the bias
+
+        b_v = log p_v - m·e_v - ½ e_v' S e_v
+
+    makes the expectation of exp(h·e_v + b_v) equal to p_v, were h normally distributed. The evidence is in
+    examples/replication.
+
+    Computed on one thread: the number of them would show in the last bits.
+
+    Args:
+        model: the adapted model; changed in place.
+        tokenizer: its tokenizer.
+        text: to predict.
+
+    Returns:
+        Whether it did: False for a model without such a bias, and with a warning where outputs aren't finite.
+    """
+    projection = model.get_output_embeddings()
+    bias = getattr(projection, "bias", None)
+    if bias is None or model.config.is_encoder_decoder:
+        return False
+    former = bias.clone()
+    bias.zero_()  # the projection is a product now
+    with evaluation_mode(model), _one_thread():
+        outputs = _head_outputs(model, tokenizer, text.sample)
+        if len(outputs) < 2:
+            bias.copy_(former)
+            return False
+        mean = outputs.mean(dim=0)
+        shift = projection(mean.to(bias.dtype)).float()
+        variance = torch.zeros_like(shift)
+        for rows in (outputs - mean).to(bias.dtype).split(_BATCH):
+            variance += projection(rows).float().square().sum(dim=0)
+        shift += variance / (2 * (len(outputs) - 1))
+    if not torch.isfinite(shift).all():
+        bias.copy_(former)
+        logger.warning("The head's bias is not calibrated: the model's outputs on target_text are not finite.")
+        return False
+    bias.copy_(text.log_probabilities.to(shift) - shift)
+    return True
+
+
+def _head_outputs(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, lines: list[str]) -> torch.Tensor:
+    """(N, D): what the output embeddings are given at N random positions, masked if the model predicts masked tokens."""
+    encoded = tokenizer(
+        lines,
+        truncation=True,
+        max_length=min(_LINE_TOKENS, longest_input(model, tokenizer)),
+        return_special_tokens_mask=True,
+    )
+    rows, special = Rows(encoded["input_ids"]), Rows(encoded["special_tokens_mask"])
+    count = int(np.searchsorted(np.cumsum(rows.lengths), _TOKENS)) + 1
+    padding = 0 if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    draws = torch.Generator().manual_seed(0)
+    found: list[torch.Tensor] = []
+    for start in range(0, min(count, len(lines)), _BATCH):
+        batch = range(start, min(start + _BATCH, count, len(lines)))
+        ids, attention = rows.padded(batch, padding), rows.within(batch).long()
+        chosen = (torch.rand(ids.shape, generator=draws) < _MASKED) & (special.padded(batch, 1) == 0)
+        if not chosen.any():
+            continue
+        if tokenizer.mask_token_id is not None and not model.can_generate():
+            ids = ids.masked_fill(chosen, tokenizer.mask_token_id)
+        with decode_only(model, chosen.to(model.device)):
+            keep = model.get_output_embeddings().register_forward_pre_hook(
+                lambda _, given: found.append(given[0].float())
+            )
+            try:
+                model(input_ids=ids.to(model.device), attention_mask=attention.to(model.device))
+            finally:
+                keep.remove()
+    # A model that doesn't call its output embeddings as a module shows nothing.
+    return torch.cat(found) if found else torch.empty(0, 0)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,145 @@
+"""What an adaptation would make, from sizes alone: for `ofa adapt --dry-run`."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import torch
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+
+from ..models.modeling_ofa import OfaPreTrainedMixin
+from ..models.surgery import factorized_class, find_embeddings
+from ..tokenization.vocabulary import Vocabulary
+from ..utils.memory import check_memory, estimate_memory
+from .initializer import Clock, check_rows, read_inputs
+from .mapping.matches import match_tokens
+from .mapping.rules import Rules
+
+
+# CPU seconds and rates of one core, from jobs A, B and C in docs/performance.md, which they give within 15 %.
+_START_SECONDS = 5.0
+_SECONDS_PER_TOKEN = 1e-5
+_SECONDS_PER_WORD = 25e-6
+_NEIGHBOR_RATE = 6.2e10  # multiplications a second
+_FACTORIZATION_RATE = 2.24e10
+# Of the source's tokens, those that occur in words with a vector.
+_SHARE_WITH_VECTORS = 0.25
+# Two cores take this share of one core's time.
+_TWO_CORES = 0.67
+
+
+@dataclass(frozen=True)
+class AdaptationPlan:
+    """Sizes of an adaptation.
+
+    Attributes:
+        source_class, target_class: names of the model classes.
+        source_tokens, target_tokens: of either tokenizer.
+        shared_tokens: target tokens that the source has as well.
+        words, dimension, languages: of the word vectors that are used.
+        parameters, embedding_parameters: before and after.
+        rules: how words are weighted and which tokens are copied.
+        memory: bytes at the peak: source, result, and the work between them.
+        mapped: bytes of word vectors, which the system may take back.
+        available: bytes of memory that are free now.
+        disk: bytes of the weights to write.
+        seconds: an estimate for two cores like those of docs/performance.md.
+    """
+
+    source_class: str
+    target_class: str
+    source_tokens: int
+    target_tokens: int
+    shared_tokens: int
+    words: int
+    dimension: int
+    languages: int
+    parameters: tuple[int, int]
+    embedding_parameters: tuple[int, int]
+    rules: Rules
+    memory: int
+    mapped: int
+    available: int
+    disk: int
+    seconds: float
+
+
+def plan_adaptation(
+    source: Any, *, embedding_size: int | None, max_words: int | None, **options: Any
+) -> AdaptationPlan:
+    """Reads and checks all that `OfaInitializer.from_pretrained` does, but for the source's weights.
+
+    Args:
+        source, embedding_size, max_words, **options: as in `OfaInitializer.from_pretrained`, without `fuzzy_match`,
+            `seed`, `device`.
+
+    Raises:
+        MemoryError: the machine hasn't enough; and what `from_pretrained` raises.
+    """
+    clock = Clock()
+    inputs = read_inputs(source, embedding_size=embedding_size, max_words=max_words, clock=clock, **options)
+    words = inputs.words
+    model = _without_weights(source, inputs.source_class, inputs.config)
+    embeddings = find_embeddings(model)
+    rows, hidden_size = embeddings.rows, embeddings.hidden_size
+    check_rows(rows, inputs.original, model)
+    target = Vocabulary.from_tokenizer(inputs.target, "target_tokenizer")
+    matches = match_tokens(
+        Vocabulary.from_tokenizer(inputs.original, "source_tokenizer"), target, num_source_rows=rows
+    )
+    shared = int((matches.source_ids >= 0).sum())
+
+    matrices = 1 if embeddings.output is None else 2
+    size = hidden_size if embedding_size is None else embedding_size
+    old = matrices * rows * hidden_size
+    new = matrices * (len(target) * size + (0 if embedding_size is None else size * hidden_size))
+    before = model.num_parameters()
+    bias = 0 if embeddings.bias is None else len(target) - len(embeddings.bias)
+    after = before - old + new + bias
+    itemsize = model.dtype.itemsize
+    num_words = len(words) if max_words is None else min(max_words, len(words))
+    work = estimate_memory(
+        rows, len(target), num_words, words.dimension, hidden_size, embedding_size, matrices=matrices
+    )
+    check_memory(work)
+
+    cpu_seconds = (
+        _START_SECONDS
+        + _SECONDS_PER_TOKEN * len(target)
+        + _SECONDS_PER_WORD * num_words
+        + (len(target) - shared) * _SHARE_WITH_VECTORS * rows * words.dimension / _NEIGHBOR_RATE
+    )
+    if embedding_size is not None:
+        decomposed = rows if inputs.rules.primitives == "source" else len(target)
+        operations = hidden_size * (decomposed * hidden_size + 2 * rows * size)
+        cpu_seconds += matrices * operations / _FACTORIZATION_RATE
+    return AdaptationPlan(
+        source_class=type(model).__name__,
+        target_class=(type(model) if embedding_size is None else factorized_class(type(model))).__name__,
+        source_tokens=len(inputs.original),
+        target_tokens=len(inputs.target),
+        shared_tokens=shared,
+        words=num_words,
+        dimension=words.dimension,
+        languages=len(words.language_counts()),
+        parameters=(before, after),
+        embedding_parameters=(old, new),
+        rules=inputs.rules,
+        memory=(before + after) * itemsize + work,
+        mapped=4 * len(words) * words.dimension,
+        available=psutil.virtual_memory().available,
+        disk=after * itemsize,
+        # Tokenizers and vectors have just been read, so that this part is no estimate.
+        seconds=sum(clock.seconds.values()) + _TWO_CORES * cpu_seconds,
+    )
+
+
+def _without_weights(source: Any, source_class: type, config: PreTrainedConfig) -> PreTrainedModel:
+    """The source, dense, on the meta device."""
+    with torch.device("meta"):
+        if source_class is AutoModel:
+            return AutoModel.from_config(config)
+        if not isinstance(config, source_class.config_class):  # a checkpoint of the authors
+            config = source_class.config_class.from_pretrained(source)
+        model = source_class._from_config(config)
+        return model.to_dense() if isinstance(model, OfaPreTrainedMixin) else model

@@ -1,0 +1,1 @@
+"""What a model makes of text: language-modelling scores and sentence embeddings."""

@@ -1,0 +1,124 @@
+"""Retrieval of translations with the hidden states of a model."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ..utils.search import retrieval_ranks
+from .batching import Rows, batches_by_length, evaluation_mode, input_length
+
+
+@torch.no_grad()
+def embed_texts(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    *,
+    layer: int,
+    max_length: int | None = None,
+    tokens_per_batch: int = 4096,
+) -> torch.Tensor:
+    """(N, D) float32: the mean, over a text's tokens without special tokens, of the hidden states after `layer` layers.
+
+    The paper uses the eighth layer of twelve (section 4.3). Layer 0 is the embeddings. Layers above the chosen one are
+    not computed. Longer texts are cut off at `max_length` tokens (default: the longest input of model and tokenizer);
+    a text without tokens gets zeros.
+
+    Args:
+        model: encoder or decoder, with or without head; of an encoder-decoder the encoder is used.
+        tokenizer: its tokenizer.
+        texts: N texts.
+        layer: from 0 to the number of layers.
+        max_length: tokens of a text, special tokens included.
+        tokens_per_batch: bound on the tokens, padding included, of one forward pass.
+
+    Raises:
+        ValueError: a layer that the model doesn't have.
+        FloatingPointError: hidden states that are NaN or infinite.
+    """
+    layers = model.config.get_text_config().num_hidden_layers
+    if not 0 <= layer <= layers:
+        raise ValueError(f"layer={layer}, but the model has layers 0 (the embeddings) to {layers}")
+    body = model.get_encoder() if model.config.is_encoder_decoder else model.base_model
+    device = next(model.parameters()).device
+    encoded = tokenizer(
+        list(texts),
+        truncation=True,
+        max_length=input_length(model, tokenizer, max_length),
+        return_attention_mask=False,
+        return_special_tokens_mask=True,
+        verbose=False,
+    )
+    ids, special = Rows(encoded["input_ids"]), Rows(encoded["special_tokens_mask"])
+    padding = tokenizer.pad_token_id or 0  # the attention mask hides it
+    result = torch.zeros(len(texts), model.config.get_text_config().hidden_size)
+    with evaluation_mode(model), _states_at(body, layer, layers) as states:
+        for batch in batches_by_length(ids.lengths.tolist(), tokens_per_batch):
+            if not ids.lengths[batch[-1]]:
+                continue  # texts without tokens
+            hidden = states(ids.padded(batch, padding).to(device), ids.within(batch).long().to(device))
+            weights = (1 - special.padded(batch, 1)).to(device, hidden.dtype).unsqueeze(-1)
+            # Products with zero would keep what is NaN.
+            sums = hidden.masked_fill(weights == 0, 0).sum(1, dtype=torch.float32)
+            result[batch] = (sums / weights.sum(1, dtype=torch.float32).clamp(min=1)).cpu()
+    if not torch.isfinite(result).all():
+        raise FloatingPointError(f"The hidden states of {type(model).__name__} at layer {layer} are NaN or infinite.")
+    return result
+
+
+class _Reached(Exception):
+    """Carries the hidden states out of the forward pass."""
+
+    def __init__(self, states: torch.Tensor) -> None:
+        self.states = states
+
+
+@contextlib.contextmanager
+def _states_at(body: torch.nn.Module, layer: int, layers: int) -> Iterator:
+    """A function of token ids and attention mask that gives the hidden states (B, L, D) after `layer` layers.
+
+    They are what goes into the next layer, where the pass is left. Where there is no next one, or where the layers
+    are no list of modules (ALBERT's), all is computed.
+    """
+    stacks = [module for module in body.modules() if isinstance(module, torch.nn.ModuleList) and len(module) == layers]
+
+    def stop(module: torch.nn.Module, arguments: tuple, options: dict) -> None:
+        raise _Reached(arguments[0] if arguments else options["hidden_states"])
+
+    def states(ids: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
+        try:
+            output = body(input_ids=ids, attention_mask=attention, output_hidden_states=not hooked)
+        except _Reached as reached:
+            return reached.states
+        return output.hidden_states[layer]
+
+    hooked = layer < layers and len(stacks) == 1
+    hook = stacks[0][layer].register_forward_pre_hook(stop, with_kwargs=True) if hooked else None
+    try:
+        yield states
+    finally:
+        if hook is not None:
+            hook.remove()
+
+
+def retrieval_accuracy(queries: torch.Tensor, candidates: torch.Tensor, *, k: int = 1) -> float:
+    """Share of queries (N, D) whose own candidate, the row of the same number, is among the `k` of highest cosine.
+
+    Chance is k / N. Ties count against the query.
+
+    Raises:
+        ValueError: other shapes than pairs have, or a k beyond N.
+    """
+    size = len(queries)
+    if not 1 <= k <= size:
+        raise ValueError(f"k={k} must lie between 1 and the number of candidates, {size}")
+    return (retrieval_ranks(queries, candidates)[0] < k).double().mean().item()
+
+
+def centered(vectors: torch.Tensor) -> torch.Tensor:
+    """(N, D) less the mean of all rows: what texts of one language have in common."""
+    return vectors - vectors.mean(dim=0)

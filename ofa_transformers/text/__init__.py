@@ -1,0 +1,1 @@
+"""Text by language: codes and names, running text, parallel text, labelled text, words."""

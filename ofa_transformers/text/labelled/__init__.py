@@ -1,0 +1,1 @@
+"""Labelled text: its formats, its examples, and labels projected onto translations."""

@@ -1,0 +1,111 @@
+"""Uploading a folder to the Hub: one commit, which an upload that broke off can be resumed to."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
+from transformers.utils import logging
+
+from .files import visible_files
+
+
+logger = logging.get_logger(__name__)
+
+# What a card is called, and what stands in it for a name that isn't known yet; replaced in an upload.
+CARD_FILE = "README.md"
+PLACEHOLDER = "path/or/hub-id"
+
+# What a status says to a person, after "the Hub answered".
+_ADVICE = {
+    401: "log in with `hf auth login`, or pass a token that may write",
+    403: "the token may not write there: use one with write access to this repository",
+    404: "check the name: the repository doesn't exist, or is not yours to see",
+    409: "somebody else changed the repository meanwhile; push again",
+    413: "a file is too large for the Hub; save the model in smaller parts (max_shard_size='5GB')",
+    429: "too many requests; wait some minutes and push again",
+}
+
+
+def push_folder(
+    folder: str | os.PathLike,
+    repo_id: str,
+    *,
+    private: bool | None = None,
+    token: str | bool | None = None,
+    revision: str | None = None,
+    commit_message: str = "Model adapted with OFA",
+) -> str:
+    """Uploads a folder as one commit: a checkpoint's, or one of word vectors.
+
+    Large files go first, each once: what the Hub has already, from this upload or one that broke off, isn't sent
+    again. So an upload is resumed by calling this again with the same folder.
+
+    Args:
+        folder: what `OfaInitializer.save_pretrained`, `ofa adapt`, a model's `save_pretrained` or `WordVectors.save`
+            wrote. Hidden files stay behind, and so do folders of training checkpoints.
+        repo_id: `user/name`; created if it doesn't exist.
+        private: whether a new repository is private; by default what the account's settings say.
+        token: of the Hub; by default the one that `hf auth login` stored.
+        revision: the branch, made from `main` if it isn't there.
+        commit_message: of the commit.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        FileNotFoundError: the folder isn't there, or has no files.
+        ConnectionError: the Hub refused, or the connection broke; says what to do.
+    """
+    folder = Path(folder)
+    files = visible_files(folder)
+    if not files:
+        raise FileNotFoundError(f"{folder} is not a folder with files; there is nothing to push.")
+    api = HfApi(token=token)
+    with _upload_errors(repo_id):
+        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        if revision is not None:
+            api.create_branch(repo_id, branch=revision, exist_ok=True)
+        operations = [
+            CommitOperationAdd(path.relative_to(folder).as_posix(), _content(path, folder, repo_id)) for path in files
+        ]
+        commit = api.create_commit(repo_id, operations, commit_message=commit_message, revision=revision)
+    logger.info("Pushed %d files to %s", len(operations), commit.commit_url)
+    return commit.commit_url
+
+
+def _content(path: Path, folder: Path, repo_id: str) -> str | bytes:
+    """A file's path; of the card the text, with the code loading from where it will lie."""
+    if path != folder / CARD_FILE:
+        return str(path)
+    return path.read_text(encoding="utf-8").replace(PLACEHOLDER, repo_id).encode()
+
+
+@contextmanager
+def _upload_errors(repo_id: str) -> Iterator[None]:
+    """One line that says what happened and what to do, in place of the client's page."""
+    resume = "Nothing was committed; push again to resume: what has arrived isn't sent twice."
+    try:
+        yield
+    except OfflineModeIsEnabled as error:
+        raise ConnectionError(
+            f"push to {repo_id}: HF_HUB_OFFLINE is set, so that nothing can be uploaded; unset it."
+        ) from error
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        said = " ".join((error.server_message or "").split())
+        advice = _ADVICE.get(status, "the Hub has a problem of its own; push again later" if status >= 500 else "")
+        answer = f"the Hub answered {status}" + (f" ({said})" if said else "")
+        raise ConnectionError(f"push to {repo_id}: {answer}{'; ' * bool(advice)}{advice}. {resume}") from error
+    except (HTTPError, ConnectionError, RuntimeError) as error:
+        # The client wraps the failure of one large file in a RuntimeError.
+        cause = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ is not None else error
+        if isinstance(cause, HfHubHTTPError):
+            with _upload_errors(repo_id):
+                raise cause from error
+        if not isinstance(cause, (HTTPError, ConnectionError)):
+            raise
+        said = " ".join(str(cause).split()) or type(cause).__name__
+        raise ConnectionError(f"push to {repo_id}: the connection broke ({said}). {resume}") from error

@@ -1,0 +1,166 @@
+"""The head's bias fitted to text."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from conftest import TEXT
+from test_initializer import adapt, dense_rows, make_source
+from tiny_models import LM_HEADS, make_config
+from transformers import PhiConfig, PhiForCausalLM
+
+from ofa_transformers.initialization.head_bias import calibrate_bias, read_target_text
+
+
+LINES = [f"{TEXT[i % len(TEXT)]} {i}" for i in range(60)]  # few enough for all to be used
+
+
+def head_outputs(model, tokenizer, text, masked: bool) -> torch.Tensor:
+    """What the head is given at positions drawn as `calibrate_bias` draws them, from whole logits' own input."""
+    batches = [text.sample[start : start + 16] for start in range(0, len(text.sample), 16)]
+    draws, found = torch.Generator().manual_seed(0), []
+    for lines in batches:
+        encoded = tokenizer(
+            lines, truncation=True, max_length=62, padding=True, return_tensors="pt", return_special_tokens_mask=True
+        )
+        chosen = torch.rand(encoded["input_ids"].shape, generator=draws) < 0.15
+        chosen &= (encoded["special_tokens_mask"] == 0) & (encoded["attention_mask"] == 1)
+        ids = encoded["input_ids"].masked_fill(chosen, tokenizer.mask_token_id) if masked else encoded["input_ids"]
+        hook = model.get_output_embeddings().register_forward_pre_hook(lambda _, given: found.append(given[0]))
+        with torch.no_grad():
+            model(input_ids=ids, attention_mask=encoded["attention_mask"])
+        hook.remove()
+        found[-1] = found[-1][chosen]
+    return torch.cat(found)
+
+
+def expected_bias(model, tokenizer, text, masked: bool = True) -> torch.Tensor:
+    """log p - m·e - ½ e' S e, from the whole matrices."""
+    outputs = head_outputs(model, tokenizer, text, masked).double()
+    rows = dense_rows(model.get_output_embeddings()).double()
+    covariance = torch.from_numpy(np.cov(outputs.T.numpy()))
+    quadratic = torch.einsum("vd,de,ve->v", rows, covariance, rows)
+    return (text.log_probabilities.double() - rows @ outputs.mean(dim=0) - quadratic / 2).float()
+
+
+@pytest.fixture
+def goal(tiny_tokenizers):
+    return copy.deepcopy(tiny_tokenizers["unigram"])
+
+
+def test_tokens_are_counted_and_lines_drawn(goal):
+    text = read_target_text(goal, iter(["das Haus", "das das Haus", ""]))
+    counts = np.ones(len(goal))
+    np.add.at(counts, goal("das Haus", add_special_tokens=False)["input_ids"], 1)
+    np.add.at(counts, goal("das das Haus", add_special_tokens=False)["input_ids"], 1)
+    torch.testing.assert_close(text.log_probabilities, torch.from_numpy(np.log(counts / counts.sum())).float())
+    assert sorted(text.sample) == ["das Haus", "das das Haus"]
+    many = [f"Haus {i}" for i in range(6000)]  # more than a block, and than are kept
+    sample = read_target_text(goal, many).sample
+    assert len(set(sample)) == 512 and set(sample) < set(many) and sample == read_target_text(goal, iter(many)).sample
+    numbers = [int(line.split()[1]) for line in sample]
+    assert 2500 < np.mean(numbers) < 3500 and max(numbers) > 5500
+    with pytest.raises(ValueError, match="target_text has no text"):
+        read_target_text(goal, ["", ""])
+
+
+@pytest.mark.parametrize("embedding_size", [None, 12])
+@pytest.mark.parametrize("architecture", ["roberta", "roberta-untied", "bert"])
+def test_it_is_what_the_formula_says(architecture, embedding_size, tiny_tokenizers, word_vectors, goal):
+    tokenizer = tiny_tokenizers["byte_bpe"]
+    source = make_source(architecture, tokenizer)
+    options = {"embedding_size": embedding_size, "target_text": iter(LINES)}
+    result = adapt(source, tokenizer, goal, word_vectors, **options)
+    assert result.report.settings["head_bias"] == "calibrated" and "head bias" in result.report.seconds
+    text = read_target_text(goal, LINES)
+    bias = result.model.get_output_embeddings().bias.detach().clone()
+    assert (bias - text.log_probabilities).abs().max() > 0.01
+    expected = expected_bias(result.model, goal, text)
+    torch.testing.assert_close(bias, expected, rtol=1e-4, atol=1e-4)
+    with torch.no_grad():  # and the model adds this one
+        ids = torch.tensor([goal(TEXT[0])["input_ids"]])
+        logits = result.model(ids).logits
+        result.model.get_output_embeddings().bias.zero_()
+        torch.testing.assert_close(logits - result.model(ids).logits, bias.expand_as(logits), rtol=1e-4, atol=1e-4)
+
+
+def test_tokens_are_predicted_as_often_as_they_occur(tiny_tokenizers, word_vectors, goal):
+    """Beside log probabilities alone, whose predictions the rows bend."""
+    tokenizer = tiny_tokenizers["byte_bpe"]
+    source = make_source("roberta", tokenizer)
+    with torch.no_grad():
+        source.get_input_embeddings().weight.mul_(20)  # as large as trained ones
+    model = adapt(source, tokenizer, goal, word_vectors, target_text=LINES).model
+    text = read_target_text(goal, LINES)
+    outputs = head_outputs(model, goal, text, masked=True)
+    projection = model.get_output_embeddings()
+
+    def divergence() -> float:
+        """KL(frequencies || mean prediction)."""
+        with torch.no_grad():
+            predicted = projection(outputs).softmax(dim=1).mean(dim=0)
+        probabilities = text.log_probabilities.exp()
+        return float((probabilities * (text.log_probabilities - predicted.log())).sum())
+
+    calibrated = divergence()
+    with torch.no_grad():
+        projection.bias.copy_(text.log_probabilities)
+    assert calibrated < 0.2 * divergence()
+
+
+def test_same_bits_on_any_number_of_threads_and_nothing_else_changes(goal):
+    torch.manual_seed(0)
+    model = LM_HEADS["xlm-roberta"](make_config("xlm-roberta", vocab_size=len(goal), initializer_range=0.3)).train()
+    text = read_target_text(goal, LINES)
+    before = {name: value.clone() for name, value in model.state_dict().items() if not name.endswith("bias")}
+    threads, found, state = torch.get_num_threads(), [], torch.get_rng_state()
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            assert calibrate_bias(model, goal, text)
+            assert torch.get_num_threads() == count
+            found.append(model.get_output_embeddings().bias.detach().clone())
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(*found) and model.training
+    assert torch.equal(torch.get_rng_state(), state)
+    for name, value in before.items():
+        assert torch.equal(model.state_dict()[name], value), name
+
+
+def test_decoders(goal):
+    text = read_target_text(goal, LINES)
+    without = LM_HEADS["gpt2"](make_config("gpt2", vocab_size=len(goal)))
+    assert not calibrate_bias(without, goal, text)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+    torch.manual_seed(0)
+    model = PhiForCausalLM(PhiConfig(vocab_size=len(goal), max_position_embeddings=62, **sizes)).eval()
+    assert calibrate_bias(model, goal, text)
+    expected = expected_bias(model, goal, text, masked=False)
+    bias = model.get_output_embeddings().bias.detach().clone()
+    torch.testing.assert_close(bias, expected, rtol=1e-4, atol=1e-4)
+    goal.pad_token = None  # as many decoders' tokenizers have it
+    assert calibrate_bias(model, goal, text)
+    torch.testing.assert_close(model.get_output_embeddings().bias.detach(), bias, rtol=1e-4, atol=1e-4)
+
+
+def test_half_precision(goal):
+    text = read_target_text(goal, LINES)
+    torch.manual_seed(0)
+    model = LM_HEADS["xlm-roberta"](make_config("xlm-roberta", vocab_size=len(goal), initializer_range=0.1)).eval()
+    half = copy.deepcopy(model).to(torch.bfloat16)
+    assert calibrate_bias(model, goal, text) and calibrate_bias(half, goal, text)
+    one, other = (m.get_output_embeddings().bias.detach() for m in (model, half))
+    assert other.dtype == torch.bfloat16
+    torch.testing.assert_close(other.float(), one, rtol=0, atol=0.1)
+
+
+def test_outputs_that_are_no_numbers(goal, caplog):
+    model = LM_HEADS["xlm-roberta"](make_config("xlm-roberta", vocab_size=len(goal)))
+    with torch.no_grad():
+        model.get_input_embeddings().weight.fill_(float("nan"))
+        model.get_output_embeddings().bias.fill_(1.0)
+    assert not calibrate_bias(model, goal, read_target_text(goal, LINES))
+    assert torch.equal(model.get_output_embeddings().bias.detach(), torch.ones(len(goal)))
+    assert "not calibrated" in caplog.text

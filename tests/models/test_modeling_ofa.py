@@ -1,0 +1,409 @@
+"""The factorized modules and the model classes, family by family. Transformers' own tests are in transformers_suite."""
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+import torch
+from tiny_models import EMBEDDING_SIZE, FAMILY_NAMES, HIDDEN_SIZE, LM_HEADS, VOCAB_SIZE, make_config
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedModel
+
+import ofa_transformers as ofa
+from ofa_transformers.models import modeling_ofa
+from ofa_transformers.models.modeling_ofa import FAMILIES, blocked_cross_entropy
+
+
+def make_model(family: str, **changes) -> PreTrainedModel:
+    torch.manual_seed(0)
+    return LM_HEADS[family](make_config(family, **changes)).eval()
+
+
+def make_batch(vocab_size: int = VOCAB_SIZE) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    input_ids = torch.randint(5, vocab_size, (2, 11), generator=generator)
+    labels = torch.where(torch.rand(2, 11, generator=generator) < 0.4, input_ids, -100)
+    return {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids), "labels": labels}
+
+
+def parameters(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for name, p in model.named_parameters(remove_duplicate=False)}
+
+
+# ---------------------------------------------------------------------------------------------------- the two modules
+
+
+def test_factorized_embedding_is_the_product_of_its_factors():
+    module = ofa.FactorizedEmbedding(50, 16, 4, padding_idx=1)
+    ids = torch.tensor([[3, 1, 49], [0, 0, 7]])
+    dense = module.weight @ module.primitives.weight.T
+    assert module(ids).shape == (2, 3, 16)
+    torch.testing.assert_close(module(ids), dense[ids])
+    torch.testing.assert_close(module.to_dense(), dense.detach())
+    module(ids).sum().backward()
+    assert module.weight.grad[1].abs().sum() == 0  # as in nn.Embedding, the padding row gets no gradient
+    assert isinstance(module, nn.Embedding) and (module.num_embeddings, module.embedding_dim) == (50, 16)
+    assert "embedding_size=4" in repr(module)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_factorized_linear_is_the_product_of_its_factors(bias):
+    module = ofa.FactorizedLinear(16, 50, 4, bias=bias)
+    hidden = torch.randn(2, 3, 16)
+    expected = hidden @ (module.weight @ module.primitives.weight.T).T + (module.bias if bias else 0)
+    torch.testing.assert_close(module(hidden), expected)
+    assert isinstance(module, nn.Linear) and (module.in_features, module.out_features) == (16, 50)
+
+
+@pytest.mark.parametrize("size", [0, -3, 17])
+def test_modules_refuse_sizes_out_of_range(size):
+    for make in (lambda: ofa.FactorizedEmbedding(50, 16, size), lambda: ofa.FactorizedLinear(16, 50, size)):
+        with pytest.raises(ValueError, match=rf"between 1 and the hidden size, 16, but is {size}"):
+            make()
+
+
+@pytest.mark.parametrize("size", [0, -1, HIDDEN_SIZE + 1, "8", 1.5, True])
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_configurations_refuse_sizes_out_of_range(family, size):
+    with pytest.raises(ValueError, match=rf"integer between 1 and the hidden size, {HIDDEN_SIZE}, but is {size!r}"):
+        make_config(family, embedding_size=size)
+
+
+def test_configuration_refuses_a_hidden_size_that_heads_do_not_divide():
+    with pytest.raises(ValueError, match=r"hidden_size \(32\) is not a multiple of num_attention_heads \(5\)"):
+        make_config("xlm-roberta", num_attention_heads=5)
+
+
+def test_configuration_reads_the_name_of_the_authors():
+    assert ofa.OfaConfig(num_primitive=12).embedding_size == 12
+    assert ofa.OfaConfig(embedding_size=12).num_primitive == 12
+    assert "num_primitive" not in ofa.OfaConfig(num_primitive=12).to_dict()
+
+
+# -------------------------------------------------------------------------------------------------------- the families
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+def test_families_factorize_tie_save_and_load(family, tied, tmp_path):
+    model = make_model(family, tie_word_embeddings=tied)
+    embeddings, projection = model.get_input_embeddings(), model.get_output_embeddings()
+    assert isinstance(embeddings, ofa.FactorizedEmbedding) and isinstance(projection, ofa.FactorizedLinear)
+    assert embeddings.weight.shape == projection.weight.shape == (VOCAB_SIZE, EMBEDDING_SIZE)
+    assert (embeddings.weight is projection.weight) == tied
+    assert (embeddings.primitives.weight is projection.primitives.weight) == tied
+    assert not any(p.shape == (VOCAB_SIZE, HIDDEN_SIZE) for p in model.parameters())
+
+    model.save_pretrained(tmp_path / "model")
+    auto = AutoModelForMaskedLM if family in ("xlm-roberta", "bert", "modernbert") else AutoModelForCausalLM
+    loaded, info = auto.from_pretrained(tmp_path / "model", output_loading_info=True)
+    assert type(loaded) is type(model) and not any(info.values())
+    assert (loaded.get_input_embeddings().weight is loaded.get_output_embeddings().weight) == tied
+    for name, value in parameters(model).items():
+        torch.testing.assert_close(loaded.get_parameter(name), value, rtol=0, atol=0)
+    batch = make_batch()
+    torch.testing.assert_close(loaded(**batch).logits, model(**batch).logits, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+def test_to_dense_is_the_stock_model_with_the_same_outputs(family, tied, tmp_path):
+    model = make_model(family, tie_word_embeddings=tied)
+    dense = model.to_dense()
+    assert type(dense).__module__.startswith("transformers.models.")
+    assert dense.get_input_embeddings().weight.shape == (VOCAB_SIZE, HIDDEN_SIZE)
+    assert (dense.get_input_embeddings().weight is dense.get_output_embeddings().weight) == tied
+    batch = make_batch()
+    torch.testing.assert_close(dense(**batch).logits, model(**batch).logits, rtol=1e-4, atol=1e-6)
+    ours = {p.data_ptr() for p in model.parameters()}
+    assert not any(p.data_ptr() in ours for p in dense.parameters())
+    dense.save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["model_type"] == family
+    assert not list(tmp_path.glob("*.py"))
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_every_head_of_the_family_loads_from_the_language_model(family, tmp_path):
+    model = make_model(family)
+    model.save_pretrained(tmp_path)
+    row = next(row for row in FAMILIES if isinstance(model.config, row.config_class))
+    for head in dict.fromkeys(row.classes.values()):
+        loaded, info = head.from_pretrained(tmp_path, output_loading_info=True)
+        embeddings = loaded.get_input_embeddings()
+        assert isinstance(embeddings, ofa.FactorizedEmbedding)
+        torch.testing.assert_close(embeddings.weight, model.get_input_embeddings().weight, rtol=0, atol=0)
+        torch.testing.assert_close(
+            embeddings.primitives.weight, model.get_input_embeddings().primitives.weight, rtol=0, atol=0
+        )
+        assert not [key for key in info["missing_keys"] if "embed" in key or "primitives" in key]
+        base = getattr(loaded, loaded.base_model_prefix, loaded)
+        assert type(base).__name__.startswith("Ofa") and type(base).__name__.endswith("Model")
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_without_a_size_the_model_is_the_stock_model(family):
+    model = make_model(family, embedding_size=None)
+    assert type(model.get_input_embeddings()) is nn.Embedding
+    torch.manual_seed(0)
+    dense = model.to_dense()
+    batch = make_batch()
+    torch.testing.assert_close(dense(**batch).loss, model(**batch).loss)
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_from_scratch_the_product_has_the_stock_standard_deviation(family):
+    model = make_model(family, vocab_size=4000, initializer_range=0.05)
+    dense = model.get_input_embeddings().to_dense()
+    assert 0.03 < dense.std() < 0.07  # a random P of 8 x 32 leaves this much room
+    padding_idx = model.get_input_embeddings().padding_idx
+    if padding_idx is not None:
+        assert dense[padding_idx].abs().max() == 0
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+@pytest.mark.parametrize("mean_resizing", [True, False])
+def test_resizing_keeps_the_factors(family, tied, mean_resizing, tmp_path):
+    model = make_model(family, tie_word_embeddings=tied)
+    batch = make_batch()
+    before = model(**batch).logits
+    old_dense = model.get_input_embeddings().to_dense()
+    model.resize_token_embeddings(VOCAB_SIZE + 3, pad_to_multiple_of=16, mean_resizing=mean_resizing)
+    size = VOCAB_SIZE + 8
+    embeddings, projection = model.get_input_embeddings(), model.get_output_embeddings()
+    assert model.config.vocab_size == embeddings.num_embeddings == projection.out_features == size
+    assert isinstance(projection, ofa.FactorizedLinear) and projection.in_features == HIDDEN_SIZE
+    assert (embeddings.weight is projection.weight) == tied
+    torch.testing.assert_close(model(**batch).logits[..., :VOCAB_SIZE], before)
+    new = embeddings.to_dense()[VOCAB_SIZE:]
+    if mean_resizing:
+        torch.testing.assert_close(new, old_dense.mean(0).expand_as(new), rtol=0, atol=1e-3)
+    else:
+        assert 0.5 < new.std() / model.config.initializer_range < 2
+    model.save_pretrained(tmp_path)
+    loaded = type(model).from_pretrained(tmp_path)
+    torch.testing.assert_close(loaded(**batch).logits, model(**batch).logits)
+
+    model.resize_token_embeddings(VOCAB_SIZE)
+    torch.testing.assert_close(model(**batch).logits, before)
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_deepcopy_pickle_and_half_precision(family, tmp_path):
+    model = make_model(family)
+    batch = make_batch()
+    expected = model(**batch).logits
+    torch.testing.assert_close(copy.deepcopy(model)(**batch).logits, expected, rtol=0, atol=0)
+    torch.save(model, tmp_path / "model.pt")
+    loaded = torch.load(tmp_path / "model.pt", weights_only=False)
+    torch.testing.assert_close(loaded(**batch).logits, expected, rtol=0, atol=0)
+    assert loaded.get_input_embeddings().weight is loaded.get_output_embeddings().weight
+    model.save_pretrained(tmp_path / "model", max_shard_size="10KB")
+    assert len(list((tmp_path / "model").glob("*.safetensors"))) > 1
+    half = type(model).from_pretrained(tmp_path / "model", dtype=torch.bfloat16, device_map="cpu")
+    assert half.get_input_embeddings().weight.dtype == half(**batch).logits.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "mistral", "qwen3"])
+def test_decoders_generate_as_their_dense_form(family):
+    model = make_model(family)
+    prompt = make_batch()["input_ids"][:1, :4]
+    options = {"max_new_tokens": 6, "do_sample": False}
+    assert model.generate(prompt, **options).tolist() == model.to_dense().generate(prompt, **options).tolist()
+
+
+# -------------------------------------------------------------------------------------------- loss at labelled positions
+
+
+@pytest.mark.parametrize("embedding_size", [None, EMBEDDING_SIZE], ids=["dense", "factorized"])
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_sparse_prediction_gives_the_same_loss_and_gradients(family, embedding_size):
+    batch = make_batch()
+    plain = make_model(family, embedding_size=embedding_size)
+    sparse = make_model(family, embedding_size=embedding_size, sparse_prediction=True)
+    expected = plain(**batch)
+    output = sparse(**batch, output_hidden_states=True)
+    assert output.logits is None and len(output.hidden_states) == 3
+    torch.testing.assert_close(output.loss, expected.loss)
+    torch.testing.assert_close(sparse(**batch, return_dict=False)[0], expected.loss)
+    expected.loss.backward()
+    output.loss.backward()
+    for name, parameter in plain.named_parameters():
+        torch.testing.assert_close(sparse.get_parameter(name).grad, parameter.grad, rtol=1e-4, atol=1e-6)
+    # Without labels, and for inspection, the logits are there.
+    del batch["labels"]
+    torch.testing.assert_close(sparse(**batch).logits, plain(**batch).logits)
+    assert sparse.get_output_embeddings().instead is None
+
+
+def test_sparse_prediction_divides_by_the_items_that_trainer_counts():
+    batch = make_batch()
+    for family in ("xlm-roberta", "llama"):
+        model = make_model(family, sparse_prediction=True)
+        labelled = (batch["labels"][:, 1:] if family == "llama" else batch["labels"]) != -100
+        total = model(**batch).loss * labelled.sum()
+        torch.testing.assert_close(model(**batch, num_items_in_batch=40).loss, total / 40)
+        torch.testing.assert_close(model(**batch, num_items_in_batch=torch.tensor(40)).loss, total / 40)
+
+
+def test_sparse_prediction_without_a_labelled_position_is_zero():
+    batch = make_batch()
+    batch["labels"].fill_(-100)
+    loss = make_model("xlm-roberta", sparse_prediction=True)(**batch).loss
+    assert loss == 0
+    loss.backward()
+
+
+@pytest.mark.parametrize("with_bias", [True, False])
+@pytest.mark.parametrize("block_elements", [1, 700, 10**9])
+def test_blocked_cross_entropy_equals_the_plain_one(with_bias, block_elements):
+    torch.manual_seed(0)
+    hidden, weight, bias = (torch.randn(*shape, requires_grad=True) for shape in ((23, 6), (70, 6), (70,)))
+    labels = torch.randint(0, 70, (23,))
+    labels[[2, 20]] = -100
+    inputs = (hidden, weight, bias) if with_bias else (hidden, weight)
+    expected = nn.functional.cross_entropy(hidden @ weight.T + (bias if with_bias else 0), labels)
+    gradients = torch.autograd.grad(3 * expected, inputs)
+    loss = blocked_cross_entropy(hidden, weight, labels, bias if with_bias else None, block_elements=block_elements)
+    torch.testing.assert_close(loss, expected)
+    for ours, plain in zip(torch.autograd.grad(3 * loss, inputs), gradients):
+        torch.testing.assert_close(ours, plain, rtol=1e-5, atol=1e-7)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            blocked_cross_entropy(*inputs[:2], labels, inputs[2] if with_bias else None), expected
+        )
+
+
+def test_blocked_cross_entropy_follows_autocast():
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(40, 16, requires_grad=True), torch.randn(300, 16, requires_grad=True)
+    labels = torch.randint(0, 300, (40,))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = nn.functional.cross_entropy((hidden @ weight.T).float(), labels)
+        loss = blocked_cross_entropy(hidden, weight, labels)
+    torch.testing.assert_close(loss, expected, rtol=1e-3, atol=1e-3)
+    (ours,), (plain,) = torch.autograd.grad(loss, [weight]), torch.autograd.grad(expected, [weight])
+    assert ours.dtype == torch.float32
+    torch.testing.assert_close(ours, plain, rtol=0.05, atol=1e-3)
+
+
+@pytest.mark.parametrize("block_elements", [700, 10**9])
+def test_blocked_cross_entropy_in_parts_of_the_vocabulary(block_elements, monkeypatch):
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(23, 6, requires_grad=True), torch.randn(70, 6, requires_grad=True)
+    bias, labels = torch.randn(70, requires_grad=True), torch.randint(0, 70, (23,))
+    results = []
+    for part_elements in (10**9, 6 * 32):
+        monkeypatch.setattr(modeling_ofa, "_PART_ELEMENTS", part_elements)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = blocked_cross_entropy(hidden, weight, labels, bias, block_elements=block_elements)
+        results.append([loss, *torch.autograd.grad(loss, (hidden, weight, bias))])
+    for whole, parts in zip(*results):
+        assert parts.dtype == torch.float32
+        torch.testing.assert_close(parts, whole, rtol=0.02, atol=1e-3)
+
+
+# ------------------------------------------------------------------------------------------------------------ remote code
+
+
+_WITHOUT_US = """
+import sys, torch
+sys.modules["ofa_transformers"] = None  # any import of the package fails
+from transformers import {auto}
+model = {auto}.from_pretrained(sys.argv[1], trust_remote_code=True).eval()
+batch = torch.load(sys.argv[2])
+torch.testing.assert_close(model(**batch).logits, torch.load(sys.argv[3]))
+model.save_pretrained(sys.argv[1] + "-again")
+again = {auto}.from_pretrained(sys.argv[1] + "-again", trust_remote_code=True).eval()
+torch.testing.assert_close(again(**batch).logits, model(**batch).logits, rtol=0, atol=0)
+from transformers import AutoModelForSequenceClassification
+head = AutoModelForSequenceClassification.from_pretrained(sys.argv[1], trust_remote_code=True)
+assert type(head).__module__.startswith("transformers_modules."), type(head).__module__
+"""
+
+
+@pytest.mark.parametrize("family", ["xlm-roberta", "llama"])
+def test_checkpoints_load_as_remote_code_where_the_package_is_not_installed(family, tmp_path):
+    model = make_model(family)
+    model.save_pretrained(tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert {"AutoConfig", "AutoModel", "AutoModelForTokenClassification"} <= config["auto_map"].keys()
+    batch = make_batch()
+    del batch["labels"]
+    torch.save(batch, tmp_path / "batch.pt")
+    torch.save(model(**batch).logits.detach(), tmp_path / "logits.pt")
+    code = _WITHOUT_US.format(auto="AutoModelForMaskedLM" if family == "xlm-roberta" else "AutoModelForCausalLM")
+    result = subprocess.run(
+        [sys.executable, "-c", code, *(str(tmp_path / name) for name in ("model", "batch.pt", "logits.pt"))],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "HOME": str(tmp_path)},
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    # What that process saved is an ordinary checkpoint of ours again.
+    assert type(type(model).from_pretrained(tmp_path / "model-again")) is type(model)
+
+
+@pytest.mark.parametrize("how", ["push_to_hub", "save_pretrained"])
+def test_pushing_takes_the_code_along(how, tmp_path, monkeypatch):
+    """The calls that reach huggingface_hub; its conversation with a server is not ours to test."""
+    uploads = {}
+
+    def create_repo(self, repo_id, **kwargs):
+        return huggingface_hub.RepoUrl(f"https://huggingface.co/{repo_id}")
+
+    def create_commit(self, repo_id, operations, **kwargs):
+        uploads[repo_id] = {operation.path_in_repo for operation in operations}
+
+    def no_card(*args, **kwargs):
+        return huggingface_hub.ModelCard("---\ntags: []\n---\n")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", create_repo)
+    monkeypatch.setattr(huggingface_hub.HfApi, "create_commit", create_commit)
+    monkeypatch.setattr("transformers.utils.hub.create_and_tag_model_card", no_card)
+    monkeypatch.setattr("transformers.modeling_utils.create_and_tag_model_card", no_card)
+    model = make_model("xlm-roberta")
+    if how == "push_to_hub":
+        model.push_to_hub("someone/adapted")
+    else:
+        model.save_pretrained(tmp_path / "adapted", push_to_hub=True, repo_id="someone/adapted")
+    expected = {"config.json", "model.safetensors", "modeling_ofa.py", "configuration_ofa.py"}
+    assert expected <= uploads["someone/adapted"]
+
+
+def test_the_installed_package_wins_over_the_code_in_a_checkpoint(tmp_path):
+    make_model("xlm-roberta").save_pretrained(tmp_path)
+    for file in tmp_path.glob("*.py"):
+        file.write_text("raise RuntimeError('code of the checkpoint ran')")
+    assert type(AutoModelForMaskedLM.from_pretrained(tmp_path)) is ofa.OfaForMaskedLM
+    assert type(AutoConfig.from_pretrained(tmp_path)) is ofa.OfaConfig
+    assert type(AutoModel.from_pretrained(tmp_path)) is ofa.OfaModel
+
+
+def test_the_travelling_modules_import_only_torch_transformers_and_each_other():
+    import ast
+
+    folder = Path(ofa.__file__).parent / "models"
+    for name in ("configuration_ofa.py", "modeling_ofa.py"):
+        for node in ast.walk(ast.parse((folder / name).read_text())):
+            modules = []
+            if isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0 or (node.level == 1 and node.module == "configuration_ofa")
+                modules = [node.module] if node.level == 0 else []
+            for module in modules:
+                assert module.split(".")[0] in {"torch", "transformers", *sys.stdlib_module_names}, module
+
+
+def test_public_names():
+    for name in ofa.__all__:
+        assert getattr(ofa, name) is not None
+        assert name in dir(ofa)
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = ofa.Nothing
