@@ -3,8 +3,8 @@
 from functools import lru_cache
 
 import numpy as np
+from adapted_models import make_source
 from conftest import TEXT, build_byte_bpe, build_unigram
-from test_initializer import make_source
 from tokenizers import AddedToken
 
 import ofa_transformers as ofa

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_initializer import make_source
+from adapted_models import make_source
 
 import ofa_transformers as ofa
 from ofa_transformers.cli import main

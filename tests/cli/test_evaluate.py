@@ -3,9 +3,9 @@
 import json
 
 import pytest
+from adapted_models import make_source
 from huggingface_hub import ModelCard
 from labelled_corpora import entity_sentences, save_subject, topic_lines, write_columns, write_topics
-from test_initializer import make_source
 
 from ofa_transformers.evaluation import read_json
 

@@ -6,8 +6,8 @@ import sys
 
 import numpy as np
 import pytest
+from adapted_models import make_source
 from conftest import REPOSITORY, TEXT, word_tokenizer
-from test_initializer import make_source
 from transformers import AutoModel
 
 import ofa_transformers as ofa

@@ -5,8 +5,8 @@ import json
 import sys
 
 import pytest
+from adapted_models import make_source
 from conftest import REPOSITORY, TEXT
-from test_initializer import make_source
 from transformers import AutoModel
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from adapted_models import adapt, dense_rows, make_source
 from conftest import TEXT
-from test_initializer import adapt, dense_rows, make_source
 
 import ofa_transformers as ofa
 from ofa_transformers.initialization import factors

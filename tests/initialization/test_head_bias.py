@@ -5,8 +5,8 @@ import copy
 import numpy as np
 import pytest
 import torch
+from adapted_models import adapt, dense_rows, make_source
 from conftest import TEXT
-from test_initializer import adapt, dense_rows, make_source
 from tiny_models import LM_HEADS, make_config
 from transformers import PhiConfig, PhiForCausalLM
 

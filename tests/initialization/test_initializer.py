@@ -8,74 +8,21 @@ import signal
 import numpy as np
 import pytest
 import torch
+from adapted_models import adapt, dense_rows, make_source
 from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
-    BertConfig,
-    BertForMaskedLM,
-    BertModel,
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedModel,
-    RobertaConfig,
-    RobertaForMaskedLM,
-    T5Config,
-    T5ForConditionalGeneration,
     ViTConfig,
     ViTModel,
-    XLMRobertaConfig,
     XLMRobertaForMaskedLM,
-    XLMRobertaForSequenceClassification,
-    XLMRobertaModel,
 )
 
 import ofa_transformers as ofa
 from ofa_transformers.mapping import TokenKind
 from ofa_transformers.report import OfaReport
-
-
-SIZES = {
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 48,
-    "max_position_embeddings": 66,
-    "hidden_dropout_prob": 0.0,
-    "attention_probs_dropout_prob": 0.0,
-}
-DECODER = {**SIZES, "num_key_value_heads": 2, "head_dim": 8}
-
-
-def make_source(kind: str, tokenizer, rows: int | None = None) -> PreTrainedModel:
-    torch.manual_seed(0)
-    common = {
-        "vocab_size": rows or len(tokenizer),
-        **{f"{role}_token_id": getattr(tokenizer, f"{role}_token_id") for role in ("bos", "eos", "pad")},
-    }
-    make = {
-        "xlm-roberta": lambda: XLMRobertaForMaskedLM(XLMRobertaConfig(**SIZES, **common, type_vocab_size=1)),
-        "xlm-roberta-base": lambda: XLMRobertaModel(XLMRobertaConfig(**SIZES, **common, type_vocab_size=1)),
-        "xlm-roberta-classifier": lambda: XLMRobertaForSequenceClassification(XLMRobertaConfig(**SIZES, **common)),
-        "roberta": lambda: RobertaForMaskedLM(RobertaConfig(**SIZES, **common, type_vocab_size=1)),
-        "roberta-untied": lambda: RobertaForMaskedLM(RobertaConfig(**SIZES, **common, tie_word_embeddings=False)),
-        "bert": lambda: BertForMaskedLM(BertConfig(**SIZES, **common)),
-        "bert-base": lambda: BertModel(BertConfig(**SIZES, **common)),
-        "gpt2": lambda: GPT2LMHeadModel(GPT2Config(**common, n_embd=32, n_layer=2, n_head=4, n_positions=64)),
-        "llama-untied": lambda: LlamaForCausalLM(LlamaConfig(**DECODER, **common, tie_word_embeddings=False)),
-        "t5": lambda: T5ForConditionalGeneration(
-            T5Config(**common, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, decoder_start_token_id=1)
-        ),
-    }[kind]
-    model = make().eval()
-    bias = getattr(model.get_output_embeddings(), "bias", None)
-    if bias is not None:
-        torch.nn.init.normal_(bias)
-    return model
 
 
 # Source -> the tokenizer that it has, and the class that loads the result.
@@ -100,16 +47,6 @@ FACTORIZED = {
     "gpt2": ofa.OfaGPT2LMHeadModel,
     "llama-untied": ofa.OfaLlamaForCausalLM,
 }
-
-
-def adapt(source, source_tokenizer, target_tokenizer, word_vectors, **options) -> ofa.OfaInitializer:
-    return ofa.OfaInitializer.from_pretrained(
-        source, source_tokenizer=source_tokenizer, target_tokenizer=target_tokenizer, word_vectors=word_vectors, **options
-    )  # fmt: skip
-
-
-def dense_rows(module: torch.nn.Module) -> torch.Tensor:
-    return module.to_dense() if hasattr(module, "to_dense") else module.weight.detach()
 
 
 # ---------------------------------------------------------------------------------------------------- what comes out

@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 import torch
+from adapted_models import make_source
 from huggingface_hub import EvalResult, ModelCard
 from report_inputs import HOSTILE, adapt_hostile, inputs
-from test_initializer import make_source
 
 import ofa_transformers as ofa
 from ofa_transformers.report.card import is_hub_id, model_card, source_license

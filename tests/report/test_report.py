@@ -288,7 +288,7 @@ def test_the_command_rewrites_the_page(folder, tmp_path):
 
 def test_a_vocabulary_without_composed_tokens_or_words(tiny_tokenizers):
     """The same tokenizer on both sides, and vectors of which no word is known: nothing to compose, nothing to plot."""
-    from test_initializer import make_source
+    from adapted_models import make_source
 
     tokenizer = build_unigram()
     vectors = ofa.WordVectors(["ሰላም"], np.array(["amh"]), np.ones((1, 3)))

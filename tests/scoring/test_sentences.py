@@ -7,9 +7,9 @@ from tiny_models import FAMILY_NAMES, HIDDEN_SIZE, LM_HEADS, VOCAB_SIZE, make_co
 from transformers import AlbertConfig, AlbertModel, T5Config, T5ForConditionalGeneration
 
 from ofa_transformers.evaluation import embed_texts, retrieval_accuracy
-from ofa_transformers.scoring import sentences as module
 from ofa_transformers.scoring.batching import Rows, tokens_that_fit
 from ofa_transformers.scoring.sentences import centered
+from ofa_transformers.utils import search
 from ofa_transformers.utils.search import retrieval_ranks
 
 
@@ -96,7 +96,7 @@ def test_ranks_are_those_of_a_full_matrix_both_ways_in_any_blocks(monkeypatch):
     expected = (cosines > own[:, None]).sum(1), (cosines > own).sum(0)
     assert expected[0].max() > 5
     for block in (1 << 22, 150, 1):
-        monkeypatch.setattr(module, "_BLOCK", block)
+        monkeypatch.setattr(search, "_BLOCK_RANKED", block)
         there, back = retrieval_ranks(queries, candidates)
         assert torch.equal(there, expected[0]) and torch.equal(back, expected[1])
     assert retrieval_accuracy(queries, candidates, k=5) == (expected[0] < 5).double().mean()

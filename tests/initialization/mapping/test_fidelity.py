@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from conftest import GOLDENS
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -110,7 +111,7 @@ def from_shared(folder) -> Golden:
 def golden(request) -> Golden:
     place, name = request.param.split("/")
     if place == "repository":
-        golden = from_repository(request.path.parent.parent / "goldens" / name)
+        golden = from_repository(GOLDENS / name)
     else:
         golden = from_shared(request.getfixturevalue("shared") / "golden" / "init" / name)
     golden.mapping = build_mapping(

@@ -70,7 +70,7 @@ def test_what_weighting_and_filter_need(vectors):
 
 
 def test_the_initializer_takes_both(tiny_tokenizers):
-    from test_initializer import make_source
+    from adapted_models import make_source
 
     texts = {
         "eng": [(str(i), line) for i, line in enumerate(TEXT[:3])],

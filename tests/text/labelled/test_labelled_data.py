@@ -33,8 +33,8 @@ def read_one(path, text, kind="tagging", **options):
 def warnings(monkeypatch):
     """What the reader warned of."""
     found = []
-    for module in ("labelled_data", "entities"):
-        logger = logging.get_logger(f"ofa_transformers.evaluation.{module}")
+    for module in ("files", "entities"):
+        logger = logging.get_logger(f"ofa_transformers.text.labelled.{module}")
         monkeypatch.setattr(logger, "warning", found.append)
     return found
 
