@@ -1,5 +1,8 @@
 """Tiny sources of several architectures, and their adaptation."""
 
+import json
+from pathlib import Path
+
 import torch
 from transformers import (
     BertConfig,
@@ -70,3 +73,23 @@ def adapt(source, source_tokenizer, target_tokenizer, word_vectors, **options) -
 
 def dense_rows(module: torch.nn.Module) -> torch.Tensor:
     return module.to_dense() if hasattr(module, "to_dense") else module.weight.detach()
+
+
+def save_in_the_authors_layout(model: ofa.OfaForMaskedLM, folder: Path) -> None:
+    names = {
+        "embeddings.word_embeddings.primitives.weight": "embeddings.primitive_embeddings.weight",
+        "embeddings.word_embeddings.weight": "embeddings.target_coordinates.weight",
+        "lm_head.decoder.primitives.weight": "lm_head.down_project.weight",
+        "lm_head.decoder.": "lm_head.vocab_project.",
+    }
+    state = {}
+    for key, value in model.state_dict().items():
+        for ours, theirs in names.items():
+            key = key.replace(ours, theirs)
+        state[key] = value
+    folder.mkdir()
+    torch.save(state, folder / "pytorch_model.bin")
+    config = model.config.to_dict()
+    config |= {"model_type": "xlm-roberta", "architectures": ["XLMRobertaAssembledForMaskedLM"]}
+    config["num_primitive"] = config.pop("embedding_size")
+    (folder / "config.json").write_text(json.dumps(config))

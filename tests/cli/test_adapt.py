@@ -5,8 +5,7 @@ import json
 
 import pytest
 import torch
-from adapted_models import make_source
-from test_authors_checkpoints import save_in_the_authors_layout
+from adapted_models import make_source, save_in_the_authors_layout
 from tiny_models import make_config
 from transformers import AutoModelForMaskedLM, AutoTokenizer, XLMRobertaForMaskedLM
 

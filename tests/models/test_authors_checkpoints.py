@@ -1,11 +1,11 @@
 """The checkpoints that the authors of OFA published: their layout, and what their code computes with it."""
 
-import json
 import os
 from pathlib import Path
 
 import pytest
 import torch
+from adapted_models import save_in_the_authors_layout
 from conftest import REPOSITORY
 from safetensors.torch import load_file
 from tiny_models import make_config
@@ -102,26 +102,6 @@ def test_a_resumed_run_continues_with_the_weights_of_the_checkpoint(tmp_path):
     resumed = run(ofa.OfaForMaskedLM.from_pretrained(checkpoint), 4, str(checkpoint))
     for name, value in trained.named_parameters():
         torch.testing.assert_close(resumed.get_parameter(name), value, rtol=0, atol=0)
-
-
-def save_in_the_authors_layout(model: ofa.OfaForMaskedLM, folder: Path) -> None:
-    names = {
-        "embeddings.word_embeddings.primitives.weight": "embeddings.primitive_embeddings.weight",
-        "embeddings.word_embeddings.weight": "embeddings.target_coordinates.weight",
-        "lm_head.decoder.primitives.weight": "lm_head.down_project.weight",
-        "lm_head.decoder.": "lm_head.vocab_project.",
-    }
-    state = {}
-    for key, value in model.state_dict().items():
-        for ours, theirs in names.items():
-            key = key.replace(ours, theirs)
-        state[key] = value
-    folder.mkdir()
-    torch.save(state, folder / "pytorch_model.bin")
-    config = model.config.to_dict()
-    config |= {"model_type": "xlm-roberta", "architectures": ["XLMRobertaAssembledForMaskedLM"]}
-    config["num_primitive"] = config.pop("embedding_size")
-    (folder / "config.json").write_text(json.dumps(config))
 
 
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
