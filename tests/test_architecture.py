@@ -1,6 +1,7 @@
 """Which room of the package may use which: imports go down the floors (docs/architecture.md)."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,3 +103,15 @@ def test_no_circles():
     for module in edges:
         if module not in state:
             visit(module, ())
+
+
+def test_the_page_and_its_picture_show_every_room():
+    docs = PACKAGE.parent / "docs"
+    page, picture = (docs / name for name in ("architecture.md", "images/floors.svg"))
+    for room in FLOOR_OF:
+        name = f"{room.replace('.', '/')}/"
+        assert f"`{name}`" in page.read_text(encoding="utf-8")
+        assert f">{name}<" in picture.read_text(encoding="utf-8")
+    for module in re.findall(r"^\d+\. (.*):", page.read_text(encoding="utf-8"), re.MULTILINE):
+        for path in re.findall(r"`([^`]+\.py)`", module):
+            assert (PACKAGE / path).is_file(), path
