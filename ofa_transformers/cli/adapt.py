@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..utils.progress import stage
-from .config import Config, DryRun
+from .config import Config, DryRun, options_of
 from .options import RUN, STARTING, Output, Overwrite, duration, gibibytes, millions, quiet_unless_interactive
 
 
@@ -35,7 +35,9 @@ def adapt(
     output: Output,
     embedding_size: Annotated[
         int | None,
-        typer.Option("--size", metavar="N", help="Rank of factorized embeddings.", show_default="full size"),
+        typer.Option(
+            "--embedding-size", "--size", metavar="N", help="Of factorized embeddings.", show_default="full size"
+        ),
     ] = None,
     source_languages: Annotated[
         Languages,
@@ -101,7 +103,7 @@ def adapt(
 ) -> None:
     """Give a pretrained model the vocabulary of another tokenizer, with OFA.
 
-    Example: ofa adapt FacebookAI/xlm-roberta-base -t my-tokenizer -v vectors --size 200 -o adapted
+    Example: ofa adapt FacebookAI/xlm-roberta-base -t my-tokenizer -v vectors --embedding-size 200 -o adapted
     """
     with stage(STARTING):
         from rich.console import Console
@@ -109,6 +111,7 @@ def adapt(
 
         from ..initialization.initializer import OfaInitializer
         from ..initialization.planning import plan_adaptation
+        from ..initialization.settings import InitializationSettings
         from ..text.corpus import Chain, TextFile
         from ..utils.files import check_output_folder, new_folder
         from .run_record import RunRecord
@@ -116,28 +119,17 @@ def adapt(
     quiet_unless_interactive()
     check_output_folder(output, overwrite)
     console = Console(highlight=False, markup=False, soft_wrap=True)  # names may have brackets
-    options = {
+    settings = InitializationSettings.from_dict(options_of(context))  # as ofa_run.yaml has them
+    inputs = {
         "target_tokenizer": target_tokenizer,
         "word_vectors": word_vectors,
-        "embedding_size": embedding_size,
-        "source_languages": source_languages or None,
-        "target_languages": target_languages or None,
-        "num_neighbors": num_neighbors,
-        "temperature": temperature,
-        "fallback": fallback,
-        "max_words": max_words,
-        "word_weighting": word_weighting,
-        "overlap": overlap,
-        "language_offset": language_offset,
-        "primitives": primitives,
         "target_text": Chain([TextFile(path) for path in target_text]) if target_text else None,
-        "authors_compatible": authors_compatible,
     }
     if dry_run:
-        show_plan(console, plan_adaptation(source, **options), output)
+        show_plan(console, plan_adaptation(source, **inputs, **settings.arguments()), output)
         return
     record = RunRecord(context, [source, target_tokenizer, word_vectors, *(target_text or ())])
-    adapted = OfaInitializer.from_pretrained(source, **options, seed=seed)
+    adapted = OfaInitializer.from_pretrained(source, **inputs, **settings.arguments())
     with new_folder(output, overwrite) as folder:
         adapted.save_pretrained(folder)
         record.write(folder)
@@ -148,6 +140,7 @@ def adapt(
 
 
 def show_plan(console: Console, plan: AdaptationPlan, output: Path) -> None:
+    import yaml
     from rich.table import Table
 
     before, after = plan.parameters
@@ -162,12 +155,7 @@ def show_plan(console: Console, plan: AdaptationPlan, output: Path) -> None:
             f"{plan.source_tokens:,} -> {plan.target_tokens:,}, of which the source has {plan.shared_tokens:,}",
         ),
         ("word vectors", f"{plan.words:,} words of {plan.languages:,} languages, {plan.dimension} dimensions"),
-        (
-            "rules",
-            f"words: {plan.rules.word_weighting}; overlapping tokens copied: {plan.rules.overlap}; language offset: "
-            f"{plan.rules.language_offset:g}"
-            + (f"; primitives of the {plan.rules.primitives}" if plan.target_class != plan.source_class else ""),
-        ),
+        ("settings", yaml.safe_dump(plan.settings.to_dict(), default_flow_style=True, sort_keys=False).strip()),
         (
             "parameters",
             f"{millions(before)} -> {millions(after)}, of them embeddings {millions(old)} -> {millions(new)}",

@@ -8,6 +8,8 @@ import torch
 from ..models.factorization import check_finite, columns_divide, decompose, factorize, project
 from .head_bias import TargetText
 from .mapping.token_mapping import TokenMapping
+from .run import Run
+from .settings import InitializationSettings
 
 
 # Target rows at once: of 1,024 float32 numbers, 64 MiB.
@@ -125,6 +127,25 @@ class Factorizer:
         if self._device is None:
             return "cuda" if torch.cuda.is_available() else matrix.device
         return self._device
+
+
+def make_factorizer(
+    mapping: TokenMapping, text: TargetText | None, settings: InitializationSettings, run: Run
+) -> Factorizer | None:
+    """What factorizes the source's embeddings at this and other sizes; None at full size."""
+    if settings.embedding_size is None:
+        return None
+    return run.once(
+        "factorizer",
+        lambda: Factorizer(
+            mapping,
+            settings.primitives,
+            text=text,
+            published=settings.authors_compatible,
+            device=run.device,
+            largest_size=run.largest_size,
+        ),
+    )
 
 
 def token_weights(mapping: TokenMapping, text: TargetText | None) -> np.ndarray:

@@ -13,6 +13,8 @@ from transformers.utils import logging
 from ..scoring.batching import Rows, evaluation_mode, longest_input
 from ..scoring.masked_lm import decode_only
 from .mapping.token_mapping import TokenMapping
+from .run import Run
+from .settings import InitializationSettings
 
 
 logger = logging.get_logger(__name__)
@@ -64,9 +66,7 @@ def make_bias(
     bias: torch.Tensor | None,
     mapping: TokenMapping,
     text: TargetText | None,
-    authors_compatible: bool,
-    embedding_size: int | None,
-    seed: int,
+    settings: InitializationSettings,
 ) -> torch.Tensor | None:
     """The head's bias: log probabilities where there is text; else through the mapping, and the mean elsewhere.
 
@@ -76,15 +76,24 @@ def make_bias(
         return None
     if text is not None:
         return text.log_probabilities.to(bias, copy=True)  # the model's own
-    if not authors_compatible:
-        return mapping.apply(bias, fallback="mean", seed=seed)
+    if not settings.authors_compatible:
+        return mapping.apply(bias, fallback="mean", seed=settings.seed)
     made = bias.new_zeros(mapping.shape[0])
-    if embedding_size is None:
+    if settings.embedding_size is None:
         shared = min(len(made), len(bias))
         made[:shared] = bias[:shared]
         return made
-    bound = embedding_size**-0.5
-    return made.uniform_(-bound, bound, generator=torch.Generator(device=made.device).manual_seed(seed))
+    bound = settings.embedding_size**-0.5
+    generator = torch.Generator(device=made.device).manual_seed(settings.seed)
+    return made.uniform_(-bound, bound, generator=generator)
+
+
+def fit_bias(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: TargetText | None, run: Run) -> str:
+    """Fits the bias in its place to the text, where there is some; says what it is now, as the report does."""
+    if text is None:
+        return "carried"
+    with run("head bias"):
+        return "calibrated" if calibrate_bias(model, tokenizer, text) else "log_probability"
 
 
 @torch.no_grad()

@@ -1,19 +1,21 @@
 """What an adaptation would make, from sizes alone: for `ofa adapt --dry-run`."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
 import torch
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
 from ..models.modeling_ofa import OfaPreTrainedMixin
 from ..models.surgery import factorized_class, find_embeddings
 from ..tokenization.vocabulary import Vocabulary
-from ..utils.memory import check_memory, estimate_memory
-from .initializer import Clock, check_rows, read_inputs
+from ..utils.memory import available_memory
+from .inputs import check_rows, read_inputs
 from .mapping.matches import match_tokens
-from .mapping.rules import Rules
+from .memory import needed_memory, refuse_too_little_memory
+from .run import Run
+from .settings import InitializationSettings
 
 
 # CPU seconds and rates of one core, from jobs A, B and C in docs/performance.md, which they give within 15 %.
@@ -38,7 +40,7 @@ class AdaptationPlan:
         shared_tokens: target tokens that the source has as well.
         words, dimension, languages: of the word vectors that are used.
         parameters, embedding_parameters: before and after.
-        rules: how words are weighted and which tokens are copied.
+        settings: those that would hold.
         memory: bytes at the peak: source, result, and the work between them.
         mapped: bytes of word vectors, which the system may take back.
         available: bytes of memory that are free now.
@@ -56,7 +58,7 @@ class AdaptationPlan:
     languages: int
     parameters: tuple[int, int]
     embedding_parameters: tuple[int, int]
-    rules: Rules
+    settings: InitializationSettings
     memory: int
     mapped: int
     available: int
@@ -65,27 +67,43 @@ class AdaptationPlan:
 
 
 def plan_adaptation(
-    source: Any, *, embedding_size: int | None, max_words: int | None, **options: Any
+    source: Any,
+    *,
+    target_tokenizer: Any,
+    word_vectors: Any,
+    source_tokenizer: Any = None,
+    target_text: Iterable[str] | None = None,
+    **settings: Any,
 ) -> AdaptationPlan:
     """Reads and checks all that `OfaInitializer.from_pretrained` does, but for the source's weights.
 
     Args:
-        source, embedding_size, max_words, **options: as in `OfaInitializer.from_pretrained`, without `fuzzy_match`,
-            `seed`, `device`.
+        source, target_tokenizer, word_vectors, source_tokenizer, target_text: as there.
+        **settings: of [`InitializationSettings`].
 
     Raises:
         MemoryError: the machine hasn't enough; and what `from_pretrained` raises.
     """
-    clock = Clock()
-    inputs = read_inputs(source, embedding_size=embedding_size, max_words=max_words, clock=clock, **options)
-    words = inputs.words
+    run, chosen = Run(), InitializationSettings(**settings)
+    inputs = read_inputs(
+        source,
+        target_tokenizer,
+        word_vectors,
+        chosen,
+        source_tokenizer=source_tokenizer,
+        target_text=target_text,
+        run=run,
+    )
+    chosen = chosen.with_rules(inputs.rules)
+    embedding_size = chosen.embedding_size
+    words, num_words = inputs.word_vectors, chosen.count_words(inputs.word_vectors)
     model = _without_weights(source, inputs.source_class, inputs.config)
     embeddings = find_embeddings(model)
     rows, hidden_size = embeddings.rows, embeddings.hidden_size
-    check_rows(rows, inputs.original, model)
-    target = Vocabulary.from_tokenizer(inputs.target, "target_tokenizer")
+    check_rows(rows, inputs.source_tokenizer, model)
+    target = Vocabulary.from_tokenizer(inputs.target_tokenizer, "target_tokenizer")
     matches = match_tokens(
-        Vocabulary.from_tokenizer(inputs.original, "source_tokenizer"), target, num_source_rows=rows
+        Vocabulary.from_tokenizer(inputs.source_tokenizer, "source_tokenizer"), target, num_source_rows=rows
     )
     shared = int((matches.source_ids >= 0).sum())
 
@@ -97,11 +115,8 @@ def plan_adaptation(
     bias = 0 if embeddings.bias is None else len(target) - len(embeddings.bias)
     after = before - old + new + bias
     itemsize = model.dtype.itemsize
-    num_words = len(words) if max_words is None else min(max_words, len(words))
-    work = estimate_memory(
-        rows, len(target), num_words, words.dimension, hidden_size, embedding_size, matrices=matrices
-    )
-    check_memory(work)
+    work = needed_memory(chosen, embeddings, len(target), words)
+    refuse_too_little_memory(work)
 
     cpu_seconds = (
         _START_SECONDS
@@ -110,27 +125,27 @@ def plan_adaptation(
         + (len(target) - shared) * _SHARE_WITH_VECTORS * rows * words.dimension / _NEIGHBOR_RATE
     )
     if embedding_size is not None:
-        decomposed = rows if inputs.rules.primitives == "source" else len(target)
+        decomposed = rows if chosen.primitives == "source" else len(target)
         operations = hidden_size * (decomposed * hidden_size + 2 * rows * size)
         cpu_seconds += matrices * operations / _FACTORIZATION_RATE
     return AdaptationPlan(
         source_class=type(model).__name__,
         target_class=(type(model) if embedding_size is None else factorized_class(type(model))).__name__,
-        source_tokens=len(inputs.original),
-        target_tokens=len(inputs.target),
+        source_tokens=len(inputs.source_tokenizer),
+        target_tokens=len(inputs.target_tokenizer),
         shared_tokens=shared,
         words=num_words,
         dimension=words.dimension,
         languages=len(words.language_counts()),
         parameters=(before, after),
         embedding_parameters=(old, new),
-        rules=inputs.rules,
+        settings=chosen,
         memory=(before + after) * itemsize + work,
         mapped=4 * len(words) * words.dimension,
-        available=psutil.virtual_memory().available,
+        available=available_memory(),
         disk=after * itemsize,
         # Tokenizers and vectors have just been read, so that this part is no estimate.
-        seconds=sum(clock.seconds.values()) + _TWO_CORES * cpu_seconds,
+        seconds=sum(run.seconds.values()) + _TWO_CORES * cpu_seconds,
     )
 
 

@@ -168,13 +168,6 @@ class _Search:
         return self.buffers.products
 
 
-def softmax_weights(cosines: np.ndarray, temperature: float) -> np.ndarray:
-    """softmax(cosines / temperature) over the last axis, float64, rows that sum to 1."""
-    scaled = cosines / temperature
-    weights = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-    return weights / weights.sum(axis=-1, keepdims=True)
-
-
 def _normalize(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The rows at unit length, float32, and their lengths, float64 (1 for rows of zeros)."""
     units = np.empty(vectors.shape, dtype=np.float32)

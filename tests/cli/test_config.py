@@ -32,7 +32,8 @@ def test_values_come_from_the_file_and_the_command_line_wins(run, given, tmp_pat
 def test_a_recorded_run_is_repeated_bit_for_bit(run, given, tmp_path, capsys):
     assert run("adapt", "source", "-t", "tokenizer", "-v", "vectors", "--size", 8, "--seed", 7, "-o", "out") == 0
     record = yaml.safe_load((tmp_path / "out" / RECORD_FILE).read_text())
-    assert record["size"] == 8 and record["seed"] == 7 and record["temperature"] == 0.1 and "overwrite" not in record
+    assert record["embedding_size"] == 8 and record["seed"] == 7 and record["temperature"] == 0.1
+    assert "overwrite" not in record and "size" not in record
     about = record["record"]
     assert about["command"] == "adapt" and "--seed 7" in about["command_line"]
     assert {"torch", "transformers", "ofa-transformers", "python", "platform"} <= set(about["versions"])

@@ -54,7 +54,7 @@ def test_adapt_leaves_the_folder_as_it_was(inputs, tmp_path):
     output.mkdir(parents=True)
     (output / "notes.txt").write_text("mine")
     code, error, seconds = stop(
-        "ofa_transformers.initialization.initializer:write_page",
+        "ofa_transformers.initialization.saving:write_page",
         "sleep",
         signal.SIGINT,
         "adapt",

@@ -399,7 +399,7 @@ def test_arguments_out_of_range_are_refused_before_any_work(
     options, message, tiny_tokenizers, word_vectors, monkeypatch
 ):
     monkeypatch.setattr(
-        "ofa_transformers.initialization.initializer.take_source",
+        "ofa_transformers.initialization.inputs.take_source",
         lambda *a, **k: pytest.fail("the source was loaded first"),
     )
     source = make_source("xlm-roberta", tiny_tokenizers["unigram"])

@@ -9,10 +9,10 @@ from conftest import TEXT
 from transformers import RobertaConfig, RobertaForMaskedLM
 
 import ofa_transformers as ofa
-from ofa_transformers.initialization import factors, initializer
+from ofa_transformers.initialization import factors, initializer, memory
 from ofa_transformers.initialization.mapping import fallback, subword_vectors, token_mapping, word_tokens
 from ofa_transformers.models import factorization
-from ofa_transformers.utils import memory
+from ofa_transformers.utils import memory as machine
 from ofa_transformers.utils import search as neighbors
 
 
@@ -44,9 +44,9 @@ def weights(adapted: ofa.OfaInitializer) -> dict[str, torch.Tensor]:
 def test_every_size_is_that_of_its_own_run(inputs, monkeypatch, primitives):
     inputs = {**inputs, "primitives": primitives}
     built = []
-    build = initializer.build_mapping
+    build = initializer.make_mapping
     monkeypatch.setattr(
-        initializer, "build_mapping", lambda *args, **options: built.append(1) or build(*args, **options)
+        initializer, "make_mapping", lambda *args, **options: built.append(1) or build(*args, **options)
     )
     decomposed = []
     decompose = factors.decompose
@@ -107,8 +107,8 @@ def test_small_blocks_give_the_same(embedding_size, threads, inputs, monkeypatch
 
 
 def test_too_little_memory_is_refused_before_the_mapping(inputs, monkeypatch):
-    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=100 * 2**20))
-    monkeypatch.setattr(initializer, "build_mapping", lambda *_, **__: pytest.fail("long work began"))
+    monkeypatch.setattr(machine.psutil, "virtual_memory", lambda: SimpleNamespace(available=100 * 2**20))
+    monkeypatch.setattr(initializer, "make_mapping", lambda *_, **__: pytest.fail("long work began"))
     with pytest.raises(MemoryError, match=r"needs about 0\.\d GiB .* only 0\.1 GiB are available.*max_words"):
         ofa.OfaInitializer.from_pretrained(**inputs)
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from ofa_transformers.utils import search as module
-from ofa_transformers.utils.search import nearest_neighbors, softmax_weights
+from ofa_transformers.utils.search import nearest_neighbors
 
 
 def exact(queries: np.ndarray, candidates: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -118,14 +118,3 @@ def test_the_gpu_gives_the_same_result():
     expected = nearest_neighbors(queries, candidates, 10, device="cpu")
     np.testing.assert_array_equal(found[0], expected[0])
     np.testing.assert_array_equal(found[1], expected[1])
-
-
-@pytest.mark.parametrize("temperature", [1e-6, 0.1, 1e6])
-def test_softmax(temperature):
-    cosines = np.array([[0.9, 0.8, -1.0], [1.0, 1.0, 1.0]])
-    weights = softmax_weights(cosines, temperature)
-    assert np.isfinite(weights).all() and (weights >= 0).all()
-    np.testing.assert_allclose(weights.sum(axis=1), 1)
-    np.testing.assert_allclose(weights[1], 1 / 3)
-    if temperature == 0.1:
-        np.testing.assert_allclose(weights[0], np.exp([9, 8, -10]) / np.exp([9, 8, -10]).sum())

@@ -1,7 +1,7 @@
 """M, the mapping of a target vocabulary onto a source vocabulary: which rows to copy, which to compose, and of what."""
 
-from .build import build_mapping, check_settings
-from .rules import choose_rules
+from .build import build_mapping
+from .rules import check_settings, choose_rules
 from .token_mapping import TokenExplanation, TokenKind, TokenMapping
 
 

@@ -1,6 +1,6 @@
 """How a `TokenMapping` is built from two tokenizers and word vectors (OFA, section 3.3)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import scipy.sparse
@@ -9,37 +9,30 @@ from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from ...tokenization.vocabulary import Vocabulary
-from ...utils.search import nearest_neighbors, softmax_weights
+from ...utils.search import nearest_neighbors
 from ...vectors import WordVectors
+from ..settings import WORD_WEIGHTINGS, InitializationSettings
 from .authors import match_tokens_as_published
-from .fallback import check_fallback
 from .matches import Matches, MatchKind, match_tokens
 from .overlap import reject_unused, word_mass
-from .rules import WORD_WEIGHTINGS, check_rules, choose_rules
 from .subword_vectors import subword_vectors
 from .token_mapping import TokenKind, TokenMapping
 
 
 logger = logging.get_logger(__name__)
 
-
-def check_settings(
-    num_neighbors: int = 10,
-    temperature: float = 0.1,
-    fallback: str = "normal",
-    word_weighting: str | None = None,
-    overlap: str | None = None,
-    language_offset: float | None = None,
-    primitives: str | None = None,
-    authors_compatible: bool = False,
-) -> None:
-    """Raises ValueError for a setting that no mapping can be built or applied with; costs nothing."""
-    if num_neighbors < 1:
-        raise ValueError(f"num_neighbors is {num_neighbors}, but must be at least 1 (the paper uses 10).")
-    if not temperature > 0 or not np.isfinite(temperature):
-        raise ValueError(f"temperature is {temperature}, but must be a positive number (the paper uses 0.1).")
-    check_fallback(fallback)
-    check_rules(word_weighting, overlap, language_offset, primitives, authors_compatible)
+# Settings that shape a mapping, and are kept with it.
+_RECORDED = (
+    "num_neighbors",
+    "temperature",
+    "fuzzy_match",
+    "max_words",
+    "source_languages",
+    "target_languages",
+    "word_weighting",
+    "overlap",
+    "authors_compatible",
+)
 
 
 def build_mapping(
@@ -88,19 +81,39 @@ def build_mapping(
         ValueError: num_neighbors < 1, temperature <= 0, a language that no word has, a tokenizer that isn't fast, a
             weighting or filter that needs frequencies or source languages where there are none.
     """
-    check_settings(
-        num_neighbors,
-        temperature,
+    settings = InitializationSettings(
+        source_languages=source_languages,
+        target_languages=target_languages,
+        num_neighbors=num_neighbors,
+        temperature=temperature,
+        fuzzy_match=fuzzy_match,
+        max_words=max_words,
         word_weighting=word_weighting,
         overlap=overlap,
         authors_compatible=authors_compatible,
     )
     if num_source_rows is not None and num_source_rows < 1:
         raise ValueError(f"num_source_rows is {num_source_rows}, but must be at least 1; None takes the tokenizer's.")
-    source_languages, target_languages = as_list(source_languages), as_list(target_languages)
-    rules = choose_rules(word_weighting, overlap, word_vectors, source_languages, authors_compatible)
-    source_words = select_words(word_vectors, source_languages, max_words, "source_languages", authors_compatible)
-    target_words = select_words(word_vectors, target_languages, max_words, "target_languages", authors_compatible)
+    settings = settings.with_rules(settings.choose_rules(word_vectors))
+    return map_tokens(source_tokenizer, target_tokenizer, word_vectors, settings, num_source_rows, device)
+
+
+def map_tokens(
+    source_tokenizer: PreTrainedTokenizerBase,
+    target_tokenizer: PreTrainedTokenizerBase,
+    word_vectors: WordVectors,
+    settings: InitializationSettings,
+    num_source_rows: int | None = None,
+    device: torch.device | str | None = None,
+) -> TokenMapping:
+    """`build_mapping` with settings whose rules are chosen."""
+    published = settings.authors_compatible
+    source_words = select_words(
+        word_vectors, settings.source_languages, settings.max_words, "source_languages", published
+    )
+    target_words = select_words(
+        word_vectors, settings.target_languages, settings.max_words, "target_languages", published
+    )
     source = Vocabulary.from_tokenizer(source_tokenizer, "source_tokenizer")
     target = Vocabulary.from_tokenizer(target_tokenizer, "target_tokenizer")
     num_rows = len(source) if num_source_rows is None else num_source_rows
@@ -109,23 +122,23 @@ def build_mapping(
             "The source has %d rows for %d tokens; tokens without a row are not used.", num_rows, len(source)
         )
 
-    if authors_compatible:
-        matches = match_tokens_as_published(source, target, fuzzy_match=fuzzy_match)
+    if published:
+        matches = match_tokens_as_published(source, target, fuzzy_match=settings.fuzzy_match)
         beyond = matches.source_ids >= num_rows
         matches.source_ids[beyond], matches.kinds[beyond] = -1, MatchKind.NONE
     else:
-        matches = match_tokens(source, target, fuzzy_match=fuzzy_match, num_source_rows=num_rows)
+        matches = match_tokens(source, target, fuzzy_match=settings.fuzzy_match, num_source_rows=num_rows)
 
-    weight = WORD_WEIGHTINGS[rules.word_weighting]
+    weight = WORD_WEIGHTINGS[settings.word_weighting]
     options = {
         "word_weights": None if weight is None else weight(word_vectors.frequencies),
-        "authors_compatible": authors_compatible,
+        "authors_compatible": published,
     }
     source_subwords = subword_vectors(
         source,
         word_vectors,
         source_words,
-        keep_incidence=rules.overlap != "all",
+        keep_incidence=settings.overlap != "all",
         description="Tokenizing words (source)",
         **options,
     )
@@ -134,14 +147,14 @@ def build_mapping(
         target, word_vectors, target_words, description="Tokenizing words (target)", **options
     )
     rejections = {}
-    if rules.overlap == "used_by_source":
+    if settings.overlap == "used_by_source":
         source_mass, languages = word_mass(source, word_vectors, source_subwords.incidence)
         target_mass, _ = word_mass(target, word_vectors, target_subwords.incidence)
-        rejections = reject_unused(matches, source_mass, target_mass, languages, source_languages)
+        rejections = reject_unused(matches, source_mass, target_mass, languages, settings.source_languages)
 
     composed = np.flatnonzero((matches.source_ids < 0) & target_subwords.covered)
     neighbors, cosines = _find_neighbors(
-        target_subwords.vectors, composed, source_vectors, num_neighbors, device, uncovered=authors_compatible
+        target_subwords.vectors, composed, source_vectors, settings.num_neighbors, device, uncovered=published
     )
     kinds = np.full(len(target), TokenKind.FALLBACK, dtype=np.uint8)
     kinds[matches.source_ids >= 0] = TokenKind.COPIED
@@ -150,7 +163,9 @@ def build_mapping(
         kinds[composed] = TokenKind.COMPOSED
     source_rows = np.zeros(num_rows, dtype=bool)
     source_rows[: len(source)] = source.exists[:num_rows]
-    weights, cosines = _weight_matrix(matches, composed, neighbors, cosines, temperature, (len(target), num_rows))
+    weights, cosines = _weight_matrix(
+        matches, composed, neighbors, cosines, settings.temperature, (len(target), num_rows)
+    )
     return TokenMapping(
         weights=weights,
         kinds=kinds,
@@ -158,15 +173,8 @@ def build_mapping(
         match_kinds=matches.kinds,
         source_rows=source_rows,
         settings={
-            "num_neighbors": neighbors.shape[1] or num_neighbors,
-            "temperature": temperature,
-            "fuzzy_match": fuzzy_match,
-            "max_words": max_words,
-            "source_languages": source_languages,
-            "target_languages": target_languages,
-            "word_weighting": rules.word_weighting,
-            "overlap": rules.overlap,
-            "authors_compatible": authors_compatible,
+            **{name: value for name, value in settings.to_dict().items() if name in _RECORDED},
+            "num_neighbors": neighbors.shape[1] or settings.num_neighbors,
         },
         source=source,
         target=target,
@@ -231,9 +239,16 @@ def _weight_matrix(
     return matrix, similarity[order]
 
 
+def softmax_weights(cosines: np.ndarray, temperature: float) -> np.ndarray:
+    """softmax(cosines / temperature) over the last axis, float64, rows that sum to 1."""
+    scaled = cosines / temperature
+    weights = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return weights / weights.sum(axis=-1, keepdims=True)
+
+
 def select_words(
     word_vectors: WordVectors,
-    languages: list[str] | None,
+    languages: Sequence[str] | None,
     max_words: int | None,
     argument: str,
     authors_compatible: bool,
@@ -246,9 +261,3 @@ def select_words(
         return word_vectors.select(languages, max_words)
     except ValueError as error:
         raise ValueError(f"{argument}: {error}" if languages is not None else str(error)) from error
-
-
-def as_list(languages: Iterable[str] | None) -> list[str] | None:
-    if languages is None:
-        return None
-    return [languages] if isinstance(languages, str) else sorted(set(languages))

@@ -5,16 +5,8 @@ import itertools
 import numpy as np
 
 
-FALLBACKS = ("normal", "mean", "zeros")
-
 # Rows drawn from one generator. Part of the result: another number gives other draws.
 _DRAW_ROWS = 4096
-
-
-def check_fallback(fallback: str) -> None:
-    """Raises ValueError for a name that isn't one of `FALLBACKS`."""
-    if fallback not in FALLBACKS:
-        raise ValueError(f"fallback is {fallback!r}, but must be one of {', '.join(map(repr, FALLBACKS))}.")
 
 
 def fallback_rows(
@@ -32,7 +24,7 @@ def fallback_rows(
         missing: target ids, ascending.
         source_rows: (V_s, k), whose columns give mean and standard deviation.
         used: (V_s,) bool, the rows that count for these.
-        fallback: one of `FALLBACKS`.
+        fallback: one of `settings.FALLBACKS`.
         seed: each block of target ids has its own generator, seeded with this and the block's number.
         authors_compatible: statistics over all rows in the precision of the input, and one `RandomState` for the
             whole matrix, as in the published code (whose seed is 114514).

@@ -17,15 +17,6 @@ from .overlap import largest_entries, word_mass
 _BLOCK_ROWS = 16_384
 
 
-def check_language_offset(language_offset: float) -> None:
-    """Raises ValueError for a negative or infinite offset."""
-    if not (np.isfinite(language_offset) and language_offset >= 0):
-        raise ValueError(
-            f"language_offset is {language_offset}, but must be 0 (none) or a positive share of the mean norm of the "
-            "source's rows, such as 0.2."
-        )
-
-
 def dominant_languages(
     vocabulary: Vocabulary, word_vectors: WordVectors, incidence: scipy.sparse.csr_array
 ) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Which overlapping tokens the source's languages really use: German "die" is no English "die"."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,7 +71,7 @@ def reject_unused(
     source_mass: scipy.sparse.csr_array,
     target_mass: scipy.sparse.csr_array,
     languages: list[str],
-    source_languages: list[str],
+    source_languages: Sequence[str],
 ) -> dict[int, Rejection]:
     """Takes back matches of ordinary tokens that the source's languages hardly use; in place, `MatchKind.REJECTED`.
 

@@ -18,8 +18,9 @@ from safetensors.numpy import save_file
 from ...tokenization.vocabulary import Vocabulary
 from ...utils.files import new_file
 from ...vectors import WordVectors
-from .fallback import check_fallback, fallback_rows
-from .language_offset import add_language_offset, check_language_offset, dominant_languages
+from ..settings import check_fallback, check_language_offset
+from .fallback import fallback_rows
+from .language_offset import add_language_offset, dominant_languages
 from .matches import MatchKind
 from .overlap import Rejection
 

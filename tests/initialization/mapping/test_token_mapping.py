@@ -85,6 +85,17 @@ def test_composed_rows_against_the_definition(tiny_tokenizers, vectors, mapping)
         np.testing.assert_allclose(mapping.weights[[row]].toarray()[0], expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("temperature", [1e-6, 0.1, 1e6])
+def test_softmax(temperature):
+    cosines = np.array([[0.9, 0.8, -1.0], [1.0, 1.0, 1.0]])
+    weights = build_module.softmax_weights(cosines, temperature)
+    assert np.isfinite(weights).all() and (weights >= 0).all()
+    np.testing.assert_allclose(weights.sum(axis=1), 1)
+    np.testing.assert_allclose(weights[1], 1 / 3)
+    if temperature == 0.1:
+        np.testing.assert_allclose(weights[0], np.exp([9, 8, -10]) / np.exp([9, 8, -10]).sum())
+
+
 def test_blocks_and_threads_do_not_change_the_mapping(tiny_tokenizers, vectors, mapping, monkeypatch):
     before = torch.get_num_threads()
     monkeypatch.setattr(neighbors_module, "_BLOCK_SIMILARITIES", 1000)

@@ -1,0 +1,76 @@
+"""Step 6, report: what the initialisation did."""
+
+from dataclasses import replace
+from importlib.metadata import version
+
+from transformers import PreTrainedModel
+
+from ..report import OfaReport, count_languages, count_tokens, find_warnings, measure_rows
+from .inputs import Inputs, Source
+from .mapping.token_mapping import TokenMapping
+from .rows import TargetRows
+from .run import Run
+from .settings import InitializationSettings
+
+
+_PACKAGES = ("ofa-transformers", "transformers", "tokenizers", "torch", "numpy", "scipy")
+
+
+def make_report(
+    inputs: Inputs,
+    source: Source,
+    settings: InitializationSettings,
+    mapping: TokenMapping,
+    made: TargetRows,
+    model: PreTrainedModel,
+    head_bias: str | None,
+    run: Run,
+) -> OfaReport:
+    """Counts and measures what was made; `head_bias` says where the head's bias came from, None without one."""
+    words, size = inputs.word_vectors, settings.embedding_size
+    with run("report"):
+        total, by_script = run.once("tokens", lambda: count_tokens(mapping))
+        by_language, unused = run.once("languages", lambda: count_languages(mapping))
+        figures, picture = measure_rows(
+            source.embeddings.input,
+            made.rows["input"],
+            made.primitives.get("input"),
+            mapping,
+            made.singular_values,
+            settings.seed,
+        )
+    held = replace(settings, num_neighbors=mapping.settings["num_neighbors"])
+    return OfaReport(
+        source=source.facts,
+        target={
+            "name": str(getattr(inputs.target_tokenizer, "name_or_path", "")),
+            "class": type(model).__name__,
+            "tokens": len(inputs.target_tokenizer),
+            "rows": mapping.shape[0],
+            "embedding_size": size,
+            "parameters": model.num_parameters(),
+            "embedding_parameters": sum(t.numel() for t in (*made.rows.values(), *made.primitives.values())),
+        },
+        word_vectors={
+            "words": len(words),
+            "dimension": words.dimension,
+            "languages": words.language_counts(),
+            "unused": unused,
+            "metadata": dict(words.metadata),
+        },
+        settings={**held.to_dict(), "head_bias": head_bias},
+        tokens=total,
+        tokens_by_script=by_script,
+        reconstruction_error=None if size is None else made.reconstruction_error(size),
+        seconds=run.seconds,
+        versions={package: version(package) for package in _PACKAGES},
+        warnings=[
+            *find_warnings(total, by_script, by_language, unused, words.language_counts()),
+            *inputs.rules.notes,
+        ],
+        tokens_by_language=by_language,
+        matches=mapping.count_matches(),
+        figures=figures,
+        mapping=mapping,
+        map=picture,
+    )

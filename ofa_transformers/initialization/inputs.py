@@ -1,0 +1,193 @@
+"""Step 1, read: tokenizers, word vectors, text and source, checked before the work on them begins."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from ..models.surgery import (
+    ModelEmbeddings,
+    find_embeddings,
+    is_empty,
+    language_model_loader,
+    load_config,
+    model_class,
+    take_source,
+)
+from ..report import source_license
+from ..vectors import WordVectors
+from .head_bias import TargetText, read_target_text
+from .memory import needed_memory, refuse_too_little_memory
+from .run import Run
+from .settings import InitializationSettings, Rules
+
+
+logger = logging.get_logger(__name__)
+
+# Rows that a model may have beyond its tokenizer's tokens and still be taken for padded (Qwen2: 267, T5: 28).
+_MOST_PADDING_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What an initialisation starts from, read and checked, but for the source's weights.
+
+    Attributes:
+        source: as it was given.
+        config, source_class: of the source.
+        source_tokenizer, target_tokenizer: loaded.
+        word_vectors: loaded.
+        text: what is kept of the text to train on, or None.
+        rules: those that hold where the settings leave them open.
+        hub_kwargs: arguments for the loading of the source.
+        source_access: of these, those for what lies beside the source.
+    """
+
+    source: Any
+    config: PreTrainedConfig
+    source_class: type[PreTrainedModel]
+    source_tokenizer: PreTrainedTokenizerBase
+    target_tokenizer: PreTrainedTokenizerBase
+    word_vectors: WordVectors
+    text: TargetText | None
+    rules: Rules
+    hub_kwargs: dict[str, Any]
+    source_access: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Source:
+    """The source itself.
+
+    Attributes:
+        model: a copy of its own, dense, which becomes the result, or gives it its body.
+        embeddings: what depends on the vocabulary in it.
+        facts: what the report says of it.
+    """
+
+    model: PreTrainedModel
+    embeddings: ModelEmbeddings
+    facts: dict[str, Any]
+
+
+def read_inputs(
+    source: str | os.PathLike | PreTrainedModel,
+    target_tokenizer: str | os.PathLike | PreTrainedTokenizerBase,
+    word_vectors: str | os.PathLike | WordVectors,
+    settings: InitializationSettings,
+    *,
+    source_tokenizer: str | os.PathLike | PreTrainedTokenizerBase | None = None,
+    target_text: Iterable[str] | None = None,
+    hub_kwargs: dict[str, Any] | None = None,
+    run: Run | None = None,
+) -> Inputs:
+    """Reads and checks everything but the source's weights; arguments and errors as `OfaInitializer.from_pretrained`.
+
+    Raises:
+        MemoryError: the machine clearly hasn't enough, as far as sizes are known; before word vectors are read where
+            tokenizers and configuration tell it.
+    """
+    hub_kwargs, run = hub_kwargs or {}, run or Run()
+    if isinstance(target_text, str):
+        raise ValueError("target_text is one string, but must be lines of text: pass a list, or an open file.")
+    access = {name: hub_kwargs[name] for name in ("token", "cache_dir") if name in hub_kwargs}
+    # A revision is one of the source's repository, and of its tokenizer where that lies there.
+    beside = ("revision",) if source_tokenizer is None else ()
+    source_access = {**access, **{name: hub_kwargs[name] for name in beside if name in hub_kwargs}}
+    with run("load"):
+        config = source.config if isinstance(source, PreTrainedModel) else load_config(source, hub_kwargs)
+        source_class = model_class(source, config)
+        settings.check_source(source_class, config)
+        target = _load_tokenizer(target_tokenizer, "target_tokenizer", access)
+        original = _load_tokenizer(*_source_tokenizer(source, source_tokenizer, config), source_access)
+        # Text that can't be read fails here, before the long work.
+        text = None if target_text is None else read_target_text(target, target_text)
+    with run("word vectors"):
+        known = word_vectors if isinstance(word_vectors, WordVectors) else None
+        refuse_too_little_memory(needed_memory(settings, config, len(target), known))
+        vectors = known or WordVectors.load(word_vectors, **access)
+        for languages in (settings.source_languages, settings.target_languages):
+            vectors.select(languages, settings.max_words)  # an unknown language fails here
+        refuse_too_little_memory(needed_memory(settings, config, len(target), vectors))
+        rules = settings.choose_rules(vectors, language_model_loader(source_class.__name__) is not None)
+    return Inputs(source, config, source_class, original, target, vectors, text, rules, hub_kwargs, source_access)
+
+
+def read_source(inputs: Inputs, settings: InitializationSettings, run: Run) -> Source:
+    """Reads the source's weights, and checks that its tokenizer fits them.
+
+    Raises:
+        ValueError: a damaged checkpoint; embeddings that aren't found, or don't fit the tokenizer.
+    """
+    with run("load"):
+        model = take_source(
+            inputs.source,
+            inputs.source_class,
+            inputs.hub_kwargs,
+            share_embeddings=settings.embedding_size is not None,
+        )
+    embeddings = find_embeddings(model)
+    check_rows(embeddings.rows, inputs.source_tokenizer, model)
+    name = str(getattr(inputs.config, "_name_or_path", "") or type(model).__name__)
+    facts = {
+        "name": name,
+        "license": source_license(inputs.source, name, inputs.source_access),
+        "class": type(model).__name__,
+        "tokens": len(inputs.source_tokenizer),
+        "rows": embeddings.rows,
+        "hidden_size": embeddings.hidden_size,
+        "parameters": model.num_parameters(),
+        "embedding_parameters": embeddings.input.numel()
+        + (embeddings.output.numel() if embeddings.output is not None else 0),
+    }
+    return Source(model, embeddings, facts)
+
+
+def check_rows(rows: int, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:
+    """Rows beyond the tokens are padding. Tokens beyond the rows may only be added ones that the model never saw."""
+    vocabulary = tokenizer.get_vocab()
+    tokens = max(vocabulary.values()) + 1
+    if rows > tokens + max(_MOST_PADDING_ROWS, tokens // 50):
+        raise ValueError(
+            f"The source's embeddings have {rows} rows, but source_tokenizer has {tokens} tokens: too many to be "
+            "padding. Pass the tokenizer that belongs to the source as source_tokenizer."
+        )
+    if rows < tokens:
+        added = set(tokenizer.get_added_vocab().values())
+        beyond = {index for index in vocabulary.values() if index >= rows}
+        if not beyond <= added:
+            raise ValueError(
+                f"The source's embeddings have {rows} rows, but source_tokenizer has {tokens} tokens, and "
+                f"{len(beyond - added)} of those without a row are ordinary ones. Pass the tokenizer that belongs to "
+                "the source as source_tokenizer."
+            )
+        logger.warning("%d added tokens of source_tokenizer have no row in %s.", len(beyond), type(model).__name__)
+
+
+def _source_tokenizer(source: Any, source_tokenizer: Any, config: PreTrainedConfig) -> tuple[Any, str]:
+    if source_tokenizer is not None:
+        return source_tokenizer, "source_tokenizer"
+    if not isinstance(source, PreTrainedModel):
+        return source, "source"
+    if not getattr(config, "_name_or_path", ""):
+        raise ValueError("source is a model without a name or folder; pass its tokenizer as source_tokenizer.")
+    return config._name_or_path, "source"
+
+
+def _load_tokenizer(tokenizer: Any, argument: str, access: dict[str, Any]) -> PreTrainedTokenizerBase:
+    if isinstance(tokenizer, PreTrainedTokenizerBase):
+        return tokenizer
+    remedy = "Pass a loaded tokenizer" + (" as source_tokenizer." if argument == "source" else ".")
+    try:
+        loaded = AutoTokenizer.from_pretrained(tokenizer, **access)
+    except Exception as error:  # tokenizer files that don't fit their class fail in any way
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(
+            f"{argument}: no tokenizer could be loaded from {str(tokenizer)!r}. {remedy} ({reason})"
+        ) from error
+    if is_empty(loaded):
+        raise ValueError(f"{argument}: {str(tokenizer)!r} holds no tokenizer. {remedy}")
+    return loaded

@@ -1,0 +1,32 @@
+"""Step 7, save: a folder that `AutoModel*` and `AutoTokenizer` load."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from huggingface_hub import EvalResult
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ..report import PAGE_FILE, REPORT_FILE, OfaReport, model_card, write_page
+from ..utils.hub import CARD_FILE
+from ..utils.progress import stage
+
+
+def write_checkpoint(
+    folder: str | os.PathLike,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    report: OfaReport,
+    *,
+    report_page: bool = True,
+    eval_results: Sequence[EvalResult] | None = None,
+    **kwargs: Any,
+) -> None:
+    """Writes model, tokenizer, report and card into a folder; arguments as `OfaInitializer.save_pretrained`."""
+    with stage("Writing model and report"):
+        model.save_pretrained(folder, **kwargs)
+        tokenizer.save_pretrained(folder)
+        report.save(os.path.join(folder, REPORT_FILE))
+        if report_page:
+            write_page(report, os.path.join(folder, PAGE_FILE))
+        model_card(report, eval_results=eval_results).save(os.path.join(folder, CARD_FILE))
