@@ -3,7 +3,7 @@
 from transformers import PreTrainedConfig
 
 from ..models.surgery import ModelEmbeddings
-from ..utils.memory import check_memory
+from ..utils.memory import available_memory, is_clearly_too_little
 from ..vectors import WordVectors
 from .settings import InitializationSettings
 
@@ -70,9 +70,10 @@ def needed_memory(
 
 def refuse_too_little_memory(needed: int) -> None:
     """Raises MemoryError where the machine clearly hasn't the bytes that an initialisation needs."""
-    check_memory(
-        needed,
-        "This adaptation",
-        "take fewer words (max_words), a target tokenizer with fewer tokens, or an embedding_size",
-        beside="the source model and the word vectors",
-    )
+    available = available_memory()
+    if is_clearly_too_little(available, needed):
+        raise MemoryError(
+            f"This adaptation needs about {needed / 2**30:.1f} GiB of memory beside the source model and the word "
+            f"vectors, but only {available / 2**30:.1f} GiB are available. Free some, use a machine with more, or take "
+            "fewer words (max_words), a target tokenizer with fewer tokens, or an embedding_size."
+        )

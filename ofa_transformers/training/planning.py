@@ -6,10 +6,10 @@ import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import torch
 
 from ..text.sources import LanguageText
+from ..utils.memory import available_memory
 from ..utils.progress import stage
 from .arguments import DataArguments, ModelArguments, PretrainingArguments
 from .checkpoints import last_checkpoint
@@ -128,7 +128,7 @@ def plan_pretraining(
         validation_languages=len(setup.validation),
         validation_lines=sum(map(len, setup.validation.values())),
         memory=memory,
-        available=torch.cuda.mem_get_info()[0] if on_gpu else psutil.virtual_memory().available,
+        available=torch.cuda.mem_get_info()[0] if on_gpu else available_memory(),
         device=torch.cuda.get_device_name() if on_gpu else "the CPU",
         checkpoint=checkpoint,
         disk=checkpoint * min(args.save_total_limit or 1, -(-args.max_steps // int(args.save_steps))) + 4 * parameters,
