@@ -155,7 +155,7 @@ def show_plan(console: Console, plan: AdaptationPlan, output: Path) -> None:
             f"{plan.source_tokens:,} -> {plan.target_tokens:,}, of which the source has {plan.shared_tokens:,}",
         ),
         ("word vectors", f"{plan.words:,} words of {plan.languages:,} languages, {plan.dimension} dimensions"),
-        ("settings", yaml.safe_dump(plan.settings.to_dict(), default_flow_style=True, sort_keys=False).strip()),
+        ("settings", yaml.safe_dump(plan.settings.to_dict(), default_flow_style=None, sort_keys=False).strip()),
         (
             "parameters",
             f"{millions(before)} -> {millions(after)}, of them embeddings {millions(old)} -> {millions(new)}",

@@ -1,16 +1,20 @@
 """`ofa adapt`, `ofa convert` and `ofa export`, on tiny models."""
 
 import gzip
+import inspect
 import json
 
 import pytest
 import torch
+import yaml
 from adapted_models import make_source, save_in_the_authors_layout
 from tiny_models import make_config
 from transformers import AutoModelForMaskedLM, AutoTokenizer, XLMRobertaForMaskedLM
 
 import ofa_transformers as ofa
 from ofa_transformers.initialization.planning import plan_adaptation
+from ofa_transformers.initialization.settings import InitializationSettings
+from ofa_transformers.report import OfaReport
 
 
 def test_adapt_then_export(run, inputs, tmp_path, capsys):
@@ -83,6 +87,47 @@ def test_dry_run_foresees_the_sizes_and_writes_nothing(run, inputs, tiny_tokeniz
     assert f"-> {target['class']}" in shown and "Nothing was written" in shown
     assert sorted(tmp_path.rglob("*")) == before
     assert run("adapt", *inputs, "--size", 99, "--dry-run", "-o", tmp_path / "out") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--num-neighbors", 2], {"num_neighbors": 2, "word_weighting": "uniform", "primitives": None}),
+        (
+            ["--size", 8, "--source-language", "eng", "--target-language", "eng", "--target-language", "deu",
+             "--num-neighbors", 1, "--temperature", 0.5, "--fallback", "mean", "--max-words", 3, "--seed", 3],
+            {"embedding_size": 8, "source_languages": ("eng",), "target_languages": ("deu", "eng"), "seed": 3,
+             "language_offset": 0.2, "primitives": "target", "temperature": 0.5, "fallback": "mean", "max_words": 3},
+        ),
+        (
+            ["--embedding-size", 4, "--authors-compatible", "--num-neighbors", 1],
+            {"embedding_size": 4, "authors_compatible": True, "overlap": "all", "primitives": "source"},
+        ),
+    ],
+)  # fmt: skip
+def test_settings_go_through_dry_run_report_and_record(run, inputs, tmp_path, capsys, options, expected):
+    assert run("adapt", *inputs, *options, "--dry-run", "-o", tmp_path / "out") == 0
+    printed = capsys.readouterr().out
+    held = InitializationSettings.from_dict(
+        yaml.safe_load(
+            inspect.cleandoc(" " * 14 + printed.partition("settings")[2].partition("parameters")[0].strip())
+        )
+    )
+    assert {name: getattr(held, name) for name in expected} == expected
+    assert run("adapt", *inputs, *options, "-o", tmp_path / "out") == 0
+    report = OfaReport.load(tmp_path / "out")
+    assert InitializationSettings.from_report(report) == held
+    assert InitializationSettings.from_dict(json.loads(json.dumps(held.to_dict()))) == held
+
+    # The record has what was asked for, and leaves open what was left open.
+    asked = InitializationSettings.from_dict(yaml.safe_load((tmp_path / "out" / "ofa_run.yaml").read_text()))
+    given = {"target_tokenizer": tmp_path / "tokenizer", "word_vectors": tmp_path / "vectors"}
+    weights = AutoModelForMaskedLM.from_pretrained(tmp_path / "out").state_dict()
+    for settings in (asked, held):
+        again = ofa.OfaInitializer.from_pretrained(tmp_path / "source", **given, **settings.arguments())
+        assert InitializationSettings.from_report(again.report) == held
+        for name, value in again.model.state_dict().items():
+            assert torch.equal(value, weights[name]), name
 
 
 def test_convert_writes_our_layout(run, tmp_path, capsys):

@@ -10,6 +10,7 @@ from transformers import RobertaConfig, RobertaForMaskedLM
 
 import ofa_transformers as ofa
 from ofa_transformers.initialization import factors, initializer, memory
+from ofa_transformers.initialization import inputs as reading
 from ofa_transformers.initialization.mapping import fallback, subword_vectors, token_mapping, word_tokens
 from ofa_transformers.models import factorization
 from ofa_transformers.utils import memory as machine
@@ -111,6 +112,21 @@ def test_too_little_memory_is_refused_before_the_mapping(inputs, monkeypatch):
     monkeypatch.setattr(initializer, "make_mapping", lambda *_, **__: pytest.fail("long work began"))
     with pytest.raises(MemoryError, match=r"needs about 0\.\d GiB .* only 0\.1 GiB are available.*max_words"):
         ofa.OfaInitializer.from_pretrained(**inputs)
+
+
+def test_too_little_memory_is_refused_before_vectors_and_weights_are_read(inputs, monkeypatch, tmp_path):
+    monkeypatch.setattr(machine.psutil, "virtual_memory", lambda: SimpleNamespace(available=100 * 2**20))
+    monkeypatch.setattr(reading, "take_source", lambda *_, **__: pytest.fail("the source was read"))
+    with pytest.raises(MemoryError, match=r"only 0\.1 GiB are available"):
+        ofa.OfaInitializer.from_pretrained(**{**inputs, "word_vectors": tmp_path / "never opened"})
+    # Vectors of many words are known to be too many once they are open.
+    words = [f"w{i}" for i in range(1000)]
+    many = ofa.WordVectors(words, np.full(len(words), "eng"), np.zeros((len(words), 12), np.float32))
+    monkeypatch.setattr(memory, "_BYTES_PER_WORD", 2**20)
+    monkeypatch.setattr(machine.psutil, "virtual_memory", lambda: SimpleNamespace(available=2**30))
+    many.save(tmp_path / "vectors")
+    with pytest.raises(MemoryError, match=r"needs about 1\.6 GiB"):
+        ofa.OfaInitializer.from_pretrained(**{**inputs, "word_vectors": tmp_path / "vectors"})
 
 
 def test_the_estimate_grows_with_what_takes_memory():
