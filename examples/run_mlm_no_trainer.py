@@ -24,7 +24,7 @@ from transformers.trainer_pt_utils import get_parameter_names
 from transformers.trainer_utils import rotate_checkpoints
 
 from ofa_transformers.training import DataArguments, ModelArguments, Share, prepare
-from ofa_transformers.training.arguments import check_trackers
+from ofa_transformers.training.arguments import check_trackers, configured_precision
 from ofa_transformers.training.checkpoints import (
     check_shapes,
     last_checkpoint,
@@ -89,7 +89,12 @@ def main(arguments: list[str] | None = None) -> None:
     output = Path(args.output_dir)
     check_trackers(args.report_to)
     trackers = [name for name in args.report_to if name != "codecarbon"]
-    accelerator = Accelerator(cpu=args.cpu, log_with=trackers or None, project_dir=args.output_dir)
+    accelerator = Accelerator(
+        cpu=args.cpu,
+        mixed_precision=configured_precision(args.cpu),
+        log_with=trackers or None,
+        project_dir=args.output_dir,
+    )
     if accelerator.distributed_type == DistributedType.DEEPSPEED:
         raise ValueError("DeepSpeed accumulates gradients by itself, which this loop doesn't; use run_mlm.py with it.")
     checkpoint = last_checkpoint(output)

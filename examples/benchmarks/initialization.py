@@ -104,9 +104,9 @@ def best_of(function: Callable[[], Any], repeats: int = 5) -> float:
 
 def machine_rates() -> dict[str, float]:
     """Operations a second of the products that the jobs are made of, and bytes a second of copying (read + written)."""
-    from ofa_transformers.utils import search as neighbors
+    from ofa_transformers.utils.precision import cpu_multiplies_bfloat16
 
-    low = torch.bfloat16 if neighbors._cpu_multiplies_bfloat16() else torch.float32
+    low = torch.bfloat16 if cpu_multiplies_bfloat16() else torch.float32
     a, b = torch.randn(4096, 200).to(low), torch.randn(4096, 200).to(low)
     out = torch.empty(4096, 4096, dtype=low)
     d, e = torch.randn(768, 8192, dtype=torch.float64), torch.randn(8192, 768, dtype=torch.float64)

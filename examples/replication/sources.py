@@ -17,6 +17,7 @@ from ofa_transformers import OfaInitializer, WordVectors
 from ofa_transformers.scoring.masked_lm import decode_only
 from ofa_transformers.tokenization import train_tokenizer
 from ofa_transformers.utils.files import new_folder
+from ofa_transformers.utils.precision import cpu_bfloat16
 
 
 logger = logging.getLogger(__name__)
@@ -82,8 +83,9 @@ def mask_tokens(
 def masked_loss(
     model: PreTrainedModel, encoded: dict[str, torch.Tensor], inputs: torch.Tensor, masked: torch.Tensor, **options
 ) -> torch.Tensor:
-    """Cross-entropy of the masked tokens, which alone are decoded; computed in bfloat16 but for the loss itself."""
-    with torch.autocast("cpu", dtype=torch.bfloat16), decode_only(model, masked):
+    """Cross-entropy of the masked tokens, which alone are decoded; but for the loss itself in bfloat16, where the processor can."""
+    low = cpu_bfloat16("The study's autocast")
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=low), decode_only(model, masked):
         logits = model(input_ids=inputs, attention_mask=encoded["attention_mask"]).logits
     return torch.nn.functional.cross_entropy(logits.float(), encoded["input_ids"][masked], **options)
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 
+import torch
 from transformers import TrainingArguments
+
+from ..utils.precision import cpu_bfloat16
 
 
 # The trackers that are extras of this package -> modules of which one must be there.
@@ -80,7 +84,23 @@ class PretrainingArguments(TrainingArguments):
         if isinstance(self.report_to, str):  # several on a command line: tensorboard,codecarbon
             self.report_to = self.report_to.split(",")
         check_trackers(self.report_to or ())
+        if self.bf16 and on_cpu(self.use_cpu):
+            self.use_cpu = True  # without which Trainer refuses bf16 where there is no GPU
+            self.bf16 = cpu_bfloat16("bf16")
         super().__post_init__()
+        if not self.bf16:
+            self.mixed_precision = configured_precision(self.use_cpu) or self.mixed_precision
+
+
+def on_cpu(use_cpu: bool) -> bool:
+    """Whether a run would be on the processor: it was asked for, or there is nothing else."""
+    return use_cpu or not torch.accelerator.is_available()
+
+
+def configured_precision(use_cpu: bool) -> str | None:
+    """For `Accelerator`: "no" where its configuration asks for bfloat16 of a processor without; None as configured."""
+    asked = os.environ.get("ACCELERATE_MIXED_PRECISION") == "bf16" and on_cpu(use_cpu)
+    return "no" if asked and not cpu_bfloat16("mixed_precision: bf16") else None
 
 
 def check_trackers(report_to: Sequence[str]) -> None:

@@ -46,7 +46,7 @@ def score_languages(
         model: not wrapped; its shards may be distributed.
         tokenizer: its tokenizer.
         texts: language -> held-out lines.
-        accelerator: of the run.
+        accelerator: of the run, in whose precision the forward passes are computed.
         causal: a decoder; else a masked LM, of which every token is masked once.
         max_length: tokens in a window.
         tokens_per_batch: bound on the tokens, padding included, of one forward pass.
@@ -56,7 +56,8 @@ def score_languages(
     flat = [(language, line) for language in texts for line in texts[language]][rank::count]
     score = score_causal_lm if causal else score_masked_lm
     options = {"max_length": max_length, "tokens_per_batch": tokens_per_batch}
-    scores = score(model, tokenizer, [line for _, line in flat], **options)
+    with accelerator.autocast():
+        scores = score(model, tokenizer, [line for _, line in flat], **options)
     sums = {language: MaskedLMScore() for language in texts}
     for (language, _), one in zip(flat, scores):
         sums[language] += one

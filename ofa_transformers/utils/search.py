@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from transformers.utils import logging
 
+from .precision import cpu_multiplies_bfloat16
+
 
 # Similarities that a thread holds at once: 2^25 bfloat16 values are 64 MiB.
 _BLOCK_SIMILARITIES = 1 << 25
@@ -113,7 +115,7 @@ class _Search:
 
     def __init__(self, units: torch.Tensor, num_neighbors: int, device: torch.device) -> None:
         self.num_neighbors, self.device = num_neighbors, device
-        self.dtype = torch.bfloat16 if device.type == "cpu" and _cpu_multiplies_bfloat16() else torch.float32
+        self.dtype = torch.bfloat16 if device.type == "cpu" and cpu_multiplies_bfloat16() else torch.float32
         count, dimension = units.shape
         # There must be as many groups as neighbours; with several times as many, few of the best share a group.
         self.group = _GROUP
@@ -213,12 +215,6 @@ def _best(rows: np.ndarray, found: np.ndarray, scores: np.ndarray, num_neighbors
     order = np.lexsort((found, -scores, rows))
     first = np.searchsorted(rows, np.arange(rows[-1] + 1))
     return order[(first[:, None] + np.arange(num_neighbors)).ravel()]
-
-
-def _cpu_multiplies_bfloat16() -> bool:
-    """Whether the processor has instructions for it; without them it is slower than float32."""
-    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return torch.backends.mkldnn.is_available() and any(getattr(torch.cpu, name, bool)() for name in probes)
 
 
 @contextmanager

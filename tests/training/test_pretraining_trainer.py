@@ -203,7 +203,26 @@ def test_padding_that_does_not_fit(folder, tmp_path, tiny_tokenizers):
         prepare(model_arguments, data_arguments, causal=False, seed=0)
 
 
-def test_learning_with_all_options(folder, tmp_path):
+@pytest.fixture
+def bfloat16(monkeypatch):
+    """As if this processor multiplied it: it can, slowly."""
+    monkeypatch.setattr("ofa_transformers.utils.precision.cpu_multiplies_bfloat16", lambda: True)
+
+
+def test_evaluation_has_the_precision_of_training(folder, tmp_path, bfloat16):
+    given = arguments(folder, tmp_path / "out", max_steps=1, bf16=True, validation=[str(folder / "validation")])
+    setup = prepare(*given[:2], causal=False, seed=0)
+    trainer = PretrainingTrainer(setup, given[2])
+    seen = []
+    layer = next(module for module in setup.model.modules() if isinstance(module, torch.nn.Linear))
+    layer.register_forward_hook(lambda module, _, output: seen.append((module.training, output.dtype)))
+    trainer.evaluate()
+    trainer.train()
+    trainer.evaluate()
+    assert set(seen) == {(False, torch.bfloat16), (True, torch.bfloat16)}
+
+
+def test_learning_with_all_options(folder, tmp_path, bfloat16):
     """bfloat16, gradient checkpointing, accumulation, own rates: the loss falls, and both factors move."""
     given = arguments(
         folder, tmp_path / "out", max_steps=30, bf16=True, gradient_accumulation_steps=2,

@@ -61,7 +61,7 @@ def test_precision_blocks_and_threads_do_not_change_the_result(bfloat16, monkeyp
     candidates[100:150] = candidates[:50]
     candidates[150:200] = candidates[200:250] * 1.25 + 1e-4 * candidates[:50]  # nearer than bfloat16 tells apart
     expected, before = nearest_neighbors(queries, candidates, 10, device="cpu"), torch.get_num_threads()
-    monkeypatch.setattr(module, "_cpu_multiplies_bfloat16", lambda: bfloat16)
+    monkeypatch.setattr(module, "cpu_multiplies_bfloat16", lambda: bfloat16)
     try:
         for similarities, tile, group, threads in (
             (1 << 25, 99, 1, 1),
