@@ -122,7 +122,8 @@ def run_child(spec: dict[str, Any]) -> None:
     """One run of the initialisation; prints its figures as JSON."""
     torch.set_num_threads(spec["threads"])
     import ofa_transformers
-    from ofa_transformers.initialization import initializer
+    from ofa_transformers.initialization import account, assembly
+    from ofa_transformers.initialization import inputs as reading
     from ofa_transformers.initialization.factors import Factorizer
     from ofa_transformers.initialization.initializer import OfaInitializer
     from ofa_transformers.initialization.mapping import build, subword_vectors, word_tokens
@@ -144,9 +145,9 @@ def run_child(spec: dict[str, Any]) -> None:
     highest, model_bytes = before, 0
     with ExitStack() as stack:
         for patch in (
-            phases.wrap(initializer, "_load_tokenizer", "tokenizers"),
+            phases.wrap(reading, "_load_tokenizer", "tokenizers"),
             phases.wrap(WordVectors, "load", "word vectors"),
-            phases.wrap(initializer, "take_source", "source model"),
+            phases.wrap(reading, "take_source", "source model"),
             phases.wrap(build.Vocabulary, "from_tokenizer", "vocabularies"),
             phases.wrap(build, "match_tokens", "matches"),
             phases.wrap(subword_vectors, "count_subwords", "tokens of words", note_pairs),
@@ -155,11 +156,11 @@ def run_child(spec: dict[str, Any]) -> None:
             phases.wrap(build, "nearest_neighbors", "neighbours", note_neighbors),
             phases.wrap(Factorizer, "__call__", "factorization"),
             phases.wrap(ofa_transformers.TokenMapping, "apply", "rows"),
-            phases.wrap(initializer, "measure_rows", "report"),
-            phases.wrap(initializer, "count_tokens", "report"),
-            phases.wrap(initializer, "count_languages", "report"),
-            phases.wrap(initializer, "with_new_embeddings", "model"),
-            phases.wrap(initializer, "factorized_model", "model"),
+            phases.wrap(account, "measure_rows", "report"),
+            phases.wrap(account, "count_tokens", "report"),
+            phases.wrap(account, "count_languages", "report"),
+            phases.wrap(assembly, "with_new_embeddings", "model"),
+            phases.wrap(assembly, "factorized_model", "model"),
         ):
             stack.enter_context(patch)
         start, cpu = time.perf_counter(), time.process_time()
