@@ -1,6 +1,6 @@
 """The initialisation of the authors of OFA, run from a checkout of their code and measured.
 
-    python examples/benchmarks/authors_baseline.py CHECKOUT --source FOLDER --target FOLDER --words FOLDER --size 100
+    python examples/benchmarks/authors_baseline.py CHECKOUT --source FOLDER --target FOLDER --words FOLDER --embedding-size 100
 
 `CHECKOUT` is a clone of https://github.com/cisnlp/ofa, whose code needs gensim and scikit-learn. Nothing of it is part
 of this repository. Its functions run as they are, in the order of its `run_ofa`, on the inputs of
@@ -54,7 +54,9 @@ def main() -> None:
     parser.add_argument("--source", type=Path, required=True, help="folder of the source model and its tokenizer")
     parser.add_argument("--target", type=Path, required=True, help="folder of the target tokenizer")
     parser.add_argument("--words", type=Path, required=True, help="folder of word vectors")
-    parser.add_argument("--size", type=int, help="rank of the factorization (default: full size)")
+    parser.add_argument(
+        "--embedding-size", "--size", dest="size", type=int, help="of the factorization (default: full size)"
+    )
     parser.add_argument("--sample", type=int, help="make so many target rows only, and extrapolate")
     parser.add_argument("--threads", type=int, default=2, help="(default: %(default)s)")
     args = parser.parse_args()

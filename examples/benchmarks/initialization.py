@@ -235,7 +235,7 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
 def run_authors(args: argparse.Namespace, spec: dict[str, Any]) -> dict[str, Any]:
     command = [sys.executable, str(Path(__file__).parent / "authors_baseline.py"), str(args.authors)]
     command += ["--source", spec["source"], "--target", spec["target"], "--words", spec["words"]]
-    command += ["--size", str(spec["sizes"][0]), "--threads", str(spec["threads"])]
+    command += ["--embedding-size", str(spec["sizes"][0]), "--threads", str(spec["threads"])]
     sample = args.sample or AUTHORS_SAMPLE[args.job]
     if sample:
         command += ["--sample", str(sample)]

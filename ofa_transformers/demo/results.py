@@ -20,7 +20,7 @@ class DemoSettings:
         seed: of tokenizer, vectors, random rows and masking.
         languages: language_Script codes of the target languages; None for all that are shipped.
         vocab_size: tokens of the target tokenizer.
-        embedding_size: rank of the factorized model.
+        embedding_size: of the factorized model.
         vector_size: dimensions of the word vectors; at most the number of segments to train on.
         steps, batch_size, sequence_length: of the continued pretraining, in optimizer steps, sequences, tokens.
         learning_rate: its peak, after a warmup over a tenth of the steps and before a linear decay to 0. The default is

@@ -43,7 +43,7 @@ def run_demo(
     - "random, overlap copied": rows of tokens that the source has are copied, all others are drawn from a normal
       distribution with the source rows' mean and standard deviation (the paper's baseline RoBERTa-rand).
     - "OFA": the paper's initialisation at full size.
-    - "OFA-k": the same with the embeddings factorized to `settings.embedding_size`.
+    - "OFA-N": the same with the embeddings factorized to `settings.embedding_size`.
 
     All are trained on identical batches. The folder `output` receives one checkpoint each and `results.json`; it appears
     when everything is done.

@@ -58,11 +58,11 @@ class Factorizer:
         Args:
             part: "input" or "output"; always the same matrix for a part.
             matrix: (V_s, D) float32.
-            embedding_size: k.
+            embedding_size: D'.
 
         Returns:
-            Coordinates (V_s, k) and primitives (k, D), float32, where `matrix` is; and the D singular values, float64
-            on the CPU, largest first, of which those beyond k are lost: the source's, or those of the weighted rows of
+            Coordinates (V_s, D') and primitives (D', D), float32, where `matrix` is; and the D singular values, float64
+            on the CPU, largest first, of which those beyond D' are lost: the source's, or those of the weighted rows of
             the target.
 
         Raises:

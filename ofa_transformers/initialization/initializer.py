@@ -90,7 +90,7 @@ class OfaInitializer:
             source: a Hub id, a folder, or a loaded model, which is left as it is.
             target_tokenizer: a Hub id, a folder, or a fast tokenizer. It becomes the tokenizer of the checkpoint.
             word_vectors: a file, a folder, a Hub id, or [`WordVectors`], aligned over the languages of both.
-            embedding_size: D', the rank of the factorization E ≈ F P, from 1 to the hidden size. None keeps the full
+            embedding_size: D' of the factorization E ≈ F P, from 1 to the hidden size. None keeps the full
                 size, and with it the class of the source.
             source_tokenizer: as `target_tokenizer`; by default the one that lies with the source.
             source_languages, target_languages: ISO 639-3 codes of the languages whose words count for the subwords of

@@ -35,12 +35,12 @@ def factorize(
 
     Args:
         embeddings: (V, D), any floating dtype, on any device; the work happens on that device.
-        embedding_size: the rank k, at least 1 and at most min(V, D).
+        embedding_size: D', the rank, at least 1 and at most min(V, D).
         return_singular_values: return all singular values, too.
         decomposition: what `decompose` returned for the same matrix, where it is factorized at several sizes.
 
     Returns:
-        Coordinates (V, k) with orthonormal columns and primitives (k, D), float32, on the device of `embeddings`; and,
+        Coordinates (V, D') with orthonormal columns and primitives (D', D), float32, on the device of `embeddings`; and,
         if asked for, the min(V, D) singular values, float64, largest first.
 
     Raises:
@@ -59,7 +59,7 @@ def factorize(
     embeddings = embeddings.detach()
     eigenvalues, eigenvectors = decompose(embeddings) if decomposition is None else decomposition
     values = eigenvalues[: min(rows, columns)].sqrt()
-    scale, right = values[:embedding_size], eigenvectors[:, :embedding_size]  # (k,), (D, k)
+    scale, right = values[:embedding_size], eigenvectors[:, :embedding_size]  # (D',), (D, D')
 
     if columns_divide(eigenvalues, embedding_size):
         coordinates = _project(embeddings, right / scale, torch.float32)
@@ -83,12 +83,12 @@ def project(embeddings: Tensor, embedding_size: int, decomposition: tuple[Tensor
 
     Args:
         embeddings: (V, D), any floating dtype, on any device; the work happens on that device, in float64.
-        embedding_size: the rank k, from 1 to D. Coordinates of a smaller size are the first columns of a larger one's,
+        embedding_size: D', the rank, from 1 to D. Coordinates of a smaller size are the first columns of a larger one's,
             and its primitives the first rows.
         decomposition: what `decompose` returned for the other rows.
 
     Returns:
-        Coordinates (V, k) and primitives (k, D), float32, on the device of `embeddings`; signs as in `factorize`.
+        Coordinates (V, D') and primitives (D', D), float32, on the device of `embeddings`; signs as in `factorize`.
     """
     directions = decomposition[1][:, :embedding_size].to(embeddings.device)
     primitives = directions.T * _signs(directions.T)[:, None]
@@ -158,13 +158,13 @@ def check_finite(rows: Tensor, first: int = 0) -> None:
 
 
 def _signs(primitives: Tensor) -> Tensor:
-    """(k,) signs that make the entry of largest magnitude in each row of primitives (k, D) positive."""
+    """(D',) signs that make the entry of largest magnitude in each row of primitives (D', D) positive."""
     largest = primitives.gather(1, primitives.abs().argmax(dim=1, keepdim=True)).squeeze(1)
     return torch.where(largest < 0, -1.0, 1.0).to(primitives.dtype)
 
 
 def _project(embeddings: Tensor, directions: Tensor, dtype: torch.dtype) -> Tensor:
-    """`embeddings` (V, D) times `directions` (D, k), multiplied in float64 blocks and stored as `dtype`."""
+    """`embeddings` (V, D) times `directions` (D, D'), multiplied in float64 blocks and stored as `dtype`."""
     product = torch.empty(len(embeddings), directions.shape[1], dtype=dtype, device=embeddings.device)
     for start in range(0, len(embeddings), _BLOCK_ROWS):
         block = embeddings[start : start + _BLOCK_ROWS].to(torch.float64)

@@ -49,8 +49,8 @@ def measure_rows(
 
     Args:
         source: (V_s, D).
-        target: (V_t, D), or (V_t, k) where there are primitives.
-        primitives: (k, D) or None.
+        target: (V_t, D), or (V_t, D') where there are primitives.
+        primitives: (D', D) or None.
         mapping: what made the target's rows.
         values: the singular values by part, if known; else those of a sample of the source's rows are taken.
         seed: of the samples.
@@ -113,8 +113,8 @@ def _norm_histogram(
 
 
 def row_norms(rows: torch.Tensor, primitives: torch.Tensor | None = None) -> np.ndarray:
-    """(V,) float32, the Euclidean norms of rows (V, D), or of `rows @ primitives` for (V, k) and (k, D)."""
-    # ||f P||^2 = f (P P^T) f^T needs k x k numbers rather than a V x D matrix.
+    """(V,) float32, the Euclidean norms of rows (V, D), or of `rows @ primitives` for (V, D') and (D', D)."""
+    # ||f P||^2 = f (P P^T) f^T needs D' x D' numbers rather than a V x D matrix.
     gram = None if primitives is None else (primitives.float() @ primitives.float().T).to(rows.device)
     norms = np.empty(len(rows), dtype=np.float32)
     for start in range(0, len(rows), _BLOCK_ROWS):

@@ -18,11 +18,11 @@ def fallback_rows(
     seed: int,
     authors_compatible: bool = False,
 ) -> None:
-    """Writes the rows `missing` of `result` (V_t, k), in place.
+    """Writes the rows `missing` of `result` (V_t, D'), in place.
 
     Args:
         missing: target ids, ascending.
-        source_rows: (V_s, k), whose columns give mean and standard deviation.
+        source_rows: (V_s, D'), whose columns give mean and standard deviation.
         used: (V_s,) bool, the rows that count for these.
         fallback: one of `settings.FALLBACKS`.
         seed: each block of target ids has its own generator, seeded with this and the block's number.

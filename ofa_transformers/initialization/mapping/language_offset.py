@@ -49,7 +49,7 @@ def add_language_offset(
     primitives: np.ndarray | None = None,
     source_norm: float | None = None,
 ) -> None:
-    """Adds to each of `rows` (V_t, k) the direction of its language, in place.
+    """Adds to each of `rows` (V_t, D') the direction of its language, in place.
 
     The offset is as long as `language_offset` times the mean norm of the source's rows. Factorized, both are measured
     in the space of embeddings, after the primitives, and the direction is the projection onto that space of the one
@@ -58,11 +58,11 @@ def add_language_offset(
     Args:
         rows: the target's embeddings or coordinates.
         languages: (V_t,) str, "" for a row that gets none.
-        source_rows: (V_s, k), the source's.
+        source_rows: (V_s, D'), the source's.
         used: (V_s,) bool, the source rows that count.
         language_offset: g, a share.
         seed: of the directions.
-        primitives: (k, D), what `rows` are coordinates of; None if they are embeddings themselves.
+        primitives: (D', D), what `rows` are coordinates of; None if they are embeddings themselves.
         source_norm: the mean norm of the source's rows, if it is known.
     """
     codes, index = np.unique(languages, return_inverse=True)
@@ -79,7 +79,7 @@ def add_language_offset(
 
 def mean_norm(rows: np.ndarray, used: np.ndarray, primitives: np.ndarray | None = None) -> float:
     """The mean Euclidean norm of the used rows, after the primitives if there are any."""
-    # ||f P||^2 = f (P P^T) f^T needs k x k numbers rather than a V x D matrix.
+    # ||f P||^2 = f (P P^T) f^T needs D' x D' numbers rather than a V x D matrix.
     gram = None if primitives is None else primitives @ primitives.T
     total = 0.0
     for start in range(0, len(rows), _BLOCK_ROWS):

@@ -147,7 +147,7 @@ class TokenMapping:
         return self.target, self.word_vectors, self.incidence
 
     def combine(self, source_rows: np.ndarray, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """(n, k): of the target ids from `start` to `stop`, the combinations of source rows (V_s, k); 0 for fallbacks."""
+        """(n, D'): of the target ids from `start` to `stop`, the combinations of source rows (V_s, D'); 0 for fallbacks."""
         stop = self.shape[0] if stop is None else min(stop, self.shape[0])
         result = np.empty((stop - start, source_rows.shape[1]), source_rows.dtype)
 
@@ -173,21 +173,21 @@ class TokenMapping:
         """The target's rows, made from the source's: input or output embeddings, coordinates, or a head's bias.
 
         Args:
-            source_rows: (V_s, k) or (V_s,), any floating dtype, tensor or array.
+            source_rows: (V_s, D') or (V_s,), any floating dtype, tensor or array.
             fallback: rows of tokens that the mapping cannot make. "normal": drawn with the mean and standard
                 deviation that each column has over the source's tokens (the paper's choice); "mean": that mean;
                 "zeros".
-            seed: of the draws, which depend on nothing else than the token's id and k, and of the offsets.
+            seed: of the draws, which depend on nothing else than the token's id and D', and of the offsets.
             language_offset: g. Each composed row gets a vector of g times the mean norm of the source's rows, whose
                 direction is random and the same for all tokens of a language (the one that uses the token most; a
                 language of the source gets none). Without it the rows of translations are nearly equal, so that a
                 masked LM cannot tell in which language to answer. Not part of the paper, and not for a bias.
-            primitives: (k, D), where `source_rows` are coordinates: the offset then has that norm after them.
+            primitives: (D', D), where `source_rows` are coordinates: the offset then has that norm after them.
             source_norm: the mean norm that the offset is a share of; by default that of `source_rows`, after the
                 primitives. Coordinates have lost a part of that of the embeddings that they stand for.
 
         Returns:
-            (V_t, k) or (V_t,), of the type, dtype and device of `source_rows`.
+            (V_t, D') or (V_t,), of the type, dtype and device of `source_rows`.
 
         Raises:
             ValueError: a number of rows that isn't V_s, an unknown fallback, a negative offset or one for a bias.
@@ -213,7 +213,7 @@ class TokenMapping:
         if source_rows.ndim not in (1, 2) or len(source_rows) != self.shape[1]:
             raise ValueError(
                 f"source_rows has the shape {tuple(source_rows.shape)}, but this mapping was built for "
-                f"{self.shape[1]} source rows; pass (V_s, k) or (V_s,), and build_mapping(num_source_rows=...) with "
+                f"{self.shape[1]} source rows; pass (V_s, D') or (V_s,), and build_mapping(num_source_rows=...) with "
                 "the model's number of rows."
             )
         columns = source_rows.reshape(len(source_rows), -1)
