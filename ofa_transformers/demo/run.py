@@ -138,17 +138,14 @@ def adapt(
         min_count=1,  # the text is tiny: most words occur once
         seed=settings.seed,
     )
-    full, factorized = (
-        OfaInitializer.from_pretrained(
-            source_model,
-            target_tokenizer=tokenizer,
-            word_vectors=vectors,
-            embedding_size=embedding_size,
-            source_tokenizer=source_tokenizer,
-            source_languages=[iso639(ENGLISH)],
-            seed=settings.seed,
-        )
-        for embedding_size in (None, settings.embedding_size)
+    full, factorized = OfaInitializer.each_size(
+        source_model,
+        (None, settings.embedding_size),
+        target_tokenizer=tokenizer,
+        word_vectors=vectors,
+        source_tokenizer=source_tokenizer,
+        source_languages=[iso639(ENGLISH)],
+        seed=settings.seed,
     )
     return full, factorized, random_rows(source_model, full.model, full.mapping, settings.seed)
 
