@@ -22,7 +22,7 @@ OVERLAPS = ("all", "used_by_source")
 # Whose embeddings the primitives of a factorized model are made for.
 PRIMITIVES = ("source", "target")
 # Rows of target tokens that can neither be copied nor composed.
-FALLBACKS = ("normal", "mean", "zeros")
+FALLBACKS = ("normal", "multivariate_normal", "mean", "zeros")
 # The offset of languages for a model that is to be trained further as a language model.
 LANGUAGE_OFFSET = 0.2
 

@@ -5,6 +5,9 @@ import itertools
 import numpy as np
 
 
+# Transformers' resize_token_embeddings draws with so much of the covariance: near the mean, and all different.
+_COVARIANCE_SHARE = 1e-9
+
 # Rows drawn from one generator. Part of the result: another number gives other draws.
 _DRAW_ROWS = 4096
 
@@ -39,6 +42,8 @@ def fallback_rows(
     if fallback == "mean":
         result[missing] = mean
         return
+    if fallback == "multivariate_normal":
+        std = _covariance_root(source_rows, used, mean)
     generator = np.random.RandomState(seed) if authors_compatible else None
     bounds = np.searchsorted(missing, np.arange(0, len(result) + _DRAW_ROWS, _DRAW_ROWS))
     for block, (first, last) in enumerate(itertools.pairwise(bounds)):
@@ -49,7 +54,18 @@ def fallback_rows(
             result[rows] = generator.normal(mean, std, shape)[rows - start]
         elif len(rows):
             draws = np.random.default_rng([seed, block]).standard_normal(shape, dtype=np.float32)
-            result[rows] = mean + std * draws[rows - start]
+            chosen = draws[rows - start]
+            result[rows] = mean + (chosen @ std.T if std.ndim == 2 else std * chosen)
+
+
+def _covariance_root(rows: np.ndarray, used: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """(k, k) float64: a square root of the share of the rows' covariance that draws have."""
+    covariance = np.zeros((rows.shape[1], rows.shape[1]))
+    for start in range(0, len(rows), _DRAW_ROWS):
+        centred = rows[start : start + _DRAW_ROWS][used[start : start + _DRAW_ROWS]] - mean
+        covariance += centred.T @ centred
+    values, vectors = np.linalg.eigh(covariance * (_COVARIANCE_SHARE / max(int(used.sum()) - 1, 1)))
+    return vectors * np.sqrt(np.maximum(values, 0))
 
 
 def _column_statistics(rows: np.ndarray, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

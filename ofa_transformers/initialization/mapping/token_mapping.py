@@ -124,6 +124,8 @@ class TokenMapping:
         Raises:
             ValueError: the mapping was loaded from a file, which holds no words.
         """
+        if self._made_without_words:
+            return np.full(self.shape[0], "")
         target, word_vectors, incidence = self._words()
         return dominant_languages(target, word_vectors, incidence)
 
@@ -134,10 +136,17 @@ class TokenMapping:
         Raises:
             ValueError: as `languages`.
         """
+        if self._made_without_words:
+            return np.ones(self.shape[0])
         _, word_vectors, incidence = self._words()
         alike = word_vectors.frequencies is None or self.settings.get("word_weighting") == "uniform"
         counts = np.ones(incidence.shape[1]) if alike else word_vectors.frequencies.astype(np.float64)
         return (incidence != 0) @ counts
+
+    @property
+    def _made_without_words(self) -> bool:
+        """Whether it was built by a method that had no word vectors."""
+        return self.target is not None and self.word_vectors is None
 
     def _words(self) -> tuple[Vocabulary, WordVectors, scipy.sparse.csr_array]:
         if self.target is None or self.word_vectors is None or self.incidence is None:
@@ -175,8 +184,9 @@ class TokenMapping:
         Args:
             source_rows: (V_s, D') or (V_s,), any floating dtype, tensor or array.
             fallback: rows of tokens that the mapping cannot make. "normal": drawn with the mean and standard
-                deviation that each column has over the source's tokens (the paper's choice); "mean": that mean;
-                "zeros".
+                deviation that each column has over the source's tokens (the paper's choice);
+                "multivariate_normal": with that mean and 1e-9 of the covariance, as Transformers resizes; "mean": that
+                mean; "zeros".
             seed: of the draws, which depend on nothing else than the token's id and D', and of the offsets.
             language_offset: g. Each composed row gets a vector of g times the mean norm of the source's rows, whose
                 direction is random and the same for all tokens of a language (the one that uses the token most; a
@@ -278,7 +288,11 @@ class TokenMapping:
             but = {MatchKind.CASE: ", but for case", MatchKind.SPACING: ", but for a leading space"}
             return f"The source has the same token{but.get(matched, '')}."
         if kind == TokenKind.FALLBACK:
+            if self._made_without_words:
+                return f"The source has no such token, and the method {self.settings.get('method')!r} doesn't make it."
             return "The source has no such token, and it is part of no word of the word vectors."
+        if self._made_without_words:
+            return f"The source has no such token; made by the method {self.settings.get('method')!r}."
         rejection = self.rejections.get(index)
         if rejection is None:
             return f"The source has no such token; it is part of {num_words:,} words."
