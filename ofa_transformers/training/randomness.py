@@ -6,7 +6,7 @@ import numpy as np
 
 
 # What a generator is for; streams of different purposes are independent.
-LANGUAGES, ORDER, MASKS = range(3)
+LANGUAGES, ORDER, MASKS, PAIRS, PARTNERS = range(5)
 
 
 def generator(seed: int, purpose: int, first: int = 0, second: int = 0) -> np.random.Generator:

@@ -1,0 +1,65 @@
+"""The loss of pairs of translations: their sentence vectors shall be nearer to each other than to all others."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+def sentence_vectors(states: torch.Tensor, content: torch.Tensor) -> torch.Tensor:
+    """(B, D) float32: means of hidden states (B, L, D) over the tokens that `content` (B, L) names."""
+    weights = content.to(torch.float32)[..., None]
+    return (states.float() * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+
+
+def contrastive_loss(
+    vectors: torch.Tensor, segments: torch.Tensor, *, temperature: float = 0.05, centered: bool = False
+) -> torch.Tensor:
+    """Symmetric InfoNCE (van den Oord et al., 2018) of sentence vectors, summed over this process's pairs.
+
+    The other pairs of all processes are what each is told apart from, but for those of the same segment. Gradients go
+    through the vectors of all processes, so that the sum over the processes is the loss of one that has all pairs.
+
+    Args:
+        vectors: (2 B, D), first sides, then second sides.
+        segments: (B,) int64.
+        temperature: of the softmax over cosines.
+        centered: take the mean of all vectors from each first.
+
+    Returns:
+        A scalar.
+    """
+    first, second = vectors.chunk(2)
+    rank = 0
+    every_first, every_second, every_segment = first, second, segments
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        rank = torch.distributed.get_rank()
+        every_first, every_second = (torch.cat(_gather(side)) for side in (first, second))
+        parts = [torch.empty_like(segments) for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather(parts, segments)
+        every_segment = torch.cat(parts)
+    if centered:
+        mean = torch.cat([every_first, every_second]).mean(dim=0)
+        first, second, every_first, every_second = (side - mean for side in (first, second, every_first, every_second))
+    first, second, every_first, every_second = (
+        nn.functional.normalize(side, dim=1) for side in (first, second, every_first, every_second)
+    )
+    own = torch.arange(len(segments), device=segments.device) + rank * len(segments)
+    same = segments[:, None] == every_segment[None]
+    same[torch.arange(len(segments), device=segments.device), own] = False
+    return (
+        sum(
+            nn.functional.cross_entropy(
+                (queries @ candidates.T / temperature).masked_fill(same, -torch.inf), own, reduction="sum"
+            )
+            for queries, candidates in ((first, every_second), (second, every_first))
+        )
+        / 2
+    )
+
+
+def _gather(vectors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The tensors of all processes, with gradients."""
+    from torch.distributed.nn.functional import all_gather
+
+    return all_gather(vectors.contiguous())

@@ -1,0 +1,126 @@
+"""Pairs of translations: which are drawn, how they are collated, and their loss."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import TEXT, build_unigram
+
+from ofa_transformers.training.alignment import contrastive_loss, sentence_vectors
+from ofa_transformers.training.masking import MaskingCollator
+from ofa_transformers.training.pairs import Mixture, PairCollator, PairedText, PairSamples
+from ofa_transformers.training.samples import Encoder
+
+
+LETTERS = "abdeghiklmno"
+TEXTS = {
+    "eng": {f"v{i}": LETTERS[i] + " " + TEXT[i % 3] for i in range(12)},
+    "deu": {f"v{i}": LETTERS[i] + " " + TEXT[3 + i % 3] for i in range(2, 12)},
+    "swh": {f"v{i}": LETTERS[i] + " " + TEXT[6 + i % 2] for i in range(6)} | {"x1": "peke yake"},
+}
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return Encoder(build_unigram(), 40)
+
+
+@pytest.fixture(scope="module")
+def pairs(encoder):
+    return PairSamples(PairedText(TEXTS, encoder), alpha=0.3, seed=5)
+
+
+def words(encoder, tokens):
+    return encoder.tokenizer.decode(tokens).strip()
+
+
+def test_pairs_are_translations_in_two_languages(encoder, pairs):
+    seen = set()
+    by_line = {encoder.tokenizer.decode(encoder.tokenizer(line, add_special_tokens=False)["input_ids"][: encoder.room]).strip(): (language, key)
+               for language, lines in TEXTS.items() for key, line in lines.items()}  # fmt: skip
+    for number in range(300):
+        pair = pairs[number]
+        (one, key), (other, same) = (by_line[words(encoder, pair[side])] for side in ("first", "second"))
+        assert key == same and one != other
+        seen.add((one, other))
+    assert seen == {(a, b) for a in TEXTS for b in TEXTS if a != b}
+    assert pairs.text.counts.tolist() == [10, 12, 6]  # what nobody translates is left out
+
+
+def test_each_line_once_in_a_pass_and_all_by_number_alone(encoder, pairs):
+    again = PairSamples(PairedText(TEXTS, encoder), alpha=0.3, seed=5)
+    numbers = [7, 300, 3, 7]
+    for number in numbers:
+        for side in ("first", "second"):
+            assert np.array_equal(again[number][side], pairs[number][side])
+    language = pairs.text.languages.index("swh")
+    drawn = [n for n in range(200) if pairs.schedule[n][0] == language][:6]
+    assert len({tuple(pairs[n]["first"]) for n in drawn}) == 6
+
+
+def test_text_without_translations_is_refused(encoder):
+    with pytest.raises(ValueError, match="two languages or more, but there is eng"):
+        PairedText({"eng": {"a": "b"}}, encoder)
+    with pytest.raises(ValueError, match="No line of fra has the id"):
+        PairedText({**TEXTS, "fra": {"other": "mot"}}, encoder)
+
+
+def test_a_batch_has_both_sides_and_says_what_belongs_together(encoder, pairs):
+    collate = PairCollator(encoder, MaskingCollator(encoder.tokenizer, seed=1))
+    batch = collate([pairs[n] for n in range(4)])
+    assert batch["input_ids"].shape[0] == 8 and batch["segments"].shape == (4,)
+    tokenizer = encoder.tokenizer
+    special = torch.tensor([tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id])
+    restored = torch.where(batch["labels"] >= 0, batch["labels"], batch["input_ids"])
+    assert torch.equal(batch["content"], batch["attention_mask"].bool() & ~torch.isin(restored, special))
+    for row in range(4):
+        for side, offset in (("first", 0), ("second", 4)):
+            assert restored[row + offset][batch["content"][row + offset]].tolist() == pairs[row][side].tolist()
+    assert (batch["labels"] >= 0).any(dim=1).all()
+    alone = collate([pairs[2]])
+    width = int(alone["attention_mask"][0].sum())
+    assert torch.equal(alone["input_ids"][0, :width], batch["input_ids"][2, :width])  # masks are the pair's own
+
+
+def test_joined_sides_are_one_row(encoder, pairs):
+    collate = PairCollator(encoder, MaskingCollator(encoder.tokenizer, seed=1), joined=True)
+    batch = collate([pairs[n] for n in range(3)])
+    assert batch["input_ids"].shape[0] == 3 and "segments" not in batch
+    restored = torch.where(batch["labels"] >= 0, batch["labels"], batch["input_ids"])
+    assert (restored == encoder.tokenizer.sep_token_id).sum(dim=1).tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 1.0])
+def test_pairs_come_at_even_distances(share, pairs):
+    mixture = Mixture(pairs, None, share, per_sample=2, global_size=8)
+    kinds = [mixture.takes(position) for position in range(8 * 40)]
+    by_batch = np.array(kinds).reshape(40, 8)
+    assert (by_batch.all(axis=1) | ~by_batch.any(axis=1)).all()
+    assert by_batch[:, 0].mean() == share
+    numbers = [pair["number"] for position in range(5) for pair in mixture[position]]
+    assert numbers == list(range(10))
+
+
+def test_the_loss_is_that_of_plain_lines():
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.randn(10, 6, generator=generator, requires_grad=True)
+    segments = torch.tensor([3, 1, 3, 2, 9])  # pairs 0 and 2 are the same segment: no negatives of each other
+    loss = contrastive_loss(vectors, segments, temperature=0.1)
+    units = vectors.detach() / vectors.detach().norm(dim=1, keepdim=True)
+    expected = 0.0
+    for a, b in ((units[:5], units[5:]), (units[5:], units[:5])):
+        for i in range(5):
+            others = [j for j in range(5) if j == i or segments[j] != segments[i]]
+            scores = torch.stack([a[i] @ b[j] / 0.1 for j in others])
+            expected += -(scores[others.index(i)] - scores.logsumexp(0)) / 2
+    torch.testing.assert_close(loss.detach(), expected)
+    loss.backward()
+    assert torch.isfinite(vectors.grad).all() and vectors.grad.abs().sum() > 0
+    shifted = contrastive_loss(vectors.detach() + 50, segments, temperature=0.1, centered=True)
+    torch.testing.assert_close(shifted, contrastive_loss(vectors.detach(), segments, temperature=0.1, centered=True), atol=1e-3, rtol=1e-4)  # fmt: skip
+
+
+def test_sentence_vectors_leave_out_what_is_no_content():
+    states = torch.arange(24.0).reshape(2, 3, 4)
+    content = torch.tensor([[False, True, True], [True, False, False]])
+    expected = torch.stack([states[0, 1:].mean(0), states[1, 0]])
+    assert torch.equal(sentence_vectors(states, content), expected)
