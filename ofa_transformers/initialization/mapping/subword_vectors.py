@@ -43,6 +43,7 @@ def subword_vectors(
     word_weights: np.ndarray | None = None,
     authors_compatible: bool = False,
     keep_incidence: bool = True,
+    capitalised: bool = True,
     description: str = "Tokenizing words",
 ) -> SubwordVectors:
     """The vector of a subword is the mean of the vectors of the words whose tokenization contains it.
@@ -59,6 +60,7 @@ def subword_vectors(
         authors_compatible: count a word once for each of its forms, give vectors to every token that occurs, and
             return float64, as the published code does.
         keep_incidence: whether to return the incidence (it takes 8 bytes for each pair of subword and word).
+        capitalised: whether words count capitalised, too.
         description: of the progress bar.
 
     Returns:
@@ -74,7 +76,7 @@ def subword_vectors(
         for start in range(0, len(words), _BLOCK_WORDS):
             block = words[start : start + _BLOCK_WORDS]
             subwords, members, counts = count_subwords(
-                vocabulary, _words_at(word_vectors.words, block), per_form=authors_compatible
+                vocabulary, _words_at(word_vectors.words, block), per_form=authors_compatible, capitalised=capitalised
             )
             if excluded is not None:
                 kept = ~excluded[subwords]

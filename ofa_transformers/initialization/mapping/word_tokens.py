@@ -18,7 +18,7 @@ _PLAIN = regex.compile(rf"(?V1)[\p{{L}}\p{{N}}--{_ODD}][\p{{L}}\p{{M}}\p{{N}}--{
 
 
 def count_subwords(
-    vocabulary: Vocabulary, words: list[str], *, per_form: bool = False
+    vocabulary: Vocabulary, words: list[str], *, per_form: bool = False, capitalised: bool = True
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pairs of a subword and the position of a word that contains it, sorted, each pair once.
 
@@ -30,6 +30,7 @@ def count_subwords(
         words: as in `WordVectors`, with `$` for a word boundary.
         per_form: count the forms of a word that contain the subword, and count bare boundaries as the published code
             does.
+        capitalised: whether the third form counts.
 
     Returns:
         Subword ids, positions in `words`, and counts (1 for all, unless `per_form`).
@@ -42,21 +43,22 @@ def count_subwords(
         stripped = [word.strip("$") for word in words]
         is_plain = [_PLAIN(word) is not None for word in stripped]
         plain = list(itertools.compress(stripped, is_plain))
-        capitalised = [word[0].upper() + word[1:] for word in plain]
-        forms = dict.fromkeys(itertools.chain(plain, capitalised))
+        texts_of = [plain, [word[0].upper() + word[1:] for word in plain]] if capitalised else [plain]
+        forms = dict.fromkeys(itertools.chain.from_iterable(texts_of))
         joinable = len(forms)
         positions = np.flatnonzero(is_plain)
         index = dict(zip(forms, range(joinable)))
-        for texts in (plain, capitalised):
+        for texts in texts_of:
             parts.append((positions, np.fromiter(map(index.__getitem__, texts), dtype=np.int64, count=len(texts))))
         others = np.flatnonzero(np.logical_not(is_plain)).tolist()
 
     owners = [position for position in others if words[position].strip("$") or len(words[position]) > 1]
-    variants = [variant for position in owners for variant in _word_forms(words[position])]
+    count = 3 if capitalised else 2
+    variants = [variant for position in owners for variant in _word_forms(words[position])[:count]]
     index = {form: joinable + number for number, form in enumerate(dict.fromkeys(variants))}
     parts.append(
         (
-            np.repeat(np.asarray(owners, dtype=np.int64), 3),
+            np.repeat(np.asarray(owners, dtype=np.int64), count),
             np.fromiter(map(index.__getitem__, variants), dtype=np.int64),
         )
     )
@@ -69,8 +71,8 @@ def count_subwords(
     subwords = tokens[np.repeat(starts[form_of], repeats) + offsets]
     pairs = subwords * len(words) + np.repeat(owner_of, repeats)
     if per_form:
-        variant_of = np.tile(np.arange(3), len(form_of) // 3)
-        pairs, counts = _distinct(_distinct(pairs * 3 + np.repeat(variant_of, repeats))[0] // 3)
+        variant_of = np.tile(np.arange(count), len(form_of) // count)
+        pairs, counts = _distinct(_distinct(pairs * count + np.repeat(variant_of, repeats))[0] // count)
     else:
         pairs = _distinct(pairs)[0]
         counts = np.ones(len(pairs), dtype=np.int64)

@@ -107,22 +107,33 @@ class MethodInputs:
     @cached_property
     def source_words(self) -> SubwordVectors:
         """U_s, the vectors of the source's subwords; needs word_vectors."""
-        return self._subwords(self.source, self.source_languages, "source")
+        return self.subwords("source")
 
     @cached_property
     def target_words(self) -> SubwordVectors:
         """U_t, the vectors of the target's subwords; needs word_vectors."""
-        return self._subwords(self.target, self.target_languages, "target")
+        return self.subwords("target")
 
-    def _subwords(self, vocabulary: Vocabulary, languages: list[str] | None, side: str) -> SubwordVectors:
+    def subwords(self, side: str, word_weights: np.ndarray | None = None, capitalised: bool = True) -> SubwordVectors:
+        """The vectors of one side's subwords.
+
+        Args:
+            side: "source" or "target".
+            word_weights: (N,) of the words in the means; by default those of `word_weighting`.
+            capitalised: whether words count capitalised, too.
+        """
+        vocabulary, languages = getattr(self, side), getattr(self, f"{side}_languages")
         words = select_words(self.word_vectors, languages, self.max_words, f"{side}_languages", False)
-        rules = choose_rules(self.word_weighting, "all", self.word_vectors, self.source_languages)
-        weight = WORD_WEIGHTINGS[rules.word_weighting]
+        if word_weights is None:
+            rules = choose_rules(self.word_weighting, "all", self.word_vectors, self.source_languages)
+            weight = WORD_WEIGHTINGS[rules.word_weighting]
+            word_weights = None if weight is None else weight(self.word_vectors.frequencies)
         return subword_vectors(
             vocabulary,
             self.word_vectors,
             words,
-            word_weights=None if weight is None else weight(self.word_vectors.frequencies),
+            word_weights=word_weights,
+            capitalised=capitalised,
             description=f"Tokenizing words ({side})",
         )
 
