@@ -144,6 +144,7 @@ def compare(output: Path) -> None:
     from ofa_transformers.initialization.methods.focus import compose_of_overlap
     from ofa_transformers.initialization.methods.omp import sparse_codes
     from ofa_transformers.initialization.methods.wechsel import wechsel
+    from ofa_transformers.initialization.settings import InitializationSettings
     from ofa_transformers.mapping import TokenKind
 
     published = np.load(output / "published.npz")
@@ -153,9 +154,11 @@ def compare(output: Path) -> None:
     vectors = WordVectors(
         words["words"].tolist(), np.full(len(words["words"]), "und"), words["vectors"], words["counts"]
     )
-    inputs = MethodInputs(source, target, len(embeddings), word_vectors=vectors, fuzzy_match=False)
+    inputs = MethodInputs(
+        source, target, len(embeddings), InitializationSettings(fuzzy_match=False), word_vectors=vectors
+    )
     auxiliary = np.load(output / "auxiliary.npy")
-    same_overlap = MethodInputs(source, target, len(embeddings), fuzzy_match=False)
+    same_overlap = MethodInputs(source, target, len(embeddings), inputs.settings)
     source_ids = np.full(len(inputs.target), -1)
     source_ids[published["focus_overlap"][:, 0]] = published["focus_overlap"][:, 1]
     ours = inputs.matches.source_ids
@@ -173,7 +176,7 @@ def compare(output: Path) -> None:
         difference = np.abs(rows - theirs).max(axis=1)
         close = difference < 1e-5
         if name == "wechsel":  # of neighbours with the same cosine at the last place, each takes another one
-            one_more = wechsel(replace(inputs, num_neighbors=11))
+            one_more = wechsel(replace(inputs, settings=replace(inputs.settings, num_neighbors=11)))
             cosines = np.sort(one_more.cosines[np.repeat(composed, np.diff(one_more.weights.indptr))].reshape(-1, 11))
             composed[np.flatnonzero(composed)[cosines[:, 1] - cosines[:, 0] < 1e-9]] = False
             print(f"wechsel: {composed.sum():,} rows have no tie at the tenth place")

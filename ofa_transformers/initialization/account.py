@@ -39,7 +39,7 @@ def make_report(
             made.singular_values,
             settings.seed,
         )
-    held = replace(settings, num_neighbors=mapping.settings["num_neighbors"])
+    held = replace(settings, num_neighbors=mapping.settings.get("num_neighbors", settings.num_neighbors))
     return OfaReport(
         source=source.facts,
         target={

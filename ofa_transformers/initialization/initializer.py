@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -61,7 +61,9 @@ class OfaInitializer:
         source: str | os.PathLike | PreTrainedModel,
         *,
         target_tokenizer: str | os.PathLike | PreTrainedTokenizerBase,
-        word_vectors: str | os.PathLike | WordVectors,
+        word_vectors: str | os.PathLike | WordVectors | None = None,
+        method: str = "ofa",
+        method_settings: Mapping[str, Any] | None = None,
         embedding_size: int | None = None,
         source_tokenizer: str | os.PathLike | PreTrainedTokenizerBase | None = None,
         source_languages: Iterable[str] | None = None,
@@ -69,19 +71,21 @@ class OfaInitializer:
         num_neighbors: int = 10,
         temperature: float = 0.1,
         fuzzy_match: bool = True,
-        fallback: str = "normal",
+        fallback: str | None = None,
         max_words: int | None = None,
         word_weighting: str | None = None,
         overlap: str | None = None,
         language_offset: float | None = None,
         primitives: str | None = None,
         target_text: Iterable[str] | None = None,
+        parallel_text: Iterable[tuple[str, str]] | None = None,
+        donor: str | os.PathLike | tuple[PreTrainedModel, PreTrainedTokenizerBase] | None = None,
         authors_compatible: bool = False,
         seed: int = 114514,
         device: torch.device | str | None = None,
         **hub_kwargs: Any,
     ) -> "OfaInitializer":
-        """Adapts `source` to the vocabulary of `target_tokenizer` with OFA (Liu et al., 2024, section 3).
+        """Adapts `source` to the vocabulary of `target_tokenizer`, with OFA (Liu et al., 2024, section 3) or another way.
 
         Input embeddings, output embeddings where they are untied, and a head's bias are made by one mapping. The body
         is copied.
@@ -89,7 +93,11 @@ class OfaInitializer:
         Args:
             source: a Hub id, a folder, or a loaded model, which is left as it is.
             target_tokenizer: a Hub id, a folder, or a fast tokenizer. It becomes the tokenizer of the checkpoint.
-            word_vectors: a file, a folder, a Hub id, or [`WordVectors`], aligned over the languages of both.
+            word_vectors: a file, a folder, a Hub id, or [`WordVectors`], aligned over the languages of both. Some methods
+                need none.
+            method: how rows are made: "ofa", or one of `ofa_transformers.initialization.methods.methods()`, which say
+                what they need.
+            method_settings: the method's own settings.
             embedding_size: D' of the factorization E ≈ F P, from 1 to the hidden size. None keeps the full
                 size, and with it the class of the source.
             source_tokenizer: as `target_tokenizer`; by default the one that lies with the source.
@@ -99,7 +107,8 @@ class OfaInitializer:
             temperature: of the softmax over their cosines.
             fuzzy_match: match tokens also without regard to case.
             fallback: rows that are neither copied nor composed: "normal" (drawn with the mean and standard deviation of
-                the source's columns, as in the paper), "mean", or "zeros".
+                the source's columns, as in the paper), "multivariate_normal" (as Transformers resizes), "mean", or
+                "zeros". By default the method's own, "normal" with OFA.
             max_words: take only so many words, from the first on.
             word_weighting: of the words in a subword's mean: "uniform", as in the paper, or "sqrt_frequency", which
                 needs word vectors with frequencies. By default the second where they have them; the report says which.
@@ -120,6 +129,8 @@ class OfaInitializer:
             target_text: a sample of the text to train on, some thousand lines of each language. The head's bias then is
                 not carried over, but set so that the model predicts each target token about as often as this text has
                 it, which takes a forward pass over some of it. Primitives are made for it, too.
+            parallel_text: pairs of a line in a language of the source and its translation, for methods that need them.
+            donor: another model, for methods that need one: a Hub id, a folder, or (model, tokenizer).
             authors_compatible: give what the published code gives, accidents included: unk and uncovered subwords may
                 be neighbours, special tokens match by spelling, a factorized head's bias is random, one at full size
                 carried by position.
@@ -140,6 +151,8 @@ class OfaInitializer:
             FileNotFoundError, OSError: something that isn't there.
         """
         settings = InitializationSettings(
+            method=method,
+            method_settings=method_settings or {},
             embedding_size=embedding_size,
             source_languages=source_languages,
             target_languages=target_languages,
@@ -166,6 +179,8 @@ class OfaInitializer:
                 settings,
                 source_tokenizer=source_tokenizer,
                 target_text=target_text,
+                parallel_text=parallel_text,
+                donor=donor,
                 hub_kwargs=hub_kwargs,
                 run=run,
             ),

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -15,12 +15,14 @@ from ..models.surgery import (
     language_model_loader,
     load_config,
     model_class,
+    reading_weights,
     take_source,
 )
 from ..report import source_license
 from ..vectors import WordVectors
 from .head_bias import TargetText, read_target_text
 from .memory import needed_memory, refuse_too_little_memory
+from .methods import Donor, find_method
 from .run import Run
 from .settings import InitializationSettings, Rules
 
@@ -40,7 +42,10 @@ class Inputs:
         config, source_class: of the source.
         source_tokenizer, target_tokenizer: loaded.
         word_vectors: loaded.
-        text: what is kept of the text to train on, or None.
+        lines: the text to train on, or None.
+        text: what is kept of it.
+        parallel_text: pairs of a line and its translation, or None.
+        donor: another model, or None.
         rules: those that hold where the settings leave them open.
         hub_kwargs: arguments for the loading of the source.
         source_access: of these, those for what lies beside the source.
@@ -52,7 +57,10 @@ class Inputs:
     source_tokenizer: PreTrainedTokenizerBase
     target_tokenizer: PreTrainedTokenizerBase
     word_vectors: WordVectors
+    lines: list[str] | None
     text: TargetText | None
+    parallel_text: list[tuple[str, str]] | None
+    donor: Donor | None
     rules: Rules
     hub_kwargs: dict[str, Any]
     source_access: dict[str, Any]
@@ -76,11 +84,13 @@ class Source:
 def read_inputs(
     source: str | os.PathLike | PreTrainedModel,
     target_tokenizer: str | os.PathLike | PreTrainedTokenizerBase,
-    word_vectors: str | os.PathLike | WordVectors,
+    word_vectors: str | os.PathLike | WordVectors | None,
     settings: InitializationSettings,
     *,
     source_tokenizer: str | os.PathLike | PreTrainedTokenizerBase | None = None,
     target_text: Iterable[str] | None = None,
+    parallel_text: Iterable[tuple[str, str]] | None = None,
+    donor: str | os.PathLike | tuple[PreTrainedModel, PreTrainedTokenizerBase] | None = None,
     hub_kwargs: dict[str, Any] | None = None,
     run: Run | None = None,
 ) -> Inputs:
@@ -93,6 +103,14 @@ def read_inputs(
     hub_kwargs, run = hub_kwargs or {}, run or Run()
     if isinstance(target_text, str):
         raise ValueError("target_text is one string, but must be lines of text: pass a list, or an open file.")
+    given = {
+        "word_vectors": word_vectors,
+        "target_text": target_text,
+        "parallel_text": parallel_text,
+        "donor": donor,
+    }
+    method = find_method(settings.method)
+    method.check({name for name, value in given.items() if value is not None}, settings.method_settings)
     access = {name: hub_kwargs[name] for name in ("token", "cache_dir") if name in hub_kwargs}
     # A revision is one of the source's repository, and of its tokenizer where that lies there.
     beside = ("revision",) if source_tokenizer is None else ()
@@ -104,16 +122,63 @@ def read_inputs(
         target = _load_tokenizer(target_tokenizer, "target_tokenizer", access)
         original = _load_tokenizer(*_source_tokenizer(source, source_tokenizer, config), source_access)
         # Text that can't be read fails here, before the long work.
-        text = None if target_text is None else read_target_text(target, target_text)
+        lines = None if target_text is None else list(target_text)
+        text = None if lines is None else read_target_text(target, lines)
+        pairs = None if parallel_text is None else _read_pairs(parallel_text)
     with run("word vectors"):
+        word_vectors = WordVectors.none() if word_vectors is None else word_vectors
         known = word_vectors if isinstance(word_vectors, WordVectors) else None
         refuse_too_little_memory(needed_memory(settings, config, len(target), known))
-        vectors = known or WordVectors.load(word_vectors, **access)
-        for languages in (settings.source_languages, settings.target_languages):
+        vectors = WordVectors.load(word_vectors, **access) if known is None else known
+        for languages in (settings.source_languages, settings.target_languages) if len(vectors) else ():
             vectors.select(languages, settings.max_words)  # an unknown language fails here
         refuse_too_little_memory(needed_memory(settings, config, len(target), vectors))
         rules = settings.choose_rules(vectors, language_model_loader(source_class.__name__) is not None)
-    return Inputs(source, config, source_class, original, target, vectors, text, rules, hub_kwargs, source_access)
+        rules = replace(rules, fallback=method.fallback)
+    with run("load"):
+        other = None if donor is None else _load_donor(donor, access)
+    return Inputs(
+        source,
+        config,
+        source_class,
+        original,
+        target,
+        vectors,
+        lines,
+        text,
+        pairs,
+        other,
+        rules,
+        hub_kwargs,
+        source_access,
+    )
+
+
+def _read_pairs(parallel_text: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    pairs = list(parallel_text)
+    for number, pair in enumerate(pairs):
+        if isinstance(pair, str) or len(pair) != 2 or not all(isinstance(side, str) for side in pair):
+            raise ValueError(
+                f"parallel_text must be pairs (line, translation), but item {number} is {str(pair)[:60]!r}."
+            )
+    if not pairs:
+        raise ValueError("parallel_text is empty; pass pairs (line, translation).")
+    return pairs
+
+
+def _load_donor(
+    donor: str | os.PathLike | tuple[PreTrainedModel, PreTrainedTokenizerBase], access: dict[str, Any]
+) -> Donor:
+    if isinstance(donor, tuple):
+        model, tokenizer = donor
+    else:
+        tokenizer = _load_tokenizer(donor, "donor", access)
+        config = load_config(donor, access)
+        with reading_weights("donor", donor):
+            model = model_class(donor, config).from_pretrained(donor, **access)
+    embeddings = find_embeddings(model).input
+    check_rows(len(embeddings), tokenizer, model)
+    return Donor(tokenizer, embeddings.float())
 
 
 def read_source(inputs: Inputs, settings: InitializationSettings, run: Run) -> Source:

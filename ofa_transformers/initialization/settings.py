@@ -45,6 +45,7 @@ class Rules:
     language_offset: float = 0.0
     primitives: str = "target"
     notes: tuple[str, ...] = ()
+    fallback: str = "normal"
 
 
 @dataclass(frozen=True)
@@ -61,13 +62,15 @@ class InitializationSettings:
         ValueError: a value out of range, or one that authors_compatible rules out.
     """
 
+    method: str = "ofa"
+    method_settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
     embedding_size: int | None = None
     source_languages: tuple[str, ...] | None = None
     target_languages: tuple[str, ...] | None = None
     num_neighbors: int = 10
     temperature: float = 0.1
     fuzzy_match: bool = True
-    fallback: str = "normal"
+    fallback: str | None = None
     max_words: int | None = None
     word_weighting: str | None = None
     overlap: str | None = None
@@ -86,7 +89,9 @@ class InitializationSettings:
         if self.max_words is not None:
             _check_at_least("max_words", self.max_words, 1, "at least one word is needed; pass None for all words.")
         _check_at_least("seed", self.seed, 0, "must be at least 0.")
-        check_fallback(self.fallback)
+        object.__setattr__(self, "method_settings", dict(self.method_settings))
+        if self.fallback is not None:
+            check_fallback(self.fallback)
         for name, known in (("word_weighting", WORD_WEIGHTINGS), ("overlap", OVERLAPS), ("primitives", PRIMITIVES)):
             if getattr(self, name) is not None:
                 _check_name(name, getattr(self, name), known)
@@ -95,6 +100,11 @@ class InitializationSettings:
             self._check_published()
 
     def _check_published(self) -> None:
+        if self.method != "ofa":
+            raise ValueError(
+                f"authors_compatible=True gives what the published OFA gives, which is no method={self.method!r}; leave "
+                "one of the two out."
+            )
         chosen = [f"word_weighting={self.word_weighting!r}"] if self.word_weighting not in (None, "uniform") else []
         chosen += [f"overlap={self.overlap!r}"] if self.overlap not in (None, "all") else []
         chosen += [f"language_offset={self.language_offset}"] if self.language_offset else []
@@ -132,6 +142,8 @@ class InitializationSettings:
         """
         if self.authors_compatible:
             return Rules("uniform", "all", self.language_offset or 0.0, "source")
+        if not len(word_vectors):
+            return self._rules_without_words()
         weighting, overlap, offset = self.word_weighting, self.overlap, self.language_offset
         has_frequencies = word_vectors.frequencies is not None
         asked = [f"word_weighting={weighting!r}"] if weighting and WORD_WEIGHTINGS[weighting] else []
@@ -171,6 +183,14 @@ class InitializationSettings:
             logger.warning(note)
         return Rules(weighting, overlap, offset, self.primitives or "target", tuple(notes))
 
+    def _rules_without_words(self) -> Rules:
+        asked = {name: getattr(self, name) for name in ("word_weighting", "overlap", "language_offset")}
+        if chosen := [
+            f"{name}={value!r}" for name, value in asked.items() if value not in (None, "uniform", "all", 0)
+        ]:
+            raise ValueError(f"{' and '.join(chosen)} needs word vectors; pass word_vectors, or leave it out.")
+        return Rules("uniform", "all", 0.0, self.primitives or "target")
+
     def with_rules(self, rules: Rules) -> "InitializationSettings":
         """The settings with nothing left open: what holds, as the report has it. At full size there are no primitives."""
         return replace(
@@ -178,6 +198,7 @@ class InitializationSettings:
             word_weighting=rules.word_weighting,
             overlap=rules.overlap,
             language_offset=rules.language_offset,
+            fallback=self.fallback or rules.fallback,
             primitives=None if self.embedding_size is None else rules.primitives,
         )
 

@@ -69,7 +69,9 @@ def page_columns(mapping: TokenMapping, embedding_map: EmbeddingMap | None) -> P
         scripts_of([(form or b"").decode("utf-8", "ignore") for form in mapping.target.forms]), return_inverse=True
     )
     cosine = np.zeros(mapping.shape[0], dtype=np.uint8)
-    cosine[mapping.kinds == TokenKind.COMPOSED] = np.rint((nearest_cosines(mapping) + 1) * 127.5)
+    cosine[mapping.kinds == TokenKind.COMPOSED] = np.rint(
+        (np.nan_to_num(nearest_cosines(mapping), nan=-1) + 1) * 127.5
+    )
     arrays = {
         **_pack_texts("token", readable_tokens(mapping.target)),
         **_pack_texts("source", readable_tokens(mapping.source)),
@@ -145,7 +147,7 @@ def _sources(mapping: TokenMapping) -> tuple[dict[str, np.ndarray], int, int]:
         # Bytes of like meaning next to each other pack better.
         "sources_low": (ids & 0xFFFF).astype(np.uint16),
         "sources_high": (ids >> 16).astype(np.uint8),
-        "weights": np.rint(weights.data[kept] * 255).astype(np.uint8),
+        "weights": np.rint(np.clip(weights.data[kept], 0, 1) * 255).astype(np.uint8),
     }
     return arrays, listed, most
 

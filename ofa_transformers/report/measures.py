@@ -76,8 +76,9 @@ def measure_rows(
 
 
 def similarity_histogram(mapping: TokenMapping) -> dict[str, Any]:
-    """Composed tokens by the cosine of their nearest source token."""
+    """Composed tokens by the cosine of their nearest source token; none where a method knows no cosines."""
     nearest = nearest_cosines(mapping)
+    nearest = nearest[~np.isnan(nearest)]
     low = min(0.0, float(np.floor(nearest.min(initial=0.0) * 10) / 10))
     counts, edges = np.histogram(nearest, bins=_BINS, range=(low, 1.0))
     return {
@@ -88,7 +89,7 @@ def similarity_histogram(mapping: TokenMapping) -> dict[str, Any]:
 
 
 def nearest_cosines(mapping: TokenMapping) -> np.ndarray:
-    """The highest cosine of each composed token, in the order of their ids."""
+    """The highest cosine of each composed token, in the order of their ids; NaN where the method knows none."""
     starts = mapping.weights.indptr[:-1][mapping.kinds == TokenKind.COMPOSED]
     if not len(starts):
         return np.empty(0, dtype=np.float32)

@@ -60,6 +60,14 @@ class WordVectors:
         made._fill(*columns)
         return made
 
+    @classmethod
+    def none(cls) -> "WordVectors":
+        """No words, for initialisations that need none."""
+        made = cls.__new__(cls)
+        made.words, made.languages = [], np.empty(0, dtype=np.str_)
+        made.vectors, made.frequencies, made.metadata = np.zeros((0, 0), dtype=np.float32), None, {}
+        return made
+
     def _fill(
         self,
         words: Sequence[str],

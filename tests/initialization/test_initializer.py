@@ -389,7 +389,10 @@ def test_report_warns_where_most_rows_are_draws(tiny_tokenizers):
         ({"temperature": 0.0}, "temperature is 0.0, but must be a positive number"),
         ({"temperature": -1.0}, "temperature is -1.0, but must be a positive number"),
         ({"temperature": float("nan")}, "temperature is nan"),
-        ({"fallback": "xavier"}, "fallback is 'xavier', but must be one of 'normal', 'mean', 'zeros'"),
+        (
+            {"fallback": "xavier"},
+            "fallback is 'xavier', but must be one of 'normal', 'multivariate_normal', 'mean', 'zeros'",
+        ),
         ({"source_languages": ["xyz"]}, "xyz"),
         ({"target_languages": ["eng", "ger"]}, "ger.*deu"),
         ({"max_words": 0}, "max_words is 0"),

@@ -1,6 +1,7 @@
 """How a `TokenMapping` is built from two tokenizers and word vectors (OFA, section 3.3)."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -23,6 +24,7 @@ logger = logging.get_logger(__name__)
 
 # Settings that shape a mapping, and are kept with it.
 _RECORDED = (
+    "method",
     "num_neighbors",
     "temperature",
     "fuzzy_match",
@@ -33,6 +35,11 @@ _RECORDED = (
     "overlap",
     "authors_compatible",
 )
+
+
+def recorded(settings: InitializationSettings) -> dict[str, Any]:
+    """Those of the settings that are kept with a mapping."""
+    return {name: value for name, value in settings.to_dict().items() if name in _RECORDED}
 
 
 def build_mapping(
@@ -173,7 +180,7 @@ def map_tokens(
         match_kinds=matches.kinds,
         source_rows=source_rows,
         settings={
-            **{name: value for name, value in settings.to_dict().items() if name in _RECORDED},
+            **recorded(settings),
             "num_neighbors": neighbors.shape[1] or settings.num_neighbors,
         },
         source=source,

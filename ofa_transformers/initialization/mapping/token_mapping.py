@@ -146,7 +146,7 @@ class TokenMapping:
     @property
     def _made_without_words(self) -> bool:
         """Whether it was built by a method that had no word vectors."""
-        return self.target is not None and self.word_vectors is None
+        return self.word_vectors is not None and not len(self.word_vectors)
 
     def _words(self) -> tuple[Vocabulary, WordVectors, scipy.sparse.csr_array]:
         if self.target is None or self.word_vectors is None or self.incidence is None:

@@ -48,10 +48,10 @@ def focus(
             dimension=dimension,
             epochs=epochs,
             min_count=min_count,
-            seed=inputs.seed,
+            seed=inputs.settings.seed,
         )
     else:
-        if inputs.word_vectors is None:
+        if not len(inputs.word_vectors):
             raise ValueError("auxiliary='word_vectors' needs word_vectors; pass them, or auxiliary='fasttext'.")
         vectors = inputs.target_words.vectors
     return compose_of_overlap(inputs, vectors, {"auxiliary": auxiliary})

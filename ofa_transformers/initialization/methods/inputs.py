@@ -13,10 +13,10 @@ from transformers import PreTrainedTokenizerBase
 from ...tokenization.vocabulary import Vocabulary
 from ...vectors import WordVectors
 from ..mapping import TokenKind, TokenMapping
-from ..mapping.build import select_words
+from ..mapping.build import recorded, select_words
 from ..mapping.matches import Matches, MatchKind, match_tokens
-from ..mapping.rules import WORD_WEIGHTINGS, choose_rules
 from ..mapping.subword_vectors import SubwordVectors, subword_vectors
+from ..settings import WORD_WEIGHTINGS, InitializationSettings
 
 
 # The arguments that a method may need -> what they are.
@@ -43,39 +43,30 @@ class MethodInputs:
     Attributes:
         source_tokenizer, target_tokenizer: fast tokenizers.
         num_source_rows: rows of the source's embeddings.
-        embeddings: (V_s, D), the source's input embeddings; float32.
-        word_vectors: aligned ones.
+        settings: of the initialisation, of which a method may use what it likes.
+        embeddings: (V_s, D), the source's input embeddings.
+        word_vectors: aligned ones; without a word where there are none.
         target_text: lines of the languages to adapt to.
         parallel_text: pairs (line in a language of the source, its translation).
         donor: another model.
-        source_languages, target_languages: ISO 639-3; None for all.
-        fuzzy_match: match tokens also without regard to case.
-        num_neighbors, temperature: of the means over neighbours.
-        word_weighting, overlap, max_words, authors_compatible: as in `build_mapping`.
-        seed: of whatever is drawn.
         device: where to compute; a GPU if there is one by default.
     """
 
     source_tokenizer: PreTrainedTokenizerBase
     target_tokenizer: PreTrainedTokenizerBase
     num_source_rows: int
+    settings: InitializationSettings = field(default_factory=InitializationSettings)
     embeddings: torch.Tensor | None = None
-    word_vectors: WordVectors | None = None
+    word_vectors: WordVectors = field(default_factory=WordVectors.none)
     target_text: Sequence[str] | None = None
     parallel_text: Sequence[tuple[str, str]] | None = None
     donor: Donor | None = None
-    source_languages: list[str] | None = None
-    target_languages: list[str] | None = None
-    fuzzy_match: bool = True
-    num_neighbors: int = 10
-    temperature: float = 0.1
-    word_weighting: str | None = None
-    overlap: str | None = None
-    max_words: int | None = None
-    authors_compatible: bool = False
-    seed: int = 114514
     device: torch.device | str | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.settings.word_weighting is None or self.settings.overlap is None:  # rules that are still open
+            settled = self.settings.with_rules(self.settings.choose_rules(self.word_vectors))
+            object.__setattr__(self, "settings", settled)
 
     @cached_property
     def source(self) -> Vocabulary:
@@ -89,7 +80,7 @@ class MethodInputs:
     def matches(self) -> Matches:
         """The source token that each target token is the same as."""
         return match_tokens(
-            self.source, self.target, fuzzy_match=self.fuzzy_match, num_source_rows=self.num_source_rows
+            self.source, self.target, fuzzy_match=self.settings.fuzzy_match, num_source_rows=self.num_source_rows
         )
 
     @property
@@ -122,11 +113,10 @@ class MethodInputs:
             word_weights: (N,) of the words in the means; by default those of `word_weighting`.
             capitalised: whether words count capitalised, too.
         """
-        vocabulary, languages = getattr(self, side), getattr(self, f"{side}_languages")
-        words = select_words(self.word_vectors, languages, self.max_words, f"{side}_languages", False)
+        vocabulary, languages = getattr(self, side), getattr(self.settings, f"{side}_languages")
+        words = select_words(self.word_vectors, languages, self.settings.max_words, f"{side}_languages", False)
         if word_weights is None:
-            rules = choose_rules(self.word_weighting, "all", self.word_vectors, self.source_languages)
-            weight = WORD_WEIGHTINGS[rules.word_weighting]
+            weight = WORD_WEIGHTINGS[self.settings.word_weighting]
             word_weights = None if weight is None else weight(self.word_vectors.frequencies)
         return subword_vectors(
             vocabulary,
@@ -183,16 +173,14 @@ class MethodInputs:
             match_kinds=kinds,
             source_rows=self.source_rows,
             settings={
-                "fuzzy_match": self.fuzzy_match,
-                "source_languages": self.source_languages,
-                "target_languages": self.target_languages,
-                "authors_compatible": False,
+                **recorded(self.settings),
+                "method": self.settings.method,
                 **(settings or {}),
             },
             source=self.source,
             target=self.target,
             word_vectors=self.word_vectors,
-            incidence=None if self.word_vectors is None else self.target_words.incidence,
+            incidence=self.target_words.incidence,
         )
 
 

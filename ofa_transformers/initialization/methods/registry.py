@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from ..mapping import TokenMapping
-from .inputs import NEEDS, MethodInputs
+from .inputs import NEEDS
 
 
 # Packages of others register theirs by an entry point of this group, whose name is the method's and whose object is
@@ -126,18 +126,9 @@ def find_method(name: str) -> Method:
 
 def methods() -> dict[str, Method]:
     """All methods by name: ours first, then those of installed packages."""
-    from . import alignment, focus, mixture, ofa, omp, pieces, simple, wechsel  # noqa: F401  (they register)
-
     for entry in entry_points(group=ENTRY_POINTS):
         if entry.name not in _METHODS:
             function = entry.load()
             if entry.name not in _METHODS:  # else loading has registered it
                 register_method(entry.name)(function)
     return dict(_METHODS)
-
-
-def build(inputs: MethodInputs, name: str, settings: Mapping[str, Any]) -> TokenMapping:
-    """The mapping of a method."""
-    mapping = find_method(name).function(inputs, **settings)
-    mapping.settings.setdefault("method", name)
-    return mapping

@@ -20,13 +20,13 @@ def wechsel(inputs: MethodInputs) -> TokenMapping:
     )
     covered = np.flatnonzero(source[: inputs.num_source_rows].any(axis=1))
     composed = np.flatnonzero(target.any(axis=1))
-    count = min(inputs.num_neighbors, len(covered))
+    count = min(inputs.settings.num_neighbors, len(covered))
     if not count:
         raise ValueError(
             "No source token is part of any word of word_vectors; pass vectors of the source's languages."
         )
     found, cosines = nearest_neighbors(target[composed], source[covered], count, device=inputs.device)
-    weights = np.exp((cosines - cosines[:, :1]) / inputs.temperature)
+    weights = np.exp((cosines - cosines[:, :1]) / inputs.settings.temperature)
     weights /= weights.sum(axis=1, keepdims=True)
     matrix = rows_of_entries(np.repeat(composed, count), covered[found].ravel(), weights.ravel(), inputs.shape)
     similarity = rows_of_entries(np.repeat(composed, count), covered[found].ravel(), cosines.ravel(), inputs.shape)
@@ -34,5 +34,5 @@ def wechsel(inputs: MethodInputs) -> TokenMapping:
         matrix,
         copied=np.zeros(len(inputs.target), dtype=bool),
         cosines=similarity.data,
-        settings={"num_neighbors": count, "temperature": inputs.temperature},
+        settings={"num_neighbors": count, "temperature": inputs.settings.temperature},
     )

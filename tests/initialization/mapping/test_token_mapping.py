@@ -211,7 +211,7 @@ def test_fewer_rows_than_tokens(tiny_tokenizers, vectors, caplog):
 def test_wrong_arguments_of_apply(mapping):
     with pytest.raises(ValueError, match=f"{mapping.shape[1]} source rows"):
         mapping.apply(np.zeros((mapping.shape[1] + 1, 3), np.float32))
-    with pytest.raises(ValueError, match="'normal', 'mean', 'zeros'"):
+    with pytest.raises(ValueError, match="'normal', 'multivariate_normal', 'mean', 'zeros'"):
         mapping.apply(rows(mapping), fallback="random")
 
 

@@ -1,13 +1,19 @@
 """Every method fills M from what it needs; what it needs and doesn't get is named."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from adapted_models import make_source
 from conftest import TEXT, word_tokenizer
+from transformers import AutoModelForMaskedLM
 
+from ofa_transformers import OfaInitializer
 from ofa_transformers.initialization.methods import Donor, MethodInputs, find_method, methods, register_method
-from ofa_transformers.initialization.methods.registry import build
+from ofa_transformers.initialization.settings import InitializationSettings
 from ofa_transformers.mapping import TokenKind
+from ofa_transformers.report import OfaReport
 
 
 def make_inputs(tiny_tokenizers, word_vectors, source="wordpiece", target="unigram", **options) -> MethodInputs:
@@ -22,9 +28,12 @@ def make_inputs(tiny_tokenizers, word_vectors, source="wordpiece", target="unigr
         target_text=TEXT,
         parallel_text=list(zip(TEXT[:2], TEXT[3:5])) * 4,
         donor=Donor(tiny_tokenizers[target], torch.randn(len(tiny_tokenizers[target]), 16, generator=generator)),
-        source_languages=["eng"],
-        **options,
+        settings=InitializationSettings(source_languages=["eng"], **options),
     )
+
+
+def build(inputs, name, settings):
+    return find_method(name).function(replace(inputs, settings=replace(inputs.settings, method=name)), **settings)
 
 
 SETTINGS = {"omp": {"atoms": 4}, "focus": {"min_count": 1, "dimension": 8}}
@@ -169,3 +178,69 @@ def test_resize_draws_near_the_mean(tiny_tokenizers):
     assert 0 < made.std(0).max() < 1e-3
     share = np.cov(made.numpy().T) / (1e-9 * np.cov(rows.numpy().T))
     assert 0.7 < np.diag(share).mean() < 1.4
+
+
+# ------------------------------------------------------------------------------------------------ through the initializer
+
+NEEDED = {
+    "target_text": TEXT,
+    "parallel_text": list(zip(TEXT[:2], TEXT[3:5])) * 4,
+}
+
+
+@pytest.mark.parametrize("embedding_size", [None, 8])
+@pytest.mark.parametrize("name", methods())
+def test_every_method_makes_a_checkpoint_that_loads(name, embedding_size, tiny_tokenizers, word_vectors, tmp_path):
+    if name == "focus":
+        pytest.importorskip("gensim")
+    source = make_source("xlm-roberta", tiny_tokenizers["unigram"])
+    donor = make_source("bert", tiny_tokenizers["wordpiece"])
+    needs = {need for entry in find_method(name).needs for need in ([entry] if isinstance(entry, str) else entry[:1])}
+    given = {need: NEEDED[need] for need in needs & set(NEEDED)}
+    given |= {"donor": (donor, tiny_tokenizers["wordpiece"])} if "donor" in needs else {}
+    given |= {"word_vectors": word_vectors} if needs & {"word_vectors"} or name == "mixture" else {}
+    adapted = OfaInitializer.from_pretrained(
+        source,
+        source_tokenizer=tiny_tokenizers["unigram"],
+        target_tokenizer=tiny_tokenizers["wordpiece"],
+        method=name,
+        method_settings=SETTINGS.get(name, {}),
+        embedding_size=embedding_size,
+        **given,
+    )
+    assert adapted.report.settings["method"] == name
+    assert adapted.report.settings["fallback"] == find_method(name).fallback
+    adapted.save_pretrained(tmp_path / "out")
+    again = AutoModelForMaskedLM.from_pretrained(tmp_path / "out")
+    ids = torch.tensor([tiny_tokenizers["wordpiece"](TEXT[0])["input_ids"]])
+    with torch.no_grad():
+        torch.testing.assert_close(again.eval()(ids).logits, adapted.model.eval()(ids).logits)
+    settings = InitializationSettings.from_report(OfaReport.load(tmp_path / "out"))
+    assert settings.method == name and settings.method_settings == SETTINGS.get(name, {})
+
+
+def test_the_initializer_names_what_a_method_lacks(tiny_tokenizers, word_vectors):
+    source = make_source("bert", tiny_tokenizers["wordpiece"])
+    options = {"source_tokenizer": tiny_tokenizers["wordpiece"], "target_tokenizer": tiny_tokenizers["unigram"]}
+    with pytest.raises(ValueError, match="method='ofa' needs word_vectors"):
+        OfaInitializer.from_pretrained(source, **options)
+    with pytest.raises(ValueError, match="method='alignment' needs parallel_text"):
+        OfaInitializer.from_pretrained(source, **options, word_vectors=word_vectors, method="alignment")
+    with pytest.raises(ValueError, match="item 0 is 'a line'"):
+        OfaInitializer.from_pretrained(source, **options, method="alignment", parallel_text=["a line"])
+    with pytest.raises(ValueError, match="authors_compatible=True gives what the published OFA gives"):
+        OfaInitializer.from_pretrained(source, **options, method="fvt", authors_compatible=True)
+    with pytest.raises(ValueError, match=r"language_offset=0\.2 needs word vectors"):
+        OfaInitializer.from_pretrained(source, **options, method="fvt", language_offset=0.2)
+
+
+def test_the_report_of_a_method_without_cosines_holds_numbers_only(tiny_tokenizers, tmp_path):
+    source = make_source("bert", tiny_tokenizers["wordpiece"])
+    adapted = OfaInitializer.from_pretrained(
+        source,
+        source_tokenizer=tiny_tokenizers["wordpiece"],
+        target_tokenizer=tiny_tokenizers["unigram"],
+        method="fvt",
+    )
+    adapted.save_pretrained(tmp_path / "out")
+    assert "NaN" not in (tmp_path / "out" / "ofa_report.json").read_text(encoding="utf-8")
