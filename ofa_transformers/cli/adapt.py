@@ -201,7 +201,7 @@ def export(
     with stage(STARTING):
         from transformers import AutoConfig
 
-        from ..models.surgery import model_class
+        from ..models.checkpoints import model_class
 
     quiet_unless_interactive()
     resave(model_class(checkpoint, AutoConfig.from_pretrained(checkpoint)), checkpoint, output, overwrite, dense=True)
@@ -211,8 +211,8 @@ def resave(model_class: type, checkpoint: str, output: Path, overwrite: bool, de
     """Loads a checkpoint and writes it again, with its tokenizer where it has one."""
     from transformers import AutoTokenizer
 
+    from ..models.checkpoints import is_empty, reading_weights
     from ..models.modeling_ofa import OfaPreTrainedMixin
-    from ..models.surgery import is_empty, reading_weights
     from ..utils.files import check_output_folder, new_folder
 
     check_output_folder(output, overwrite)

@@ -24,7 +24,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from ..models.surgery import check_fit, is_empty, reading_weights
+from ..models.checkpoints import check_fit, is_empty, reading_weights
 from ..scoring.batching import batches_by_length, evaluation_mode, longest_input
 from ..text.labelled.examples import Examples
 from ..text.labelled.splits import Splits

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from transformers import AutoConfig, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models.surgery import check_fit, language_model_loader, reading_weights
+from ..models.checkpoints import check_fit, language_model_loader, reading_weights
 from .finetuning import check_models, load_tokenizer, quiet_loading
 
 

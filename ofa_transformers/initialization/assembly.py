@@ -5,7 +5,7 @@ import copy
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models.surgery import factorized_model, with_new_embeddings
+from ..models.embeddings import factorized_model, with_new_embeddings
 from ..scoring.batching import longest_input
 from .inputs import Source
 from .mapping.token_mapping import TokenMapping

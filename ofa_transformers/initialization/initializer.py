@@ -10,7 +10,7 @@ from huggingface_hub import EvalResult
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from ..models.surgery import load_config, model_class
+from ..models.checkpoints import load_config, model_class
 from ..report import OfaReport
 from ..utils.files import new_folder
 from ..utils.hub import push_folder

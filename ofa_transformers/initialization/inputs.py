@@ -8,9 +8,7 @@ from typing import Any
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from ..models.surgery import (
-    ModelEmbeddings,
-    find_embeddings,
+from ..models.checkpoints import (
     is_empty,
     language_model_loader,
     load_config,
@@ -18,6 +16,7 @@ from ..models.surgery import (
     reading_weights,
     take_source,
 )
+from ..models.embeddings import ModelEmbeddings, find_embeddings
 from ..report import source_license
 from ..vectors import WordVectors
 from .head_bias import TargetText, read_target_text

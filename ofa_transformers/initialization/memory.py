@@ -2,7 +2,7 @@
 
 from transformers import PreTrainedConfig
 
-from ..models.surgery import ModelEmbeddings
+from ..models.embeddings import ModelEmbeddings
 from ..utils.memory import available_memory, is_clearly_too_little
 from ..vectors import WordVectors
 from .settings import InitializationSettings

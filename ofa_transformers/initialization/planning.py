@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
+from ..models.checkpoints import factorized_class
+from ..models.embeddings import find_embeddings
 from ..models.modeling_ofa import OfaPreTrainedMixin
-from ..models.surgery import factorized_class, find_embeddings
 from ..tokenization.vocabulary import Vocabulary
 from ..utils.memory import available_memory
 from .inputs import check_rows, read_inputs

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from ..models.embeddings import ModelEmbeddings
 from ..models.factorization import truncation_errors
-from ..models.surgery import ModelEmbeddings
 from .factors import Factorizer
 from .mapping.language_offset import mean_norm
 from .mapping.token_mapping import TokenMapping

@@ -9,7 +9,7 @@ import numpy as np
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
-from ..models.surgery import factorized_class
+from ..models.checkpoints import factorized_class
 from ..vectors import WordVectors
 
 

@@ -19,7 +19,7 @@ from transformers import (
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.utils import logging
 
-from ..models.surgery import check_fit, is_empty, reading_weights
+from ..models.checkpoints import check_fit, is_empty, reading_weights
 from ..scoring.batching import longest_input
 from ..text.sources import LanguageText, find_text
 from .arguments import DataArguments, ModelArguments
