@@ -104,7 +104,8 @@ def main(arguments: list[str] | None = None) -> None:
     accelerator.wait_for_everyone()
     set_seed(args.seed)
 
-    setup = prepare(model_arguments, data_arguments, causal=False, seed=args.seed, workers=args.dataloader_num_workers)
+    loader_options = {"num_workers": args.dataloader_num_workers, "pin_memory": accelerator.device.type == "cuda"}
+    setup = prepare(model_arguments, data_arguments, causal=False, seed=args.seed, loader_options=loader_options)
     data_state = {"position": 0, "streams": None}
     if checkpoint is not None:
         data_state = read_data_state(checkpoint, setup.identity)

@@ -6,11 +6,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from transformers import TrainingArguments
 
 from ..utils.precision import cpu_bfloat16
+from .fields import check_accelerator_config, check_fields
 
 
 # The trackers that are extras of this package -> modules of which one must be there.
@@ -68,7 +70,12 @@ class DataArguments:
 
 @dataclass
 class PretrainingArguments(TrainingArguments):
-    """Trainer's own arguments, and those of the optimizer's two parts."""
+    """Trainer's own arguments, and those of the optimizer's two parts.
+
+    Raises:
+        ValueError: an argument of Trainer's that a run would not heed (`fields.py`), or that doesn't go with another.
+        ImportError: a tracker of `report_to` that isn't installed.
+    """
 
     embedding_learning_rate: float | None = field(
         default=None, metadata={"help": "Of input and output embeddings, both factors. Default: learning_rate."}
@@ -84,12 +91,32 @@ class PretrainingArguments(TrainingArguments):
         if isinstance(self.report_to, str):  # several on a command line: tensorboard,codecarbon
             self.report_to = self.report_to.split(",")
         check_trackers(self.report_to or ())
+        check_fields(self)
+        if self.fp16 and on_cpu(self.use_cpu):
+            raise ValueError("fp16=True needs a GPU; on a processor compute in float32, or with bf16.")
         if self.bf16 and on_cpu(self.use_cpu):
             self.use_cpu = True  # without which Trainer refuses bf16 where there is no GPU
             self.bf16 = cpu_bfloat16("bf16")
         super().__post_init__()
         if not self.bf16:
             self.mixed_precision = configured_precision(self.use_cpu) or self.mixed_precision
+        check_accelerator_config(self.accelerator_config)
+
+    @property
+    def sample_seed(self) -> int:
+        """Of languages, order of samples, and masks."""
+        return self.seed if self.data_seed is None else self.data_seed
+
+    @property
+    def loader_options(self) -> dict[str, Any]:
+        """For the `DataLoader`."""
+        return {
+            "num_workers": self.dataloader_num_workers,
+            "pin_memory": self.dataloader_pin_memory and not on_cpu(self.use_cpu),
+            "persistent_workers": self.dataloader_persistent_workers,
+            "prefetch_factor": self.dataloader_prefetch_factor,
+            "multiprocessing_context": self.dataloader_multiprocessing_context,
+        }
 
 
 def on_cpu(use_cpu: bool) -> bool:

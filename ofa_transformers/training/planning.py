@@ -101,7 +101,7 @@ def plan_pretraining(
     if not resumed:
         check_output(output)
     with stage("Reading text"):
-        setup = prepare(model_arguments, data_arguments, causal=causal, seed=args.seed, weights=False)
+        setup = prepare(model_arguments, data_arguments, causal=causal, seed=args.sample_seed, weights=False)
         schedule = setup.data.schedule
         shares = dict(zip(schedule.languages, schedule.shares.tolist()))
         languages = [

@@ -48,7 +48,7 @@ def pretrain(
     set_seed(args.seed)
     with stage("Reading model and text"):
         setup = prepare(
-            model_arguments, data_arguments, causal=causal, seed=args.seed, workers=args.dataloader_num_workers
+            model_arguments, data_arguments, causal=causal, seed=args.sample_seed, loader_options=args.loader_options
         )
     if setup.validation and args.eval_strategy != "no" and args.metric_for_best_model is None:
         args.metric_for_best_model, args.greater_is_better = BEST, False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -334,9 +334,8 @@ class TrainingData:
         collate: samples to batches.
         schedule: languages of all positions, over the same languages.
         streaming: encode while training instead of before.
-        workers: processes that prepare batches.
         cache_dir: of encoded text; default: that of `datasets`.
-        pin_memory: for copies to a GPU.
+        loader_options: further arguments of the `DataLoader` (`num_workers`, `pin_memory` ...).
     """
 
     texts: dict[str, LanguageText]
@@ -344,9 +343,8 @@ class TrainingData:
     collate: Collator
     schedule: LanguageSchedule
     streaming: bool = False
-    workers: int = 0
     cache_dir: str | None = None
-    pin_memory: bool = False
+    loader_options: Mapping[str, Any] = field(default_factory=dict)
     _stored: list[datasets.Dataset] | None = field(default=None, init=False, repr=False)
 
     def prepare(self) -> None:
@@ -369,7 +367,7 @@ class TrainingData:
         """
         self.prepare()
         # Of its own, since a loader draws a seed for its workers when it starts: resuming would shift dropout.
-        options = {"num_workers": self.workers, "pin_memory": self.pin_memory, "generator": torch.Generator()}
+        options = {**self.loader_options, "generator": torch.Generator()}
         if self.streaming:
             texts = [self.texts[language] for language in self.schedule.languages]
             batches = StreamedBatches(texts, self.encoder, self.schedule, self.collate, share, start, stop, streams)

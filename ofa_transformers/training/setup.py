@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -74,12 +76,17 @@ def prepare(
     *,
     causal: bool,
     seed: int,
-    workers: int = 0,
+    loader_options: Mapping[str, Any] | None = None,
     weights: bool = True,
 ) -> Setup:
     """Find and check the text, load model and tokenizer and see that all fits.
 
-    Without `weights` the model is on the meta device: it has shapes, and takes no memory.
+    Args:
+        model_arguments, data_arguments: what to read.
+        causal: a decoder; else a masked LM.
+        seed: of languages, order of samples, and masks.
+        loader_options: see `TrainingData`.
+        weights: False leaves the model on the meta device: it has shapes, and takes no memory.
 
     Raises:
         FileNotFoundError, ValueError: something is missing, empty or doesn't fit; the message names it.
@@ -126,9 +133,8 @@ def prepare(
         collate,
         schedule,
         streaming=arguments.streaming,
-        workers=workers,
         cache_dir=arguments.data_cache_dir,
-        pin_memory=torch.cuda.is_available(),
+        loader_options=loader_options or {},
     )
     shares = ", ".join(f"{language} {share:.1%}" for language, share in zip(schedule.languages, schedule.shares))
     logger.info(f"Shares of the languages: {shares}")

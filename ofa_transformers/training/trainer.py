@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import Trainer, TrainerCallback
+from transformers import PreTrainedModel, Trainer, TrainerCallback
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, rotate_checkpoints
@@ -54,10 +55,7 @@ class PretrainingTrainer(Trainer):
             raise ValueError(
                 f"There are {args.n_gpu} GPUs and one process; start one for each, with `accelerate launch` or `torchrun`."
             )
-        if args.auto_find_batch_size:
-            raise ValueError(
-                "auto_find_batch_size would change the samples of each step; choose a batch size instead."
-            )
+        args = copy.copy(args)  # the caller's stay as they are
         args.ignore_data_skip = True  # the batches begin where the checkpoint ended
         args.logging_nan_inf_filter = False  # such a loss stops the run
         super().__init__(
@@ -117,23 +115,35 @@ class PretrainingTrainer(Trainer):
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        loss = token_loss(model, self.accelerator.unwrap_model(model), inputs, num_items_in_batch, self.setup.causal)
+        loss = token_loss(model, self._unwrapped(model), inputs, num_items_in_batch, self.setup.causal)
         check_finite(loss, self.state.global_step + 1, self._batches, self._batch_number, self.args.output_dir)
         self._batch_number += 1
-        # Gradients are averaged over the processes, each of which has a part of the sum.
-        return loss * self.accelerator.num_processes
+        if self.args.average_tokens_across_devices:
+            # Gradients are averaged over the processes, each of which has a part of the sum over all labels.
+            loss = loss * self.accelerator.num_processes
+        return loss
+
+    def _unwrapped(self, model: nn.Module) -> PreTrainedModel:
+        return self.accelerator.unwrap_model(model, keep_torch_compile=False)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         args = self.args
-        apart = (args.embedding_learning_rate, args.embedding_weight_decay)
-        if apart == (None, None) and not args.freeze_body_steps:
-            return super().create_optimizer(model)
         if self.optimizer is None:
             model = self.model if model is None else model
             optimizer_class, options = self.get_optimizer_cls_and_kwargs(args, model)
+            wanted = args.embedding_learning_rate, args.embedding_weight_decay, args.freeze_body_steps or None
+            if not getattr(optimizer_class, "__module__", "").startswith("torch.optim"):
+                if wanted == (None, None, None):
+                    return super().create_optimizer(model)  # some of them choose the parameters by themselves
+                if options.keys() & {"params", "model", "optimizer_dict"}:
+                    raise ValueError(
+                        f"optim={args.optim.value!r} groups parameters by itself, which doesn't go with "
+                        "embedding_learning_rate, embedding_weight_decay and freeze_body_steps."
+                    )
+            unwrapped = self._unwrapped(model)
             groups = parameter_groups(
-                self.accelerator.unwrap_model(model),
-                self.get_decay_parameter_names(model),
+                unwrapped,
+                self.get_decay_parameter_names(unwrapped),
                 learning_rate=args.learning_rate,
                 weight_decay=args.weight_decay,
                 embedding_learning_rate=args.embedding_learning_rate,
@@ -167,7 +177,7 @@ class PretrainingTrainer(Trainer):
             raise ValueError("There is no validation text to evaluate on.")
         start = time.time()
         scores = score_languages(
-            self.accelerator.unwrap_model(self.model),
+            self._unwrapped(self.model),
             self.setup.tokenizer,
             texts,
             self.accelerator,

@@ -43,7 +43,7 @@ def make_data(
     schedule = LanguageSchedule({name: text.characters() for name, text in texts.items()}, seed=5)
     collate = MaskingCollator(tokenizer, seed=5, **options)
     encoder = Encoder(tokenizer, LENGTH, packed)
-    return TrainingData(texts, encoder, collate, schedule, streaming, workers, str(folder / "cache"))
+    return TrainingData(texts, encoder, collate, schedule, streaming, str(folder / "cache"), {"num_workers": workers})
 
 
 def read(data: TrainingData, size: int, count: int = 1, start: int = 0, stop: int = 400, streams=None) -> dict:

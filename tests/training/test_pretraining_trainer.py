@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny_models import LM_HEADS, make_config
 from transformers import get_scheduler
 
@@ -177,7 +178,6 @@ def test_an_unfinished_checkpoint_is_none(tmp_path):
         ({"max_steps": -1}, "give a positive number of steps"),
         ({"max_seq_length": 100}, "max_seq_length=100, but .* take at most 62 tokens"),
         ({"tokenizer_name": "gpt2"}, "ids go up to .* but the model has embeddings for"),
-        ({"auto_find_batch_size": True}, "choose a batch size"),
         ({"sampling_sizes": "sizes.json"}, "has no size for swh_Latn, zho"),
         ({"validation": ["none.txt"]}, "none.txt is not a file"),
     ],
@@ -207,6 +207,59 @@ def test_padding_that_does_not_fit(folder, tmp_path, tiny_tokenizers):
 def bfloat16(monkeypatch):
     """As if this processor multiplied it: it can, slowly."""
     monkeypatch.setattr("ofa_transformers.utils.precision.cpu_multiplies_bfloat16", lambda: True)
+
+
+def test_what_reaches_the_loader_and_the_samples(folder, tmp_path):
+    options = {
+        "dataloader_num_workers": 1, "dataloader_prefetch_factor": 3, "dataloader_persistent_workers": True,
+        "dataloader_multiprocessing_context": "fork", "data_seed": 5, "seed": 9,
+    }  # fmt: skip
+    given = arguments(folder, tmp_path / "out", **options)
+    assert given[2].sample_seed == 5 and arguments(folder, tmp_path, seed=9)[2].sample_seed == 9
+    setup = prepare(*given[:2], causal=False, seed=given[2].sample_seed, loader_options=given[2].loader_options)
+    loader = PretrainingTrainer(setup, given[2]).get_train_dataloader().loader
+    assert (loader.num_workers, loader.prefetch_factor, loader.persistent_workers) == (1, 3, True)
+    assert loader.multiprocessing_context.get_start_method() == "fork" and not loader.pin_memory
+
+
+def test_the_samples_have_their_seed_and_dropout_another(folder, tmp_path):
+    """As positions and masks are `data_seed`'s, it changes a run as `seed` would, were it for the samples alone."""
+
+    def weights(name: str, **seeds: int) -> bytes:
+        pretrain(*arguments(folder, tmp_path / name, "plain", save_strategy="no", **seeds))  # without dropout
+        return (tmp_path / name / "model.safetensors").read_bytes()
+
+    assert weights("a", seed=5) == weights("b", seed=6, data_seed=5) != weights("c", seed=5, data_seed=6)
+
+
+def test_trainers_pinned_memory_is_for_accelerators(tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: True)
+    options = PretrainingArguments(output_dir=str(tmp_path), dataloader_pin_memory=False).loader_options
+    assert options["pin_memory"] is False
+    assert PretrainingArguments(output_dir=str(tmp_path)).loader_options["pin_memory"] is True
+
+
+def test_a_compiled_model_trains_and_is_saved_as_any(folder, tmp_path):
+    saved = []
+    for name, options in (("plain", {}), ("compiled", {"torch_compile": True, "torch_compile_backend": "eager"})):
+        pretrain(*arguments(folder, tmp_path / name, "plain", max_steps=2, **options))
+        saved.append(load_file(tmp_path / name / "model.safetensors"))
+    assert saved[0].keys() == saved[1].keys()
+    for key, tensor in saved[0].items():
+        torch.testing.assert_close(saved[1][key], tensor, rtol=1e-5, atol=1e-6)
+
+
+def test_optimizers_that_group_parameters_by_themselves(folder, tmp_path, monkeypatch):
+    class Other(torch.optim.SGD):
+        __module__ = "elsewhere"
+
+    monkeypatch.setattr(
+        PretrainingTrainer, "get_optimizer_cls_and_kwargs", lambda *_: (Other, {"lr": 0.1, "params": []})
+    )
+    given = arguments(folder, tmp_path / "out", embedding_learning_rate=1e-3)
+    setup = prepare(*given[:2], causal=False, seed=0)
+    with pytest.raises(ValueError, match=r"groups parameters by itself.*embedding_learning_rate"):
+        PretrainingTrainer(setup, given[2]).create_optimizer()
 
 
 def test_evaluation_has_the_precision_of_training(folder, tmp_path, bfloat16):

@@ -17,7 +17,8 @@ from ofa_transformers.evaluation import MaskedLMScore, score_masked_lm
 
 pytest.importorskip("datasets")
 
-from ofa_transformers.training import consolidate
+from ofa_transformers.training import DataArguments, ModelArguments, Share, consolidate, prepare
+from ofa_transformers.training.objective import count_labels, token_loss
 
 from .workspace import MODELS, make_workspace
 
@@ -80,6 +81,7 @@ def runs(tmp_path_factory) -> tuple[Path, dict[str, list[int]]]:
         run(trainer, folder, "one-plain", model="plain"),
         run(trainer, folder, "two-plain", ranks=2, model="plain"),
         run(trainer, folder, "four-plain", ranks=4, model="plain"),
+        run(trainer, folder, "two-local", ranks=2, model="plain", extra={"average_tokens_across_devices": False}),
         run(loop, folder, "loop-plain", model="plain"),
         run(loop, folder, "loop-two-plain", ranks=2, model="plain"),
         *killed_and_resumed(loop, folder, "fsdp2-plain", ranks=2, model="plain", fsdp2=True),
@@ -93,7 +95,7 @@ def runs(tmp_path_factory) -> tuple[Path, dict[str, list[int]]]:
     file.write_text(json.dumps(jobs))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     command = [sys.executable, str(Path(__file__).with_name("forked_runs.py")), str(file)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     codes: dict[str, list[int]] = {}
     for job, result in zip(jobs, json.loads(file.with_suffix(".json.codes").read_text())):
@@ -166,6 +168,28 @@ def test_losses_of_several_processes_are_those_of_one(runs):
     assert len(losses("one-plain")) == STEPS
     for name in ("two-plain", "four-plain"):
         assert losses(name) == pytest.approx(losses("one-plain"), rel=1e-4)
+
+
+def test_the_loss_of_each_process_over_its_own_labels(runs):
+    """With average_tokens_across_devices=False, as Trainer has it: the mean over processes of their means."""
+    folder, codes = runs
+    assert codes["two-local"] == [0], log(folder)[-5000:]
+    given = (
+        ModelArguments(str(folder / "plain")),
+        DataArguments(train=[str(folder / "train")], max_seq_length=32, data_cache_dir=str(folder / "cache")),
+    )
+    setup = prepare(*given, causal=False, seed=3)
+    setup.model.train()
+    mean = torch.zeros(())
+    for rank in range(2):
+        batches = list(setup.data.batches(Share(GLOBAL_BATCH // ACCUMULATION // 2, rank, 2), 0, GLOBAL_BATCH))
+        labels = sum(count_labels(batch["labels"], causal=False) for batch in batches)
+        mean = mean + sum(token_loss(setup.model, setup.model, batch, labels, False) for batch in batches) / 2
+    mean.backward()
+    norm = torch.stack([parameter.grad.norm() for parameter in setup.model.parameters()]).norm()
+    first = json.loads((folder / "two-local" / "trainer_state.json").read_text())["log_history"][0]
+    assert first["loss"] == pytest.approx(mean.item(), rel=1e-5)
+    assert first["grad_norm"] == pytest.approx(norm.item(), rel=1e-4)
 
 
 def test_evaluation_is_that_of_the_saved_model(runs):
