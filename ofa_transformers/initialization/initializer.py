@@ -152,7 +152,7 @@ class OfaInitializer:
         """
         settings = InitializationSettings(
             method=method,
-            method_settings=method_settings or {},
+            method_settings=method_settings,
             embedding_size=embedding_size,
             source_languages=source_languages,
             target_languages=target_languages,

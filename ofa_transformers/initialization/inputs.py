@@ -109,7 +109,7 @@ def read_inputs(
         "donor": donor,
     }
     method = find_method(settings.method)
-    method.check({name for name, value in given.items() if value is not None}, settings.method_settings)
+    method.check({name for name, value in given.items() if value is not None}, settings.method_settings or {})
     access = {name: hub_kwargs[name] for name in ("token", "cache_dir") if name in hub_kwargs}
     # A revision is one of the source's repository, and of its tokenizer where that lies there.
     beside = ("revision",) if source_tokenizer is None else ()

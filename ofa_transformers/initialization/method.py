@@ -28,4 +28,4 @@ def make_mapping(inputs: Inputs, source: Source, settings: InitializationSetting
         donor=inputs.donor,
         device=run.device,
     )
-    return find_method(settings.method).function(given, **settings.method_settings)
+    return find_method(settings.method).function(given, **(settings.method_settings or {}))

@@ -62,9 +62,9 @@ class InitializationSettings:
         ValueError: a value out of range, or one that authors_compatible rules out.
     """
 
-    method: str = "ofa"
-    method_settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
     embedding_size: int | None = None
+    method: str = "ofa"
+    method_settings: Mapping[str, Any] | None = field(default=None, hash=False)
     source_languages: tuple[str, ...] | None = None
     target_languages: tuple[str, ...] | None = None
     num_neighbors: int = 10
@@ -89,7 +89,7 @@ class InitializationSettings:
         if self.max_words is not None:
             _check_at_least("max_words", self.max_words, 1, "at least one word is needed; pass None for all words.")
         _check_at_least("seed", self.seed, 0, "must be at least 0.")
-        object.__setattr__(self, "method_settings", dict(self.method_settings))
+        object.__setattr__(self, "method_settings", dict(self.method_settings) if self.method_settings else None)
         if self.fallback is not None:
             check_fallback(self.fallback)
         for name, known in (("word_weighting", WORD_WEIGHTINGS), ("overlap", OVERLAPS), ("primitives", PRIMITIVES)):

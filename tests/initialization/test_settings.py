@@ -34,7 +34,7 @@ def test_defaults_are_those_of_from_pretrained_and_of_the_command():
         ({"max_words": "10"}, "max_words is '10', but must be an integer"),
         ({"seed": -1}, "seed is -1, but must be at least 0"),
         ({"temperature": float("inf")}, "temperature is inf"),
-        ({"fallback": "fvt"}, "fallback is 'fvt', but must be one of 'normal', 'mean', 'zeros'"),
+        ({"fallback": "fvt"}, "fallback is 'fvt', but must be one of 'normal', 'multivariate_normal', 'mean', 'zeros'"),
         ({"overlap": "none"}, "overlap is 'none', but must be one of 'all', 'used_by_source'"),
         ({"primitives": "both"}, "primitives is 'both', but must be one of 'source', 'target'"),
         ({"language_offset": -1}, "language_offset is -1, but must be 0"),
@@ -63,12 +63,12 @@ def test_those_of_a_newer_version_survive_with_a_warning(monkeypatch):
     monkeypatch.setattr(
         "ofa_transformers.initialization.settings.logger.warning", lambda text, *values: messages.append(text % values)
     )
-    newer = {"embedding_size": 8, "method": "focus", "seed": 3, "head_bias": "carried"}
+    newer = {"embedding_size": 8, "colour": "red", "seed": 3, "head_bias": "carried"}
     settings = InitializationSettings.from_dict(newer)
-    assert (settings.embedding_size, settings.seed, settings.unknown) == (8, 3, {"method": "focus"})
-    assert len(messages) == 1 and "doesn't know have no effect: method" in messages[0]
+    assert (settings.embedding_size, settings.seed, settings.unknown) == (8, 3, {"colour": "red"})
+    assert len(messages) == 1 and "doesn't know have no effect: colour" in messages[0]
     written = settings.to_dict()
-    assert written["method"] == "focus" and "method" not in settings.arguments()
+    assert written["colour"] == "red" and "colour" not in settings.arguments()
     assert InitializationSettings.from_dict(written) == settings
 
 

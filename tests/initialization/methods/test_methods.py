@@ -216,7 +216,7 @@ def test_every_method_makes_a_checkpoint_that_loads(name, embedding_size, tiny_t
     with torch.no_grad():
         torch.testing.assert_close(again.eval()(ids).logits, adapted.model.eval()(ids).logits)
     settings = InitializationSettings.from_report(OfaReport.load(tmp_path / "out"))
-    assert settings.method == name and settings.method_settings == SETTINGS.get(name, {})
+    assert settings.method == name and settings.method_settings == SETTINGS.get(name)
 
 
 def test_the_initializer_names_what_a_method_lacks(tiny_tokenizers, word_vectors):
