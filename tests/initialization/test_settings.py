@@ -34,7 +34,10 @@ def test_defaults_are_those_of_from_pretrained_and_of_the_command():
         ({"max_words": "10"}, "max_words is '10', but must be an integer"),
         ({"seed": -1}, "seed is -1, but must be at least 0"),
         ({"temperature": float("inf")}, "temperature is inf"),
-        ({"fallback": "fvt"}, "fallback is 'fvt', but must be one of 'normal', 'multivariate_normal', 'mean', 'zeros'"),
+        (
+            {"fallback": "fvt"},
+            "fallback is 'fvt', but must be one of 'normal', 'multivariate_normal', 'mean', 'zeros'",
+        ),
         ({"overlap": "none"}, "overlap is 'none', but must be one of 'all', 'used_by_source'"),
         ({"primitives": "both"}, "primitives is 'both', but must be one of 'source', 'target'"),
         ({"language_offset": -1}, "language_offset is -1, but must be 0"),
