@@ -23,6 +23,7 @@ app = typer.Typer(
 
 app.command("demo")(demo.demo)
 app.command("adapt")(adapt.adapt)
+app.command("methods")(adapt.methods)
 app.command("convert")(adapt.convert)
 app.command("export")(adapt.export)
 app.command("report")(report.report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..initialization.planning import AdaptationPlan
+    from ..initialization.settings import InitializationSettings
 
 Languages = list[str] | None
 # Panels of the help.
@@ -28,11 +30,18 @@ def adapt(
     target_tokenizer: Annotated[
         str, typer.Option("--tokenizer", "-t", metavar="NAME", help="Tokenizer: folder or Hub id.")
     ],
-    word_vectors: Annotated[
-        str,
-        typer.Option("--vectors", "-v", metavar="NAME", help="Word vectors: file, folder or Hub id."),
-    ],
     output: Output,
+    word_vectors: Annotated[
+        str | None,
+        typer.Option(
+            "--vectors",
+            "-v",
+            metavar="NAME",
+            help="Word vectors: file, folder or Hub id.",
+            show_default="none; --method ofa needs them",
+        ),
+    ] = None,
+    method: Annotated[str, typer.Option(metavar="NAME", help="How rows are made; `ofa methods` lists them.")] = "ofa",
     embedding_size: Annotated[
         int | None,
         typer.Option(
@@ -51,6 +60,23 @@ def adapt(
         list[Path] | None,
         typer.Option(metavar="FILE", help="Of the text to train on; may repeat.", show_default="none"),
     ] = None,
+    parallel: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="PATH", help="Translations, for --method alignment; may repeat.", show_default="none"),
+    ] = None,
+    donor: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Another model, for --method omp.", show_default="none")
+    ] = None,
+    method_settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method-setting",
+            metavar="NAME=VALUE",
+            help="Of the method; may repeat.",
+            show_default="the method's",
+            rich_help_panel=ROWS,
+        ),
+    ] = None,
     num_neighbors: Annotated[
         int, typer.Option(metavar="N", help="Source tokens that a row is made of.", rich_help_panel=ROWS)
     ] = 10,
@@ -58,8 +84,14 @@ def adapt(
         float, typer.Option(metavar="X", help="Of the softmax over cosines.", rich_help_panel=ROWS)
     ] = 0.1,
     fallback: Annotated[
-        str, typer.Option(metavar="NAME", help="Of the rest: normal, mean or zeros.", rich_help_panel=ROWS)
-    ] = "normal",
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Of the rest: normal, multivariate_normal, mean or zeros.",
+            show_default="the method's; normal for ofa",
+            rich_help_panel=ROWS,
+        ),
+    ] = None,
     max_words: Annotated[
         int | None,
         typer.Option(metavar="N", help="Use the first so many words.", show_default="all", rich_help_panel=ROWS),
@@ -124,11 +156,14 @@ def adapt(
         "target_tokenizer": target_tokenizer,
         "word_vectors": word_vectors,
         "target_text": Chain([TextFile(path) for path in target_text]) if target_text else None,
+        "parallel_text": translations(parallel, settings) if parallel else None,
+        "donor": donor,
     }
     if dry_run:
         show_plan(console, plan_adaptation(source, **inputs, **settings.arguments()), output)
         return
-    record = RunRecord(context, [source, target_tokenizer, word_vectors, *(target_text or ())])
+    files = [name for name in (word_vectors, donor, *(target_text or ()), *(parallel or ())) if name is not None]
+    record = RunRecord(context, [source, target_tokenizer, *files])
     adapted = OfaInitializer.from_pretrained(source, **inputs, **settings.arguments())
     with new_folder(output, overwrite) as folder:
         adapted.save_pretrained(folder)
@@ -137,6 +172,35 @@ def adapt(
     for warning in adapted.report.warnings:
         console.print(Text.assemble(("Note:", "yellow"), f" {warning}"))
     console.print(f"Model, tokenizer and report are in {output}")
+
+
+def translations(paths: list[Path], settings: InitializationSettings) -> Iterator[tuple[str, str]]:
+    """(line of the source's language, its translation) from files by language with common ids."""
+    from ..evaluation import read_segments_by_id
+
+    pivot = settings.source_languages[0] if settings.source_languages else "eng"
+    for text in read_segments_by_id(paths, pivot=pivot):
+        yield from zip(text.translations, text.texts)
+
+
+def methods() -> None:
+    """List the ways to make the rows of new tokens, and what each needs.
+
+    Example: ofa methods
+    """
+    with stage(STARTING):
+        from rich.console import Console
+        from rich.table import Table
+
+        from ..initialization.methods import methods as all_methods
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("method", "needs", "what it does"):
+        table.add_column(heading, no_wrap=heading == "method")
+    for method in all_methods().values():
+        needs = ", ".join(need if isinstance(need, str) else " or ".join(need) for need in method.needs)
+        table.add_row(method.name, needs or "nothing", method.summary)
+    Console(highlight=False, markup=False).print(table)
 
 
 def show_plan(console: Console, plan: AdaptationPlan, output: Path) -> None:

@@ -71,15 +71,17 @@ def plan_adaptation(
     source: Any,
     *,
     target_tokenizer: Any,
-    word_vectors: Any,
+    word_vectors: Any = None,
     source_tokenizer: Any = None,
     target_text: Iterable[str] | None = None,
+    parallel_text: Iterable[tuple[str, str]] | None = None,
+    donor: Any = None,
     **settings: Any,
 ) -> AdaptationPlan:
     """Reads and checks all that `OfaInitializer.from_pretrained` does, but for the source's weights.
 
     Args:
-        source, target_tokenizer, word_vectors, source_tokenizer, target_text: as there.
+        source, target_tokenizer, word_vectors, source_tokenizer, target_text, parallel_text, donor: as there.
         **settings: of [`InitializationSettings`].
 
     Raises:
@@ -93,6 +95,8 @@ def plan_adaptation(
         chosen,
         source_tokenizer=source_tokenizer,
         target_text=target_text,
+        parallel_text=parallel_text,
+        donor=donor,
         run=run,
     )
     chosen = chosen.with_rules(inputs.rules)

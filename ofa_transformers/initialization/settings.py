@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
+import yaml
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
@@ -31,9 +32,20 @@ _OPTIONS = {
     "size": "embedding_size",
     "source_language": "source_languages",
     "target_language": "target_languages",
+    "method_setting": "method_settings",
 }
 # What lies beside the settings in `ofa_run.yaml` and in a report: inputs, the record of the run, an outcome.
-_NO_SETTINGS = ("source", "tokenizer", "vectors", "target_text", "output", "record", "head_bias")
+_NO_SETTINGS = (
+    "source",
+    "tokenizer",
+    "vectors",
+    "target_text",
+    "parallel",
+    "donor",
+    "output",
+    "record",
+    "head_bias",
+)
 
 
 @dataclass(frozen=True)
@@ -234,8 +246,14 @@ class InitializationSettings:
                 ", ".join(unknown),
             )
         given = {key: value for key, value in named.items() if key not in unknown and value is not None}
-        for name in ("source_languages", "target_languages"):  # an option that wasn't given is an empty list
+        for name in (
+            "source_languages",
+            "target_languages",
+            "method_settings",
+        ):  # an option that wasn't given is empty
             given[name] = given.get(name) or None
+        if isinstance(given["method_settings"], (list, tuple)):
+            given["method_settings"] = dict(map(_named_value, given["method_settings"]))
         return cls(**given, unknown=unknown)
 
     @classmethod
@@ -266,6 +284,14 @@ def _codes(languages: str | Iterable[str] | None) -> tuple[str, ...] | None:
     if languages is None:
         return None
     return (languages,) if isinstance(languages, str) else tuple(sorted(set(languages)))
+
+
+def _named_value(setting: str) -> tuple[str, Any]:
+    """Name and value of `name=value`, the value as YAML has it."""
+    name, mark, value = setting.partition("=")
+    if not mark or not name:
+        raise ValueError(f"method_settings: {setting!r} must be NAME=VALUE, for example atoms=32.")
+    return name, yaml.safe_load(value)
 
 
 def _check_at_least(name: str, value: Any, least: int, otherwise: str) -> None:

@@ -151,3 +151,31 @@ def test_errors_are_one_line_and_nothing_is_overwritten(run, inputs, tmp_path, c
     assert "between 1 and the source's hidden size, 32, but is 99" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
     assert run("adapt", inputs[0], "-o", tmp_path / "new") == 2
+
+
+def test_other_methods_by_name(run, error_of, inputs, tmp_path, capsys):
+    source, _, tokenizer, *_ = inputs
+    plain = [source, "-t", tokenizer]
+    assert run("adapt", *plain, "--method", "fvt", "-o", tmp_path / "fvt") == 0
+    settings = json.loads((tmp_path / "fvt" / "ofa_report.json").read_text())["settings"]
+    assert settings["method"] == "fvt" and settings["fallback"] == "normal"
+    assert run("adapt", "--config", tmp_path / "fvt" / "ofa_run.yaml", "-o", tmp_path / "again", source) == 0
+    bible = tmp_path / "bible"
+    bible.mkdir()
+    (bible / "eng_Latn.tsv").write_text("a\tthe house\nb\tthe river\n")
+    (bible / "deu_Latn.tsv").write_text("a\tdas Haus\nb\tder Fluss\n")
+    aligned = [*plain, "--method", "alignment", "--parallel", bible, "--method-setting", "min_count=0.5"]
+    capsys.readouterr()
+    assert run("adapt", *aligned, "--dry-run", "-o", tmp_path / "aligned") == 0
+    assert "min_count: 0.5" in capsys.readouterr().out
+    assert run("adapt", *aligned, "-o", tmp_path / "aligned") == 0
+    settings = json.loads((tmp_path / "aligned" / "ofa_report.json").read_text())["settings"]
+    assert settings["method_settings"] == {"min_count": 0.5}
+    capsys.readouterr()
+    assert "method='ofa' needs word_vectors" in error_of("adapt", *plain, "-o", tmp_path / "no")
+    assert "must be NAME=VALUE" in error_of("adapt", *plain, "--method-setting", "atoms", "-o", tmp_path / "no")
+    assert "method is 'magic', but must be one of" in error_of(
+        "adapt", *plain, "--method", "magic", "-o", tmp_path / "no"
+    )
+    assert run("methods") == 0
+    assert "alignment" in capsys.readouterr().out
