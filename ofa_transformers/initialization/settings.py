@@ -3,15 +3,17 @@
 import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
-from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
-from ..models.checkpoints import factorized_class
 from ..vectors import WordVectors
+
+
+if TYPE_CHECKING:  # a mapping has no need of models, whose import takes seconds
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 
 logger = logging.get_logger(__name__)
@@ -127,10 +129,12 @@ class InitializationSettings:
                 "leave one of the two out."
             )
 
-    def check_source(self, source_class: type[PreTrainedModel], config: PreTrainedConfig) -> None:
+    def check_source(self, source_class: "type[PreTrainedModel]", config: "PreTrainedConfig") -> None:
         """Raises ValueError for an embedding_size that a source of this class and configuration can't have."""
         if self.embedding_size is None:
             return
+        from ..models.checkpoints import factorized_class
+
         factorized_class(source_class)  # raises for an architecture that doesn't factorize
         hidden_size = config.get_text_config().hidden_size
         is_integer = isinstance(self.embedding_size, int) and not isinstance(self.embedding_size, bool)
