@@ -3,22 +3,22 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy.sparse
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from ofa_transformers import TokenMapping, WordVectors
 from ofa_transformers.initialization.factors import Factorizer
-from ofa_transformers.mapping import TokenKind, build_mapping
+from ofa_transformers.initialization.methods import MethodInputs, find_method
+from ofa_transformers.initialization.settings import InitializationSettings
 from ofa_transformers.vectors.frequencies import from_rank
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way: `rows` "ofa", "fvt" or "random", the options of OFA, and frequencies of words "counted" or by "rank"."""
+    """One way: a method of the package, the options of OFA, and frequencies of words "counted" or by "rank"."""
 
     title: str
-    rows: str = "ofa"
+    method: str = "ofa"
     word_weighting: str = "uniform"
     overlap: str = "all"
     language_offset: float = 0.0
@@ -33,8 +33,8 @@ class Arm:
 
 SQRT, USED = "sqrt_frequency", "used_by_source"
 ARMS = {
-    "random": Arm("random, overlap copied", rows="random"),
-    "fvt": Arm("FVT (mean of the source tokenizer's pieces)", rows="fvt"),
+    "random": Arm("random, overlap copied", method="random"),
+    "fvt": Arm("FVT (mean of the source tokenizer's pieces)", method="fvt"),
     "ofa": Arm("OFA as published (`uniform`, `all`)"),
     "filter": Arm("+ `used_by_source`", overlap=USED),
     "sqrt": Arm("+ `sqrt_frequency`", word_weighting=SQRT),
@@ -55,51 +55,18 @@ def make_mapping(
     source_languages: list[str],
     num_source_rows: int,
 ) -> TokenMapping:
-    """The mapping of an arm; of "fvt" and "random" the composed rows are replaced."""
+    """The mapping of an arm, by the package's method."""
     if arm.frequencies == "rank":  # as for files without counts
         _, language_ids = np.unique(vectors.languages, return_inverse=True)
         vectors = WordVectors(vectors.words, vectors.languages, vectors.vectors, from_rank(language_ids))
-    mapping = build_mapping(
-        source_tokenizer,
-        target_tokenizer,
-        vectors,
-        num_source_rows=num_source_rows,
+    settings = InitializationSettings(
+        method=arm.method,
         source_languages=source_languages,
         word_weighting=arm.word_weighting,
         overlap=arm.overlap,
     )
-    if arm.rows == "ofa":
-        return mapping
-    made = ~np.isin(mapping.kinds, (TokenKind.COPIED, TokenKind.SPECIAL))
-    weights = scipy.sparse.diags_array((~made).astype(np.float32)) @ mapping.weights
-    kinds = np.where(made, TokenKind.FALLBACK, mapping.kinds).astype(np.uint8)
-    if arm.rows == "fvt":
-        pieces = _piece_means(mapping, source_tokenizer, np.flatnonzero(made))
-        weights = weights + pieces
-        kinds[np.flatnonzero(np.diff(pieces.indptr))] = TokenKind.COMPOSED
-    weights = weights.tocsr()
-    cosines = np.full(weights.nnz, np.nan, dtype=np.float32)
-    return replace(mapping, weights=weights, kinds=kinds, cosines=cosines)
-
-
-def _piece_means(
-    mapping: TokenMapping, tokenizer: PreTrainedTokenizerBase, tokens: np.ndarray
-) -> scipy.sparse.csr_array:
-    """FVT (Gee et al., 2022): the mean of the pieces that the source's tokenizer cuts a token into, unk left out."""
-    if not len(tokens):
-        return scipy.sparse.csr_array(mapping.shape, dtype=np.float32)
-    forms = [(mapping.target.forms[i] or b"").decode("utf-8", "ignore").strip() for i in tokens.tolist()]
-    ids = tokenizer(forms, add_special_tokens=False, verbose=False)["input_ids"]
-    pairs = [
-        (row, piece)
-        for row, pieces in zip(tokens.tolist(), ids)
-        for piece in pieces
-        if piece not in tokenizer.all_special_ids
-    ]
-    rows, columns = np.array(pairs).T
-    counts = np.bincount(rows, minlength=mapping.shape[0])
-    data = (1 / counts[rows]).astype(np.float32)
-    return scipy.sparse.coo_array((data, (rows, columns)), shape=mapping.shape).tocsr()
+    inputs = MethodInputs(source_tokenizer, target_tokenizer, num_source_rows, settings, word_vectors=vectors)
+    return find_method(arm.method).function(inputs)
 
 
 def target_rows(mapping: TokenMapping, embeddings: torch.Tensor, embedding_size: int | None, arm: Arm) -> torch.Tensor:

@@ -1,11 +1,11 @@
 """Retrieval of translations with a sentence encoder, at its last layer and at the layer of the paper."""
 
 import torch
-from data import Pairs
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ofa_transformers.evaluation import retrieval_accuracy
 from ofa_transformers.scoring.batching import batches_by_length
+from ofa_transformers.text.parallel_text import ParallelText
 
 
 @torch.no_grad()
@@ -27,12 +27,12 @@ def embed(
 def measure(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    pairs: dict[str, Pairs],
+    pairs: dict[str, ParallelText],
     layers: dict[str, int],
     prefix: str = "",
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Name of a layer -> language -> top-1 and top-5 accuracy in percent, from English ("to") and back ("from")."""
-    english = sorted({text for both in pairs.values() for text in both.english})
+    english = sorted({text for both in pairs.values() for text in both.translations})
     row_of = {text: row for row, text in enumerate(english)}
     texts = english + [text for language in sorted(pairs) for text in pairs[language].texts]
     found: dict[str, dict[str, dict[str, float]]] = {}
@@ -41,7 +41,7 @@ def measure(
         for language in sorted(pairs):
             size = len(pairs[language].texts)
             theirs = states[start : start + size]
-            ours = states[[row_of[text] for text in pairs[language].english]]
+            ours = states[[row_of[text] for text in pairs[language].translations]]
             start += size
             found[name][language] = {
                 f"{direction}_top{k}": round(100 * retrieval_accuracy(queries, candidates, k=k), 2)

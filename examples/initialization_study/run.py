@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 from arms import ARMS, make_mapping, target_rows
-from data import bible_pairs, read_bible, read_ids, sample, tatoeba_pairs, training_text
+from data import bible_pairs, sample, tatoeba_pairs, training_text
 from retrieval import measure
 from tables import write_tables
 from transformers import AutoModel, AutoTokenizer
@@ -60,12 +60,11 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     (args.output / "cells").mkdir(parents=True, exist_ok=True)
     languages = ["eng", "deu", "swh", "rus", "ewe"] if args.quick else sorted(KNOWN + NEW)
-    bible = read_bible(args.bible, languages)
-    text = training_text(bible, set(read_ids(args.bible / "train_exclude.txt")))
     texts = {
-        "bible": bible_pairs(bible, read_ids(args.bible / f"split_{args.split}.tsv"), args.verses),
+        "bible": bible_pairs(args.bible, languages, args.split, args.verses),
         "tatoeba": tatoeba_pairs(args.tatoeba, languages, args.split, args.pairs),
     }
+    text = training_text(args.bible, languages)
     vectors = None
     for seed in args.seeds:
         for name in args.sources:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from other_study import Pairs
 from sources import TOKENS, encode, mask_tokens, masked_loss
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -14,6 +13,7 @@ from ofa_transformers.evaluation import embed_texts, score_masked_lm
 from ofa_transformers.evaluation.sentence_retrieval import default_layer
 from ofa_transformers.scoring.masked_lm import MaskedLMScore
 from ofa_transformers.scoring.sentences import centered
+from ofa_transformers.text.parallel_text import ParallelText
 from ofa_transformers.training.optimization import parameter_groups
 from ofa_transformers.utils.search import retrieval_ranks
 
@@ -27,7 +27,7 @@ class Held:
     """Held-out text: language -> lines, and pairs with English by task and language."""
 
     lines: dict[str, list[str]]
-    pairs: dict[str, dict[str, Pairs]]
+    pairs: dict[str, dict[str, ParallelText]]
 
 
 def continue_pretraining(
@@ -161,20 +161,21 @@ def bits_per_character(model, tokenizer, lines: dict[str, list[str]]) -> dict[st
     return found
 
 
-def retrieval(model, tokenizer, pairs: dict[str, dict[str, Pairs]]) -> dict[str, dict[str, list[float]]]:
+def retrieval(model, tokenizer, pairs: dict[str, dict[str, ParallelText]]) -> dict[str, dict[str, list[float]]]:
     """task -> language -> top-1 accuracy from English and to English, in percent, at the paper's layer; then the same
     two once each language's mean vector is subtracted from its texts' (Libovický et al., 2020)."""
     layer = default_layer(model)
     found = {}
     for task, by_language in pairs.items():
         english = {
-            text: row for row, text in enumerate(dict.fromkeys(t for p in by_language.values() for t in p.english))
+            text: row
+            for row, text in enumerate(dict.fromkeys(t for p in by_language.values() for t in p.translations))
         }
         embedded = embed_texts(model, tokenizer, list(english), layer=layer)
         found[task] = {}
         for language, both in by_language.items():
             theirs = embed_texts(model, tokenizer, both.texts, layer=layer)
-            ours = embedded[[english[text] for text in both.english]]
+            ours = embedded[[english[text] for text in both.translations]]
             found[task][language] = [
                 round(100 * (ranks < 1).double().mean().item(), 2)
                 for pair in ((ours, theirs), (centered(ours), centered(theirs)))

@@ -58,6 +58,16 @@ class ParallelText:
     def __len__(self) -> int:
         return len(self.texts)
 
+    def __getitem__(self, part: slice) -> ParallelText:
+        """Some of the pairs, as of lists."""
+        return ParallelText(self.language, self.texts[part], self.translations[part], self.data)
+
+    def spread(self, number: int | None) -> ParallelText:
+        """So many of the pairs, evenly spaced; all if there are no more, or with None."""
+        if number is None:
+            return self
+        return ParallelText(self.language, evenly(self.texts, number), evenly(self.translations, number), self.data)
+
 
 def read_pairs(
     paths: str | os.PathLike | Sequence[str | os.PathLike],
@@ -109,7 +119,7 @@ def read_pairs(
             data = f"{named_with_checksum(path)} and {named_with_checksum(other)}"
         if language in found:
             raise ValueError(f"{found[language].data} and {path} are both of {language}; name one of them.")
-        found[language] = _spread(ParallelText(language, texts, translations, data), max_sentences)
+        found[language] = ParallelText(language, texts, translations, data).spread(max_sentences)
     return _sorted(found, languages, f"sentence pairs with {pivot}, named like deu-{pivot}.tsv", paths)
 
 
@@ -145,7 +155,7 @@ def read_segments_by_id(
     pivot_text = _by_id(pivot_file, wanted)
     order = list(pivot_text)
     if max_sentences is not None:
-        order = _evenly(order, max_sentences)
+        order = evenly(order, max_sentences)
     shared_data = named_with_checksum(pivot_file)  # hashed once for all languages
     if isinstance(ids, (str, os.PathLike)):
         shared_data += f", ids of {named_with_checksum(Path(ids))}"
@@ -214,7 +224,7 @@ def read_pair_datasets(
             )
         data = f"{value}, split {split}" + (f", {rows._fingerprint}" if rows._fingerprint else "")
         sides = [list(rows[column]) for column in columns]
-        found[language] = _spread(ParallelText(language, *sides, data), max_sentences)
+        found[language] = ParallelText(language, *sides, data).spread(max_sentences)
     return [found[language] for language in sorted(found)]
 
 
@@ -270,17 +280,11 @@ def _by_id(path: Path, wanted: frozenset[str] | None) -> dict[str, str]:
     return {name: text for name, text in read_segments(path) if wanted is None or name in wanted}
 
 
-def _evenly(items: list[str], number: int) -> list[str]:
+def evenly(items: list[str], number: int) -> list[str]:
+    """So many of the items, evenly spaced; all if there are no more."""
     if number >= len(items):
         return items
     return [items[i * len(items) // number] for i in range(number)]
-
-
-def _spread(text: ParallelText, number: int | None) -> ParallelText:
-    if number is None:
-        return text
-    pairs = _evenly(list(zip(text.texts, text.translations)), number)
-    return ParallelText(text.language, *map(list, zip(*pairs)), text.data)
 
 
 def _sorted(

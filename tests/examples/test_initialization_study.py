@@ -45,14 +45,25 @@ def test_run_writes_resumes_and_says_what_does_not_fit(study, tiny_tokenizers, t
     (tmp_path / "train_exclude.txt").write_text("\n".join(ids[:20]))
     (tmp_path / "split_dev.tsv").write_text("verse_id\tn\n" + "\n".join(f"{name}\t44" for name in ids[:20]))
     pairs = "\n".join(f"Haus {number}\thouse {number}" for number in range(30))
-    (tmp_path / "deu-eng.tsv.gz").write_bytes(gzip.compress(pairs.encode()))
+    (tmp_path / "tatoeba").mkdir()
+    (tmp_path / "tatoeba" / "deu-eng.tsv.gz").write_bytes(gzip.compress(pairs.encode()))
     source = make_source("bert", tiny_tokenizers["wordpiece"])
     AutoModel.from_config(source.config, add_pooling_layer=False).save_pretrained(tmp_path / "source")
     tiny_tokenizers["wordpiece"].save_pretrained(tmp_path / "source")
     monkeypatch.setitem(study["run"].SOURCES, "minilm", study["run"].Source(("eng",), {"last": 2, "middle": 1}))
     monkeypatch.setattr(study["run"], "VECTOR_SIZE", 6)
     out = tmp_path / "out"
-    arguments = ["--bible", tmp_path, "--tatoeba", tmp_path, "--minilm", tmp_path / "source", "-o", out, "--quick"]
+    arguments = [
+        "--bible",
+        tmp_path,
+        "--tatoeba",
+        tmp_path / "tatoeba",
+        "--minilm",
+        tmp_path / "source",
+        "-o",
+        out,
+        "--quick",
+    ]
     arguments += ["--arms", "source", "fvt", "both-g0.4", "--sizes", "full", "8", "--threads", "1"]
 
     def run(*more: str) -> None:

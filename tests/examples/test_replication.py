@@ -9,8 +9,10 @@ from adapted_models import make_source
 from conftest import REPOSITORY, TEXT
 from transformers import AutoModel
 
+from ofa_transformers.initialization.methods import methods
 
-MODULES = ("external", "initializations", "other_study", "run", "sources", "summary", "continued", "arms", "data")
+
+MODULES = ("initializations", "run", "sources", "summary", "continued")
 
 
 @pytest.fixture
@@ -32,7 +34,8 @@ def folder(tmp_path, tiny_tokenizers):
     (tmp_path / "train_exclude.txt").write_text("\n".join(ids[:20]))
     (tmp_path / "split_dev.tsv").write_text("verse_id\tn\n" + "\n".join(f"{name}\t44" for name in ids[:20]))
     pairs = "\n".join(f"Haus {number}\thouse {number}" for number in range(30))
-    (tmp_path / "deu-eng.tsv.gz").write_bytes(gzip.compress(pairs.encode()))
+    (tmp_path / "tatoeba").mkdir()
+    (tmp_path / "tatoeba" / "deu-eng.tsv.gz").write_bytes(gzip.compress(pairs.encode()))
     source = make_source("bert", tiny_tokenizers["wordpiece"])
     AutoModel.from_config(source.config, add_pooling_layer=False).save_pretrained(tmp_path / "minilm")
     tiny_tokenizers["wordpiece"].save_pretrained(tmp_path / "minilm")
@@ -45,8 +48,18 @@ def test_cells_tables_and_pictures(study, folder, monkeypatch):
     monkeypatch.setattr(run, "QUICK_SETTINGS", {**run.QUICK_SETTINGS, **small, "source_steps": 2})
     monkeypatch.setattr(study["continued"], "LEARNING_RATE", 1e-2)  # six steps are enough to learn something
     out = folder / "out"
-    arguments = ["--bible", folder, "--tatoeba", folder, "--minilm", folder / "minilm", "-o", out, "--quick"]
-    names = ["random", "fvt-c", "mixture0.4", "offset0.2-c-200"]
+    arguments = [
+        "--bible",
+        folder,
+        "--tatoeba",
+        folder / "tatoeba",
+        "--minilm",
+        folder / "minilm",
+        "-o",
+        out,
+        "--quick",
+    ]
+    names = ["random", "fvt-c", "wechsel-u", "mixture0.4", "offset0.2-c-200"]
     arguments += ["--threads", "1", "--sources", "minilm", "multilingual", "--initializations", *names]
 
     def main(*more: str) -> None:
@@ -77,8 +90,14 @@ def test_cells_tables_and_pictures(study, folder, monkeypatch):
     assert {path.stem: path.read_bytes() for path in (out / "cells").iterdir()} == cells
     with pytest.raises(ValueError, match="choose another output folder"):
         main("--steps", "8")
-    with pytest.raises(FileNotFoundError, match=r"focus\.npy is missing; external\.py makes it"):
-        main("--initializations", "focus-c")
+
+
+def test_every_initialization_is_a_method_of_the_package(study):
+    known = methods()
+    assert {chosen.method for chosen in study["initializations"].INITIALIZATIONS.values()} <= set(known)
+    assert {"focus", "wechsel", "fvt"} <= {
+        chosen.method for chosen in study["initializations"].INITIALIZATIONS.values()
+    }
 
 
 def test_steps_to_a_loss_are_interpolated(study):

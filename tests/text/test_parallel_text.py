@@ -124,3 +124,10 @@ def test_held_out_text(write, tmp_path):
         read_held_out([tmp_path], ["deu=x"], ids=["2"])
     with pytest.raises(ValueError, match="No file of"):
         read_held_out([tmp_path / "ids.txt"], ids=tmp_path / "ids.txt")
+
+
+def test_parts_of_pairs_and_evenly_spaced_ones():
+    text = ParallelText("deu", list("abcdef"), list("ABCDEF"), "six")
+    assert text[1::2].texts == ["b", "d", "f"] and text[1::2].translations == ["B", "D", "F"]
+    assert text.spread(3).texts == ["a", "c", "e"] and text.spread(3).translations == ["A", "C", "E"]
+    assert text.spread(None) is text and text.spread(9).texts == text.texts
