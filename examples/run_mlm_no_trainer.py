@@ -33,7 +33,7 @@ from ofa_transformers.training.checkpoints import (
     write_data_state,
 )
 from ofa_transformers.training.evaluation import metrics, score_languages
-from ofa_transformers.training.objective import check_finite, count_labels, token_loss
+from ofa_transformers.training.objective import check_finite, count_labels, training_loss
 from ofa_transformers.training.optimization import delay_body, parameter_groups
 from ofa_transformers.training.run import check_output
 
@@ -174,11 +174,16 @@ def main(arguments: list[str] | None = None) -> None:
                 last = number == len(parts) - 1
                 with contextlib.nullcontext() if last else accelerator.no_sync(model):
                     batch = {name: tensor.to(accelerator.device) for name, tensor in part.items()}
-                    loss = token_loss(model, unwrapped, batch, labels, causal=False)
-                    check_finite(loss, step, batches, (step - first_step - 1) * len(parts) + number, args.output_dir)
-                    # gradients are averaged over the processes, each of which has a part of the sum
-                    accelerator.backward(loss * accelerator.num_processes)
+                    loss, contrast = training_loss(model, unwrapped, batch, labels, False, setup.alignment)
+                    number_of_batch = (step - first_step - 1) * len(parts) + number
+                    check_finite(loss, step, batches, number_of_batch, args.output_dir)
                     total += loss.detach()
+                    # gradients are averaged over the processes, each of which has a part of the sum
+                    loss = loss * accelerator.num_processes
+                    if contrast is not None:  # and the mean of its own pairs
+                        check_finite(contrast, step, batches, number_of_batch, args.output_dir)
+                        loss = loss + contrast / len(parts)
+                    accelerator.backward(loss)
             accelerator.clip_grad_norm_(model.parameters(), args.max_grad_norm)
             optimizer.step()
             scheduler.step()

@@ -6,10 +6,9 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from transformers import PreTrainedModel
 from transformers.utils import logging
 
-from ..scoring.sentences import centered, embed_texts
+from ..scoring.sentences import centered, default_layer, embed_texts
 from ..text.parallel_text import ParallelText
 from ..utils.search import retrieval_ranks
 from .results import Measurement, group_means, ratio_interval
@@ -108,8 +107,3 @@ def evaluate_retrieval(
         if on_results is not None:
             on_results(measured)
     return found
-
-
-def default_layer(model: PreTrainedModel) -> int:
-    """Two thirds of the layers, rounded: the eighth of twelve, which the paper takes."""
-    return round(model.config.get_text_config().num_hidden_layers * 2 / 3)

@@ -122,3 +122,8 @@ def retrieval_accuracy(queries: torch.Tensor, candidates: torch.Tensor, *, k: in
 def centered(vectors: torch.Tensor) -> torch.Tensor:
     """(N, D) less the mean of all rows: what texts of one language have in common."""
     return vectors - vectors.mean(dim=0)
+
+
+def default_layer(model: PreTrainedModel) -> int:
+    """Two thirds of the layers, rounded: the eighth of twelve, which the paper takes."""
+    return round(model.config.get_text_config().num_hidden_layers * 2 / 3)

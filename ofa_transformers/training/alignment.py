@@ -2,8 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How the sides of pairs are drawn together.
+
+    Args:
+        weight: of the contrastive loss beside the loss of tokens.
+        temperature: of the softmax over cosines.
+        layer: whose hidden states are compared, 0 being the embeddings; None for the one that retrieval takes.
+        centered: take the mean of all vectors of a batch from each.
+
+    Raises:
+        ValueError: a negative weight, or a temperature that isn't positive.
+    """
+
+    weight: float = 0.3
+    temperature: float = 0.05
+    layer: int | None = None
+    centered: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.weight >= 0:
+            raise ValueError(f"alignment_weight must be 0 or more, but is {self.weight}.")
+        if not self.temperature > 0:
+            raise ValueError(f"alignment_temperature must be positive, but is {self.temperature}.")
+
+
+def processes() -> int:
+    """How many train together."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_world_size()
+    return 1
 
 
 def sentence_vectors(states: torch.Tensor, content: torch.Tensor) -> torch.Tensor:
@@ -32,10 +67,10 @@ def contrastive_loss(
     first, second = vectors.chunk(2)
     rank = 0
     every_first, every_second, every_segment = first, second, segments
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
+    if processes() > 1:
         rank = torch.distributed.get_rank()
         every_first, every_second = (torch.cat(_gather(side)) for side in (first, second))
-        parts = [torch.empty_like(segments) for _ in range(torch.distributed.get_world_size())]
+        parts = [torch.empty_like(segments) for _ in range(processes())]
         torch.distributed.all_gather(parts, segments)
         every_segment = torch.cat(parts)
     if centered:

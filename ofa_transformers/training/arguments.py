@@ -55,6 +55,37 @@ class DataArguments:
     sampling_sizes: str | None = field(
         default=None, metadata={"help": "A JSON file {language: size} to use in place of the characters."}
     )
+    parallel: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Translations: files by language whose lines have common ids (ID<TAB>TEXT), LANGUAGE=FILE, or folders."
+        },
+    )
+    parallel_exclude: str | None = field(
+        default=None, metadata={"help": "A file of ids of parallel text that is held out, one a line."}
+    )
+    parallel_validation: str | None = field(
+        default=None,
+        metadata={"help": "A file of ids of parallel text to measure retrieval on; they are not trained on."},
+    )
+    parallel_share: float = field(default=0.5, metadata={"help": "Share of the batches that are translations."})
+    joined_pairs: bool = field(
+        default=False,
+        metadata={
+            "help": "Both sides of a pair in one sample (translation language modelling) instead of a contrastive loss."
+        },
+    )
+    alignment_weight: float = field(
+        default=0.3, metadata={"help": "Of the contrastive loss beside the loss of masked tokens."}
+    )
+    alignment_temperature: float = field(default=0.05, metadata={"help": "Of the contrastive loss."})
+    alignment_layer: int | None = field(
+        default=None,
+        metadata={"help": "Whose hidden states are aligned. Default: two thirds up, as retrieval has it."},
+    )
+    alignment_centered: bool = field(
+        default=False, metadata={"help": "Take the batch's mean from the sentence vectors before they are compared."}
+    )
     max_seq_length: int | None = field(
         default=None, metadata={"help": "Tokens of a sample. Default: what the model takes, at most 512."}
     )

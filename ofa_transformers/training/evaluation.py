@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..scoring.causal_lm import score_causal_lm
 from ..scoring.masked_lm import MaskedLMScore, score_masked_lm
+from ..scoring.sentences import default_layer, embed_texts, retrieval_accuracy
 from ..text.sources import LanguageText
 
 
@@ -84,3 +85,30 @@ def metrics(scores: Mapping[str, MaskedLMScore], texts: Mapping[str, Sequence[st
     names = list(next(iter(table.values())))
     means = {name: sum(row[name] for row in table.values()) / len(table) for name in names}
     return means | {f"{language}_{name}": row[name] for language, row in table.items() for name in names}
+
+
+def retrieval(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: Mapping[str, tuple[Sequence[str], Sequence[str]]],
+    layer: int | None = None,
+    tokens_per_batch: int = 4096,
+) -> dict[str, float]:
+    """`retrieval`: the share of lines that find their translation, from the pivot to a language; mean, and of each.
+
+    Args:
+        pairs: language -> (lines of the pivot, their translations).
+        layer: of the hidden states; None for the one that retrieval takes.
+        tokens_per_batch: bound on the tokens, padding included, of one forward pass.
+    """
+    layer = default_layer(model) if layer is None else layer
+    options = {"layer": layer, "tokens_per_batch": tokens_per_batch}
+    found = {
+        language: retrieval_accuracy(*(embed_texts(model, tokenizer, lines, **options) for lines in sides))
+        for language, sides in pairs.items()
+    }
+    if not found:
+        return {}
+    return {"retrieval": sum(found.values()) / len(found)} | {
+        f"{name}_retrieval": share for name, share in found.items()
+    }

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.utils import ModelOutput
 
 from ..models.modeling_ofa import OfaPreTrainedMixin
 from ..scoring.masked_lm import decode_only
+from ..scoring.sentences import default_layer
+from .alignment import Alignment, contrastive_loss, sentence_vectors
 from .checkpoints import last_checkpoint
 from .masking import IGNORED
 from .samples import TrainingBatches
@@ -19,6 +23,40 @@ from .samples import TrainingBatches
 def count_labels(labels: torch.Tensor, causal: bool) -> torch.Tensor:
     """How many tokens of a batch (B, L) are predicted; a decoder predicts no first token."""
     return (labels[:, 1:] if causal else labels).ne(IGNORED).sum()
+
+
+def training_loss(
+    model: nn.Module,
+    unwrapped: PreTrainedModel,
+    batch: dict[str, torch.Tensor],
+    num_items: torch.Tensor | int,
+    causal: bool,
+    alignment: Alignment | None = None,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The losses of a batch: of its tokens, and of its pairs where it is one of translations.
+
+    Args:
+        model, unwrapped, batch, num_items, causal: as for `token_loss`; a batch of pairs has `segments` and `content`, too.
+        alignment: how pairs are compared.
+
+    Returns:
+        Scalars with gradient: the loss of tokens, a part of the global batch's; and the contrastive loss of this
+        process's pairs, their mean times its weight, or None.
+    """
+    if "segments" not in batch:
+        return token_loss(model, unwrapped, batch, num_items, causal), None
+    batch = dict(batch)
+    segments, content = batch.pop("segments"), batch.pop("content")
+    alignment = alignment or Alignment()
+    layer = default_layer(unwrapped) if alignment.layer is None else alignment.layer
+    loss, output = _token_loss(model, unwrapped, batch, num_items, causal, output_hidden_states=True)
+    contrast = contrastive_loss(
+        sentence_vectors(output.hidden_states[layer], content),
+        segments,
+        temperature=alignment.temperature,
+        centered=alignment.centered,
+    )
+    return loss, alignment.weight * contrast / len(segments)
 
 
 def token_loss(
@@ -41,19 +79,34 @@ def token_loss(
         num_items: what to divide by.
         causal: a decoder.
     """
+    return _token_loss(model, unwrapped, batch, num_items, causal)[0]
+
+
+def _token_loss(
+    model: nn.Module,
+    unwrapped: PreTrainedModel,
+    batch: dict[str, torch.Tensor],
+    num_items: torch.Tensor | int,
+    causal: bool,
+    **options: Any,
+) -> tuple[torch.Tensor, ModelOutput]:
+    """The loss, and what the model returned."""
     if isinstance(unwrapped, OfaPreTrainedMixin):
         with sparse_prediction(unwrapped.config):
-            return model(**batch, num_items_in_batch=num_items).loss
+            output = model(**batch, num_items_in_batch=num_items, **options)
+        return output.loss, output
     if causal:
-        return model(**batch, num_items_in_batch=num_items).loss
+        output = model(**batch, num_items_in_batch=num_items, **options)
+        return output.loss, output
     labels = batch["labels"]
     chosen = labels != IGNORED
     inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
     with decode_only(unwrapped, chosen):
-        logits = model(**inputs).logits
+        output = model(**inputs, **options)
+    logits = output.logits
     if logits.dim() == 3:  # a model that doesn't call its output embeddings as a module
         logits = logits[chosen]
-    return nn.functional.cross_entropy(logits.float(), labels[chosen], reduction="sum") / num_items
+    return nn.functional.cross_entropy(logits.float(), labels[chosen], reduction="sum") / num_items, output
 
 
 @contextmanager

@@ -10,17 +10,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import Dataset
 
 from . import randomness
-from .samples import Batch, Collator, Encoder
+from .encoding import Batch, Collator, Encoder
 from .schedule import LanguageSchedule
 
 
 # Positions of the sides of pairs, for their masks, begin here; those of other samples stay below.
 _FIRST_SIDE = 1 << 62
-
-# What a batch of pairs holds beside what every batch does.
-PAIR_FIELDS = ("content", "segments")
 
 
 class PairedText:
@@ -75,10 +73,10 @@ class PairedText:
                 add_special_tokens=False,
                 return_attention_mask=False,
                 return_token_type_ids=False,
-                truncation=True,
-                max_length=encoder.room,
                 verbose=False,
             )["input_ids"]
+            # Cut here: truncation by the tokenizer would become a part of its state.
+            encoded = [ids[: encoder.room] for ids in encoded]
             lengths.append(np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded)))
             tokens.append(np.fromiter(itertools.chain.from_iterable(encoded), dtype=np.int32))
         self._tokens = np.concatenate(tokens)
@@ -184,27 +182,78 @@ class PairCollator:
 
 
 @dataclass(frozen=True)
-class Mixture:
-    """Which batches of a run are pairs, and the pairs in them.
+class Pairs:
+    """Pairs to train on beside other samples.
 
     Args:
-        pairs: to draw from.
+        samples: to draw from.
         collate: pairs to batches.
         share: of the batches that are pairs, from 0 to 1; they come at even distances.
         per_sample: pairs in the place of one sample, so that batches have about as many tokens.
-        global_size: samples of all processes in one pass, of which all or none are pairs.
+
+    Raises:
+        ValueError: a share outside of 0 to 1.
     """
 
-    pairs: PairSamples
+    samples: PairSamples
     collate: PairCollator
     share: float
     per_sample: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise ValueError(f"parallel_share must lie above 0 and at most be 1, but is {self.share}.")
+
+    @property
+    def identity(self) -> str:
+        """A hash that changes when the pairs of a run do."""
+        parts = (self.samples.text.identity, self.share, self.per_sample, self.collate.joined)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def mixed(self, global_size: int) -> Mixture:
+        """Which positions of a run are pairs, with so many samples of all processes in one pass."""
+        return Mixture(self, global_size)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """The pairs of a run by the position of a sample; of the samples of one pass, all are pairs or none."""
+
+    pairs: Pairs
     global_size: int
 
     def takes(self, position: int) -> bool:
-        """Whether the sample at a position is in a batch of pairs."""
+        """Whether the sample at a position gives way to pairs."""
         number = position // self.global_size
-        return int((number + 1) * self.share) > int(number * self.share)
+        return int((number + 1) * self.pairs.share) > int(number * self.pairs.share)
 
     def __getitem__(self, position: int) -> list[dict[str, Any]]:
-        return [self.pairs[position * self.per_sample + each] for each in range(self.per_sample)]
+        count = self.pairs.per_sample
+        return [self.pairs.samples[position * count + each] for each in range(count)]
+
+
+@dataclass(frozen=True)
+class MixedSamples(Dataset):
+    """Samples and pairs by position."""
+
+    samples: Dataset
+    mixture: Mixture
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, position: int) -> dict[str, Any] | list[dict[str, Any]]:
+        return self.mixture[position] if self.mixture.takes(position) else self.samples[position]
+
+
+@dataclass(frozen=True)
+class MixedCollator:
+    """Batches of samples, and of the pairs that stand in the place of samples."""
+
+    collate: Collator
+    collate_pairs: PairCollator
+
+    def __call__(self, samples: Sequence[Any]) -> Batch:
+        if isinstance(samples[0], list):
+            return self.collate_pairs([pair for pairs in samples for pair in pairs])
+        return self.collate(samples)

@@ -1,22 +1,22 @@
-"""Lines of text to samples of token ids, and the run's samples by position: kept on disk, or streamed."""
+"""The run's samples by position: kept on disk, or streamed."""
 
 from __future__ import annotations
 
 import copy
-import hashlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
-from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from ..text.sources import LanguageText, lines_of
 from . import randomness
+from .encoding import BLOCK_LINES, Batch, Collator, Encoder, encode_to_disk
+from .pairs import MixedCollator, MixedSamples, Mixture, Pairs
 from .schedule import LanguageSchedule
 
 
@@ -24,126 +24,6 @@ if TYPE_CHECKING:
     import datasets
 
 logger = logging.get_logger(__name__)
-
-# Lines that are encoded together; a packed sample never reaches beyond them.
-BLOCK_LINES = 1000
-
-Batch = dict[str, torch.Tensor]
-Collator = Callable[[Sequence[dict[str, Any]]], Batch]
-
-
-@dataclass(frozen=True)
-class Encoder:
-    """Lines of one language to samples of at most `max_length` tokens, the tokenizer's special tokens included.
-
-    Args:
-        tokenizer: any; packing puts its sep token (or else its eos token) between lines.
-        max_length: tokens of a sample.
-        packed: lines joined and cut into samples of full length, the last one shorter; else each line is a sample, and a
-            long one several. Nothing is dropped.
-
-    Raises:
-        ValueError: a `max_length` without room for text.
-    """
-
-    tokenizer: PreTrainedTokenizerBase
-    max_length: int
-    packed: bool = True
-    prefix: list[int] = field(init=False, repr=False)
-    suffix: list[int] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        probe = self.tokenizer("a", return_special_tokens_mask=True)
-        ids, special = probe["input_ids"], probe["special_tokens_mask"]
-        content = [i for i, flag in enumerate(special) if not flag] or [0]
-        object.__setattr__(self, "prefix", ids[: content[0]])
-        object.__setattr__(self, "suffix", ids[content[-1] + 1 :] if not all(special) else [])
-        if self.room < 1:
-            raise ValueError(
-                f"max_length={self.max_length} has no room for text beside {len(self.prefix + self.suffix)} special tokens."
-            )
-
-    @property
-    def room(self) -> int:
-        """Tokens of text in a full sample."""
-        return self.max_length - len(self.prefix) - len(self.suffix)
-
-    @property
-    def separator(self) -> list[int]:
-        tokenizer = self.tokenizer
-        ids = [i for i in (tokenizer.sep_token_id, tokenizer.eos_token_id) if i is not None]
-        return ids[:1]
-
-    @property
-    def identity(self) -> str:
-        """A hash of all that samples depend on beside the text."""
-        parts = (self.tokenizer.backend_tokenizer.to_str(), self.max_length, self.packed, self.separator, BLOCK_LINES)
-        return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-    def __call__(self, lines: Sequence[str]) -> list[np.ndarray]:
-        """Samples, int32, in the order of the text."""
-        encoded = self.tokenizer(
-            list(lines),
-            add_special_tokens=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,
-        )["input_ids"]
-        if self.packed:
-            joined = [i for ids in encoded if ids for i in (*ids, *self.separator)]
-            encoded = [joined[: len(joined) - len(self.separator)]]
-        room = self.room
-        return [
-            np.array([*self.prefix, *ids[start : start + room], *self.suffix], dtype=np.int32)
-            for ids in encoded
-            for start in range(0, len(ids), room)
-        ]
-
-
-def blocks(lines: Iterable[str]) -> Iterator[list[str]]:
-    lines = iter(lines)
-    while block := list(itertools.islice(lines, BLOCK_LINES)):
-        yield block
-
-
-def _encoded_rows(text: LanguageText, encoder: Encoder) -> Iterator[dict[str, np.ndarray]]:
-    for block in blocks(text.lines()):
-        for sample in encoder(block):
-            yield {"input_ids": sample}
-
-
-def encode_to_disk(text: LanguageText, encoder: Encoder, cache_dir: str | None = None) -> datasets.Dataset:
-    """All samples of a language in a memory-mapped Arrow file of the `datasets` cache, made once for text and tokenizer.
-
-    Processes may call this at the same time; one writes, and the others wait for it.
-
-    Raises:
-        ValueError: text that can't be read, or that the tokenizer makes no token of.
-    """
-    import datasets
-    from datasets.exceptions import DatasetGenerationError
-
-    features = datasets.Features({"input_ids": datasets.List(datasets.Value("int32"))})
-    bars = datasets.utils.are_progress_bars_disabled()
-    datasets.disable_progress_bars()  # the caller shows one over languages
-    try:
-        dataset = datasets.Dataset.from_generator(
-            _encoded_rows,
-            features=features,
-            gen_kwargs={"text": text, "encoder": encoder},
-            cache_dir=cache_dir,
-            fingerprint=hashlib.sha256((text.identity + encoder.identity).encode()).hexdigest()[:32],
-        )
-    except DatasetGenerationError as error:
-        if isinstance(error.__cause__, (ValueError, OSError)):
-            raise error.__cause__ from None  # it names the file and the line
-        raise
-    finally:
-        if not bars:
-            datasets.enable_progress_bars()
-    if not len(dataset):
-        raise ValueError(f"{text.language} has no text: {', '.join(text.names)}.")
-    return dataset.with_format("numpy")
 
 
 class StoredSamples(Dataset):
@@ -260,7 +140,9 @@ class StreamedBatches(IterableDataset):
         start: int,
         stop: int,
         state: dict[str, Any] | None = None,
+        mixture: Mixture | None = None,
     ) -> None:
+        self.mixture = mixture
         self.texts, self.encoder, self.schedule, self.collate = texts, encoder, schedule, collate
         self.share, self.start, self.stop, self.state = share, start, stop, state
 
@@ -277,7 +159,10 @@ class StreamedBatches(IterableDataset):
         for batch in itertools.islice(self.share.batches(self.start, self.stop), number, None, workers):
             samples = []
             while position < batch.stop:
-                sample = {"input_ids": next(streams[self.schedule[position][0]]), "position": position}
+                if self.mixture is not None and self.mixture.takes(position):
+                    sample = self.mixture[position]
+                else:
+                    sample = {"input_ids": next(streams[self.schedule[position][0]]), "position": position}
                 if position >= batch.start:
                     samples.append(sample)
                 position += 1
@@ -335,6 +220,7 @@ class TrainingData:
         schedule: languages of all positions, over the same languages.
         streaming: encode while training instead of before.
         cache_dir: of encoded text; default: that of `datasets`.
+        pairs: of translations, that some batches consist of.
         loader_options: further arguments of the `DataLoader` (`num_workers`, `pin_memory` ...).
     """
 
@@ -344,6 +230,7 @@ class TrainingData:
     schedule: LanguageSchedule
     streaming: bool = False
     cache_dir: str | None = None
+    pairs: Pairs | None = None
     loader_options: Mapping[str, Any] = field(default_factory=dict)
     _stored: list[datasets.Dataset] | None = field(default=None, init=False, repr=False)
 
@@ -368,12 +255,19 @@ class TrainingData:
         self.prepare()
         # Of its own, since a loader draws a seed for its workers when it starts: resuming would shift dropout.
         options = {**self.loader_options, "generator": torch.Generator()}
+        collate, mixture = self.collate, None
+        if self.pairs is not None:
+            collate, mixture = MixedCollator(collate, self.pairs.collate), self.pairs.mixed(share.size * share.count)
         if self.streaming:
             texts = [self.texts[language] for language in self.schedule.languages]
-            batches = StreamedBatches(texts, self.encoder, self.schedule, self.collate, share, start, stop, streams)
+            batches = StreamedBatches(
+                texts, self.encoder, self.schedule, collate, share, start, stop, streams, mixture
+            )
             loader = DataLoader(batches, batch_size=None, **options)
         else:
-            samples = StoredSamples(self._stored, self.schedule, stop)
+            samples: Dataset = StoredSamples(self._stored, self.schedule, stop)
+            if mixture is not None:
+                samples = MixedSamples(samples, mixture)
             positions = BatchPositions(share, start, stop)
-            loader = DataLoader(samples, batch_sampler=positions, collate_fn=self.collate, **options)
+            loader = DataLoader(samples, batch_sampler=positions, collate_fn=collate, **options)
         return TrainingBatches(loader, self.schedule, share, start, stop, self.streaming, streams, before)

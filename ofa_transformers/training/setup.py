@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,15 @@ from transformers.utils import logging
 
 from ..models.checkpoints import check_fit, is_empty, reading_weights
 from ..scoring.batching import longest_input
+from ..text.parallel import read_ids
 from ..text.sources import LanguageText, find_text
+from ..text.translations import read_translations
+from .alignment import Alignment
 from .arguments import DataArguments, ModelArguments
+from .encoding import Collator
 from .evaluation import read_validation
 from .masking import CausalCollator, MaskingCollator
+from .pairs import PairCollator, PairedText, Pairs, PairSamples
 from .samples import Encoder, TrainingData
 from .schedule import LanguageSchedule
 
@@ -47,6 +52,8 @@ class Setup:
         validation: language -> held-out lines, empty without validation text.
         max_length: tokens of a sample.
         causal: a decoder.
+        alignment: how pairs of translations are compared.
+        validation_pairs: language -> (lines of the pivot, their translations), to measure retrieval on.
     """
 
     model: PreTrainedModel
@@ -55,6 +62,8 @@ class Setup:
     validation: dict[str, list[str]]
     max_length: int
     causal: bool
+    alignment: Alignment = field(default_factory=Alignment)
+    validation_pairs: dict[str, tuple[list[str], list[str]]] = field(default_factory=dict)
 
     @property
     def identity(self) -> str:
@@ -66,6 +75,7 @@ class Setup:
             *(self.data.texts[language].identity for language in schedule.languages),
             self.data.encoder.identity,
             self.data.streaming,
+            *([] if self.data.pairs is None else [self.data.pairs.identity, self.alignment]),
         ]
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
@@ -127,18 +137,84 @@ def prepare(
             whole_words=arguments.whole_word_masking,
             pad_to_multiple_of=arguments.pad_to_multiple_of,
         )
+    encoder = Encoder(tokenizer, max_length, packed=not arguments.line_by_line)
+    alignment = Alignment(
+        arguments.alignment_weight,
+        arguments.alignment_temperature,
+        arguments.alignment_layer,
+        arguments.alignment_centered,
+    )
+    pairs, validation_pairs = None, {}
+    if arguments.parallel:
+        pairs, validation_pairs = read_pairs(arguments, encoder, collate, schedule, joined=arguments.joined_pairs)
+        check_layer(model, alignment)
     data = TrainingData(
         texts,
-        Encoder(tokenizer, max_length, packed=not arguments.line_by_line),
+        encoder,
         collate,
         schedule,
+        pairs=pairs,
         streaming=arguments.streaming,
         cache_dir=arguments.data_cache_dir,
         loader_options=loader_options or {},
     )
     shares = ", ".join(f"{language} {share:.1%}" for language, share in zip(schedule.languages, schedule.shares))
     logger.info(f"Shares of the languages: {shares}")
-    return Setup(model, tokenizer, data, validation, max_length, causal)
+    return Setup(model, tokenizer, data, validation, max_length, causal, alignment, validation_pairs)
+
+
+def read_pairs(
+    arguments: DataArguments, encoder: Encoder, collate: Collator, schedule: LanguageSchedule, joined: bool
+) -> tuple[Pairs, dict[str, tuple[list[str], list[str]]]]:
+    """Pairs of translations to train on, and those that are held out to measure retrieval on.
+
+    Raises:
+        FileNotFoundError, ValueError: a path that isn't there, no common ids, a share out of range.
+    """
+    excluded = {*read_ids(arguments.parallel_exclude), *read_ids(arguments.parallel_validation)}
+    texts = read_translations(arguments.parallel, without=excluded)
+    text = PairedText(texts, encoder)
+    # As many tokens as other samples have, which are full where they are packed.
+    room = encoder.max_length if encoder.packed else 2 * text.mean_length
+    pairs = Pairs(
+        PairSamples(text, arguments.alpha, schedule.seed),
+        PairCollator(encoder, collate, joined),
+        arguments.parallel_share,
+        max(1, round(room / (2 * text.mean_length))),
+    )
+    held_out: dict[str, tuple[list[str], list[str]]] = {}
+    if arguments.parallel_validation:
+        wanted = read_ids(arguments.parallel_validation)
+        every = read_translations(arguments.parallel, without=_Except(wanted))
+        pivot = "eng" if "eng" in every else max(every, key=lambda language: len(every[language]))
+        for language in sorted(every.keys() - {pivot}):
+            ids = [key for key in every[pivot] if key in every[language]][: arguments.validation_lines]
+            if len(ids) > 1:
+                held_out[language] = [every[pivot][key] for key in ids], [every[language][key] for key in ids]
+        if not held_out:
+            raise ValueError(
+                f"parallel_validation: no language shares lines of {arguments.parallel_validation} with {pivot}."
+            )
+    return pairs, held_out
+
+
+class _Except:
+    """Everything but some ids."""
+
+    def __init__(self, wanted: frozenset[str]) -> None:
+        self.wanted = wanted
+
+    def __contains__(self, key: object) -> bool:
+        return key not in self.wanted
+
+
+def check_layer(model: PreTrainedModel, alignment: Alignment) -> None:
+    """Raises ValueError for a layer that the model doesn't have."""
+    layers = model.config.get_text_config().num_hidden_layers
+    if alignment.layer is not None and not 0 <= alignment.layer <= layers:
+        raise ValueError(
+            f"alignment_layer={alignment.layer}, but the model has layers 0 (the embeddings) to {layers}."
+        )
 
 
 def load(

@@ -17,8 +17,8 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, rotat
 
 from .arguments import PretrainingArguments
 from .checkpoints import check_shapes, last_checkpoint, new_checkpoint, read_data_state, write_data_state
-from .evaluation import metrics, score_languages
-from .objective import check_finite, token_loss
+from .evaluation import metrics, retrieval, score_languages
+from .objective import check_finite, training_loss
 from .optimization import delay_body, parameter_groups
 from .samples import Share, TrainingBatches
 from .setup import Setup
@@ -71,6 +71,7 @@ class PretrainingTrainer(Trainer):
         self.loss_is_scaled_for_ga = True
         self._loss_shifts_labels = setup.causal
         self._start_step = 0
+        self._contrasts: list[torch.Tensor] = []  # of the pairs since the last log
         self._data_state: dict[str, Any] = {"position": 0, "streams": None}
         self._staging: str | None = None
 
@@ -115,12 +116,18 @@ class PretrainingTrainer(Trainer):
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        loss = token_loss(model, self._unwrapped(model), inputs, num_items_in_batch, self.setup.causal)
-        check_finite(loss, self.state.global_step + 1, self._batches, self._batch_number, self.args.output_dir)
+        loss, contrast = training_loss(
+            model, self._unwrapped(model), inputs, num_items_in_batch, self.setup.causal, self.setup.alignment
+        )
+        whole = loss if contrast is None else loss + contrast
+        check_finite(whole, self.state.global_step + 1, self._batches, self._batch_number, self.args.output_dir)
         self._batch_number += 1
         if self.args.average_tokens_across_devices:
             # Gradients are averaged over the processes, each of which has a part of the sum over all labels.
             loss = loss * self.accelerator.num_processes
+        if contrast is not None:
+            self._contrasts.append(contrast.detach())
+            loss = loss + contrast / self.args.gradient_accumulation_steps
         return loss
 
     def _unwrapped(self, model: nn.Module) -> PreTrainedModel:
@@ -162,7 +169,9 @@ class PretrainingTrainer(Trainer):
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Loss (nats a token), bits per character and per byte: means over the languages, and of each language.
+        """Loss (nats a token), bits per character and per byte, and retrieval of held-out translations.
+
+        Means over the languages, and of each language.
 
         Args:
             eval_dataset: language -> lines; default: the validation text.
@@ -173,25 +182,36 @@ class PretrainingTrainer(Trainer):
             ValueError: there is no text.
         """
         texts = self.setup.validation if eval_dataset is None else eval_dataset
-        if not texts:
+        pairs = self.setup.validation_pairs
+        if not texts and not pairs:
             raise ValueError("There is no validation text to evaluate on.")
         start = time.time()
-        scores = score_languages(
-            self._unwrapped(self.model),
-            self.setup.tokenizer,
-            texts,
-            self.accelerator,
-            causal=self.setup.causal,
-            max_length=self.setup.max_length,
-            tokens_per_batch=self.args.per_device_eval_batch_size * self.setup.max_length,
-        )
-        result = {f"{metric_key_prefix}_{name}": value for name, value in metrics(scores, texts).items()}
+        model, tokenizer = self._unwrapped(self.model), self.setup.tokenizer
+        tokens_per_batch = self.args.per_device_eval_batch_size * self.setup.max_length
+        measured = {}
+        if texts:
+            scores = score_languages(
+                model,
+                tokenizer,
+                texts,
+                self.accelerator,
+                causal=self.setup.causal,
+                max_length=self.setup.max_length,
+                tokens_per_batch=tokens_per_batch,
+            )
+            measured |= metrics(scores, texts)
+        measured |= retrieval(model, tokenizer, pairs, self.setup.alignment.layer, tokens_per_batch)
+        result = {f"{metric_key_prefix}_{name}": value for name, value in measured.items()}
         result[f"{metric_key_prefix}_runtime"] = round(time.time() - start, 3)
         self.log(result)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, result)
         return result
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs and self._contrasts:
+            contrast = self.accelerator.reduce(torch.stack(self._contrasts).mean(), reduction="mean")
+            logs["alignment_loss"] = round(contrast.item(), 4)
+            self._contrasts.clear()
         self.state.epoch = self.state.global_step / self.args.max_steps  # the run as one epoch, also when resumed
         super().log(logs, start_time)
 

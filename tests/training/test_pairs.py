@@ -1,5 +1,9 @@
 """Pairs of translations: which are drawn, how they are collated, and their loss."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +11,7 @@ from conftest import TEXT, build_unigram
 
 from ofa_transformers.training.alignment import contrastive_loss, sentence_vectors
 from ofa_transformers.training.masking import MaskingCollator
-from ofa_transformers.training.pairs import Mixture, PairCollator, PairedText, PairSamples
+from ofa_transformers.training.pairs import PairCollator, PairedText, Pairs, PairSamples
 from ofa_transformers.training.samples import Encoder
 
 
@@ -89,9 +93,9 @@ def test_joined_sides_are_one_row(encoder, pairs):
     assert (restored == encoder.tokenizer.sep_token_id).sum(dim=1).tolist() == [2, 2, 2]
 
 
-@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 1.0])
+@pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
 def test_pairs_come_at_even_distances(share, pairs):
-    mixture = Mixture(pairs, None, share, per_sample=2, global_size=8)
+    mixture = Pairs(pairs, None, share, per_sample=2).mixed(8)
     kinds = [mixture.takes(position) for position in range(8 * 40)]
     by_batch = np.array(kinds).reshape(40, 8)
     assert (by_batch.all(axis=1) | ~by_batch.any(axis=1)).all()
@@ -124,3 +128,115 @@ def test_sentence_vectors_leave_out_what_is_no_content():
     content = torch.tensor([[False, True, True], [True, False, False]])
     expected = torch.stack([states[0, 1:].mean(0), states[1, 0]])
     assert torch.equal(sentence_vectors(states, content), expected)
+
+
+def test_a_share_that_is_none(pairs):
+    with pytest.raises(ValueError, match="parallel_share must lie above 0"):
+        Pairs(pairs, None, 0.0, per_sample=2)
+
+
+# ------------------------------------------------------------------------------------------------------------ whole runs
+
+datasets = pytest.importorskip("datasets")
+
+from ofa_transformers.training import (  # noqa: E402
+    DataArguments,
+    ModelArguments,
+    PretrainingArguments,
+    PretrainingTrainer,
+    prepare,
+)
+
+from .workspace import make_workspace  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pairs")
+    make_workspace(folder)
+    (folder / "parallel").mkdir()
+    for number, language in enumerate(("eng_Latn", "deu_Latn", "swh_Latn")):
+        lines = [f"v{i}\t{LETTERS[i % 12]} {TEXT[3 * number + i % 2]} {i}" for i in range(60)]
+        (folder / "parallel" / f"{language}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "heldout.txt").write_text("".join(f"v{i}\n" for i in range(50, 60)))
+    return folder
+
+
+def train(folder, output, model="plain", steps=4, causal=False, **changes):
+    data = {key: changes.pop(key) for key in list(changes) if key in DataArguments.__dataclass_fields__}
+    data = {
+        "max_seq_length": 32,
+        "data_cache_dir": str(folder / "cache"),
+        "parallel": [str(folder / "parallel")],
+        **data,
+    }
+    options = {
+        "output_dir": str(output), "max_steps": steps, "save_steps": 2, "per_device_train_batch_size": 4, "use_cpu": True,
+        "report_to": "none", "disable_tqdm": True, "learning_rate": 1e-2, "logging_steps": 2, "lr_scheduler_type": "constant",
+    }  # fmt: skip
+    args = PretrainingArguments(**(options | changes))
+    data_arguments = DataArguments(train=[str(folder / "train")], **data)
+    setup = prepare(ModelArguments(str(folder / model)), data_arguments, causal=causal, seed=args.seed)
+    return PretrainingTrainer(setup, args)
+
+
+def weights(trainer):
+    return torch.cat([parameter.detach().ravel() for parameter in trainer.model.parameters()])
+
+
+@pytest.mark.parametrize("streaming", [False, True], ids=["stored", "streamed"])
+@pytest.mark.parametrize("model", ["plain", "gpt2"])
+def test_a_run_logs_both_losses_and_resumes_to_the_same_weights(model, streaming, folder, tmp_path):
+    options = {"model": model, "causal": model == "gpt2", "streaming": streaming}
+    whole = train(folder, tmp_path / "whole", **options)
+    whole.train()
+    logs = [entry for entry in whole.state.log_history if "loss" in entry]
+    assert all("alignment_loss" in entry for entry in logs)
+    train(folder, tmp_path / "parts", steps=2, **options).train()
+    resumed = train(folder, tmp_path / "parts", **options)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "parts" / "checkpoint-2"))
+    assert torch.equal(weights(resumed), weights(whole))
+
+
+def test_the_weight_changes_the_run_and_pairs_the_samples(folder, tmp_path):
+    runs = {}
+    for name, changes in {
+        "masked LM": {"parallel": None},
+        "weight 0": {"alignment_weight": 0.0},
+        "weight 1": {"alignment_weight": 1.0},
+        "joined": {"joined_pairs": True},
+        "accumulated": {"alignment_weight": 1.0, "gradient_accumulation_steps": 2, "per_device_train_batch_size": 2},
+    }.items():
+        trainer = train(folder, tmp_path / name, steps=2, **changes)
+        trainer.train()
+        runs[name] = weights(trainer)
+    names = list(runs)
+    assert not any(torch.equal(runs[a], runs[b]) for i, a in enumerate(names) for b in names[:i])
+
+
+def test_held_out_lines_are_not_trained_on_and_measured(folder, tmp_path):
+    trainer = train(folder, tmp_path / "out", parallel_validation=str(folder / "heldout.txt"))
+    assert trainer.setup.data.pairs.samples.text.counts.tolist() == [50, 50, 50]
+    held_out = trainer.setup.validation_pairs
+    assert sorted(held_out) == ["deu", "swh"] and len(held_out["deu"][0]) == 10
+    result = trainer.evaluate()
+    assert 0 <= result["eval_deu_retrieval"] <= 1
+    assert result["eval_retrieval"] == pytest.approx((result["eval_deu_retrieval"] + result["eval_swh_retrieval"]) / 2)
+
+
+def test_what_is_wrong_with_parallel_text_is_said_before_training(folder, tmp_path):
+    with pytest.raises(ValueError, match="alignment_layer=9, but the model has layers 0"):
+        train(folder, tmp_path / "out", alignment_layer=9)
+    with pytest.raises(ValueError, match="parallel_share must lie above 0"):
+        train(folder, tmp_path / "out", parallel_share=1.5)
+    with pytest.raises(FileNotFoundError, match="absent"):
+        train(folder, tmp_path / "out", parallel=[str(folder / "absent")])
+    with pytest.raises(ValueError, match="has no file of translations"):
+        train(folder, tmp_path / "out", parallel=[str(folder / "plain")])
+
+
+@pytest.mark.distributed
+@pytest.mark.parametrize("how", ["plain", "centered"])
+def test_two_processes_have_the_loss_and_gradients_of_one(how, tmp_path):
+    script = Path(__file__).with_name("contrast_distributed.py")
+    subprocess.run([sys.executable, str(script), str(tmp_path / "store"), how], check=True, timeout=120)
