@@ -8,7 +8,7 @@ from __future__ import annotations
 import typer
 
 from . import adapt, demo, evaluate, pretrain, push, report, tokenizer, vectors
-from .errors import Commands, stop_at_once
+from .errors import Commands, open_closed_streams, stop_at_once, work_is_over
 
 
 app = typer.Typer(
@@ -36,5 +36,9 @@ app.add_typer(vectors.app, name="vectors")
 
 def main() -> None:
     """Entry point of the console script: one line and exit code 1 for a user's error, 2 for wrong usage."""
+    open_closed_streams()
     stop_at_once()
-    app()
+    try:
+        app()
+    finally:
+        work_is_over()

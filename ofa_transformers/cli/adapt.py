@@ -10,7 +10,17 @@ import typer
 
 from ..utils.progress import stage
 from .config import Config, DryRun, options_of
-from .options import RUN, STARTING, Output, Overwrite, duration, gibibytes, millions, quiet_unless_interactive
+from .options import (
+    RUN,
+    STARTING,
+    Output,
+    Overwrite,
+    duration,
+    gibibytes,
+    millions,
+    quiet_unless_interactive,
+    reserve_output,
+)
 
 
 if TYPE_CHECKING:
@@ -145,11 +155,13 @@ def adapt(
         from ..initialization.planning import plan_adaptation
         from ..initialization.settings import InitializationSettings
         from ..text.corpus import Chain, TextFile
-        from ..utils.files import check_output_folder, new_folder
+        from ..utils.files import new_folder
         from .run_record import RunRecord
 
     quiet_unless_interactive()
-    check_output_folder(output, overwrite)
+    files = [name for name in (word_vectors, donor, *(target_text or ()), *(parallel or ())) if name is not None]
+    read = [source, target_tokenizer, *files]
+    reserve_output(output, overwrite, inputs=read, dry_run=dry_run)
     console = Console(highlight=False, markup=False, soft_wrap=True)  # names may have brackets
     settings = InitializationSettings.from_dict(options_of(context))  # as ofa_run.yaml has them
     inputs = {
@@ -162,8 +174,7 @@ def adapt(
     if dry_run:
         show_plan(console, plan_adaptation(source, **inputs, **settings.arguments()), output)
         return
-    files = [name for name in (word_vectors, donor, *(target_text or ()), *(parallel or ())) if name is not None]
-    record = RunRecord(context, [source, target_tokenizer, *files])
+    record = RunRecord(context, read)
     adapted = OfaInitializer.from_pretrained(source, **inputs, **settings.arguments())
     with new_folder(output, overwrite) as folder:
         adapted.save_pretrained(folder)
@@ -277,9 +288,9 @@ def resave(model_class: type, checkpoint: str, output: Path, overwrite: bool, de
 
     from ..models.checkpoints import is_empty, reading_weights
     from ..models.modeling_ofa import OfaPreTrainedMixin
-    from ..utils.files import check_output_folder, new_folder
+    from ..utils.files import new_folder
 
-    check_output_folder(output, overwrite)
+    reserve_output(output, overwrite, inputs=[checkpoint])
     with stage("Loading the checkpoint"), reading_weights("checkpoint", checkpoint):
         model = model_class.from_pretrained(checkpoint)
     if not isinstance(model, OfaPreTrainedMixin):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..utils.progress import stage
-from .options import STARTING, Overwrite
+from .options import STARTING, Overwrite, reserve_output, work_begins
 
 
 if TYPE_CHECKING:
@@ -46,8 +46,10 @@ def demo(
         from ..demo import DemoSettings, run_demo
         from ..utils.files import free_name
 
+    work_begins()
     if output is None:
         output = free_name("ofa-demo")
+    reserve_output(output, overwrite)
     console = Console()
     interactive = sys.stderr.isatty()
     logging.set_verbosity_error()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import signal
+import stat
 import sys
 import threading
 import time
@@ -11,12 +14,15 @@ from typing import Any
 
 import typer
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
 
 # Shows developers where an error came from.
 TRACEBACK = "OFA_TRACEBACK"
 # What a user can do something about; ImportError is an extra that isn't installed.
 USER_ERRORS = (ValueError, OSError, ImportError, MemoryError)
+# Typer's own, wrong usage among them.
+_ENDS = (typer.Exit, typer.Abort, TyperException)
 # Seconds in which a signal is handled, unless compiled code is at work; and in which what was begun is then put away.
 _PATIENCE = 1.0
 _PATIENCE_WITH_CLEANING = 10.0
@@ -26,22 +32,93 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, which cleans up as Ctrl-C does."""
 
 
+class _Signals:
+    """What has been heard of Ctrl-C and SIGTERM.
+
+    Attributes:
+        heard: the number of the first one, or None.
+        work: whether there may be something to tidy up: from the end of the imports to that of the command.
+        taken: the main thread knows of it.
+        resources: what the running command holds until it ends.
+    """
+
+    def __init__(self) -> None:
+        self.heard: int | None = None
+        self.work = False
+        self.taken = threading.Event()
+        self.resources = contextlib.ExitStack()
+
+
+_signals = _Signals()
+
+
 class Commands(TyperGroup):
     """Commands that end with 0, 1 (a user's error), 2 (wrong usage), 130 (Ctrl-C) or 143 (SIGTERM)."""
 
     def invoke(self, ctx: typer.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            _check_arguments(sys.argv[1:])
+            with contextlib.ExitStack() as _signals.resources:
+                return super().invoke(ctx)
         except KeyboardInterrupt as stop:
             _say_stopped()
             raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
-        except BrokenPipeError:
-            raise  # whoever read the output has gone: nothing to say
-        except USER_ERRORS as error:
-            if os.environ.get(TRACEBACK):
+        except Exception as error:
+            if _signals.heard is not None:  # libraries make other errors of an interrupt
+                _say_stopped()
+                raise typer.Exit(128 + _signals.heard) from None
+            if isinstance(error, _ENDS) or os.environ.get(TRACEBACK):
                 raise
-            typer.echo(f"Error: {' '.join(str(error).split())}", err=True)
+            typer.echo(f"Error: {message_of(error)}", err=True)
             raise typer.Exit(1) from error
+
+
+def message_of(error: BaseException) -> str:
+    """One line that is never empty."""
+    said = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        return (
+            said or "the machine has too little memory for this; end other programs, or give the command less to do."
+        )
+    if isinstance(error, USER_ERRORS) and said:
+        return said
+    return (
+        f"{type(error).__name__}{': ' * bool(said)}{said}. This is a fault of ofa itself, or of what it was given; "
+        f"{TRACEBACK}=1 shows where it happened. Please report it."
+    )
+
+
+def _check_arguments(arguments: list[str]) -> None:
+    """Names of files that aren't UTF-8 can't be written into reports and records, nor into messages."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            shown = os.fsencode(argument).decode("utf-8", "backslashreplace")
+            raise ValueError(f"The argument {shown} is not valid UTF-8; rename the file, or name another.") from error
+
+
+def hold(resource: contextlib.AbstractContextManager[Any]) -> None:
+    """Enters a context for as long as the command runs."""
+    _signals.resources.enter_context(resource)
+
+
+def work_begins() -> None:
+    """The imports are done: from here on an interrupt is an exception, so that what was begun is tidied up."""
+    _signals.work = True
+    _outlive_readers()
+
+
+def open_closed_streams() -> None:
+    """Gives standard streams that are closed somewhere to go, so that no file of ours gets their numbers."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            stream = open(number, "w" if number else "r", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
 
 
 def stop_at_once() -> None:
@@ -52,23 +129,23 @@ def stop_at_once() -> None:
     """
     if os.name != "posix":
         return
-    handled = threading.Event()
 
     def stop(number: int, _: Any) -> None:
-        handled.set()
+        if not _signals.work or _signals.heard is not None:
+            # While modules are imported there is nothing to tidy up, and an exception could become another one. Nor
+            # shall a second signal break into the tidying up after the first.
+            _end(_signals.heard or number)
+        _signals.heard = number
+        _signals.taken.set()
         raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
     def watch() -> None:
         number = os.read(reader, 1)[0]
         while number not in (signal.SIGINT, signal.SIGTERM):
             number = os.read(reader, 1)[0]
-        if handled.wait(_PATIENCE):
+        if _signals.taken.wait(_PATIENCE):
             time.sleep(_PATIENCE_WITH_CLEANING)
-        from ..utils.files import remove_unfinished
-
-        remove_unfinished()
-        _say_stopped()
-        os._exit(128 + number)
+        _end(number)
 
     def reset() -> None:  # a data worker's signals are none of the main process
         signal.set_wakeup_fd(-1)
@@ -85,6 +162,54 @@ def stop_at_once() -> None:
     os.register_at_fork(after_in_child=reset)
 
 
+def work_is_over() -> None:
+    """What a command has made is there: an interrupt on the way out ends the process, and nothing else."""
+    _signals.work = False
+
+
+def _end(number: int) -> None:
+    from ..utils.files import remove_unfinished
+
+    remove_unfinished()
+    _say_stopped()
+    os._exit(128 + number)
+
+
 def _say_stopped() -> None:
     # The terminal has shown ^C, or half a progress bar.
-    typer.echo("\nStopped." if sys.stderr.isatty() else "Stopped.", err=True)
+    said = "\nStopped.\n" if os.isatty(2) else "Stopped.\n"
+    try:
+        sys.stderr.flush()
+        os.write(2, said.encode())
+    except (OSError, ValueError, AttributeError):  # closed
+        pass
+
+
+class _Pipe(io.FileIO):
+    """A pipe whose reader may go: what is written then goes nowhere, and the command goes on."""
+
+    def write(self, data: Any) -> int | None:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            return len(data)
+
+
+def _outlive_readers() -> None:
+    """Lets a command finish its work where nobody reads what it says, and say what the terminal can't show."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        try:
+            mode = os.fstat(stream.fileno()).st_mode
+        except (AttributeError, OSError, ValueError):  # closed, or a test's
+            continue
+        stream.reconfigure(errors="backslashreplace")
+        if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+            stream.flush()
+            raw = io.BufferedWriter(_Pipe(stream.fileno(), "w", closefd=False))
+            lines = name == "stderr"
+            made = io.TextIOWrapper(raw, stream.encoding, "backslashreplace", line_buffering=lines)
+            setattr(sys, name, made)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import RUN, quiet_unless_interactive
+from .options import RUN, quiet_unless_interactive, reserve_output
 
 
 if TYPE_CHECKING:
@@ -173,7 +173,9 @@ def retrieval(
     if ids is not None and not parallel:
         raise ValueError("--ids are of --parallel text; leave them out.")
     options = {"languages": languages, "max_sentences": max_sentences}
-    with _evaluation(models, output, overwrite, card, markdown) as found:
+    with _evaluation(
+        models, output, overwrite, card, markdown, [*(pairs or ()), *(parallel or ()), *([ids] if ids else [])]
+    ) as found:
         head_languages = _head(head)
         if pairs:
             texts = read_pairs(pairs, pivot=pivot, **options)
@@ -244,7 +246,7 @@ def perplexity(
 
     if not text and not dataset:
         raise ValueError("Name text with --text or --dataset.")
-    with _evaluation(models, output, overwrite, card, markdown) as found:
+    with _evaluation(models, output, overwrite, card, markdown, [*(text or ()), *([ids] if ids else [])]) as found:
         head_languages = _head(head)
         texts, data = read_held_out(
             text or (), dataset or (), ids=ids, column=column, split=split, max_texts=max_texts
@@ -308,7 +310,9 @@ def classification(
 
     if (labels is None) != (parallel is None):
         raise ValueError("--labels and --parallel belong together: labels by id, and text by id.")
-    with _evaluation(models, output, overwrite, card, markdown) as found:
+    with _evaluation(
+        models, output, overwrite, card, markdown, [*(data or ()), *(path for path in (labels, parallel) if path)]
+    ) as found:
         head_languages = _head(head)
         if labels is not None:
             if data or dataset:
@@ -359,7 +363,7 @@ def tagging(
     """
     from ..evaluation import evaluate_tagging
 
-    with _evaluation(models, output, overwrite, card, markdown) as found:
+    with _evaluation(models, output, overwrite, card, markdown, data or ()) as found:
         head_languages = _head(head)
         read = _labelled(data, dataset, "tagging", train_language, languages)
         trained_on = read.find_one(train_language)
@@ -395,24 +399,30 @@ def table(
     measured = list(
         dict.fromkeys(item for path in results for item in read_json(path / "results.json" if path.is_dir() else path))
     )
-    with _evaluation(sorted({item.model for item in measured}), output, overwrite, card, markdown) as found:
+    models = sorted({item.model for item in measured})
+    with _evaluation(models, output, overwrite, card, markdown, results) as found:
         found += measured
 
 
 @contextlib.contextmanager
 def _evaluation(
-    models: Sequence[str], output: Path | None, overwrite: bool, card: bool, markdown: bool
+    models: Sequence[str],
+    output: Path | None,
+    overwrite: bool,
+    card: bool,
+    markdown: bool,
+    data: Sequence[str | Path],
 ) -> Iterator[list[Measurement]]:
     """Checks where results shall go; inside, they are put into the list; then writes and shows them.
 
     Where the work breaks off, what is in the list is written beside the output folder, or shown if there is none.
     """
     from ..evaluation.card import check_card, write_card_results
-    from ..utils.files import check_output_folder, free_name
+    from ..utils.files import free_name
 
     quiet_unless_interactive()
     if output is not None:
-        check_output_folder(output, overwrite)
+        reserve_output(output, overwrite, inputs=[*models, *(str(path).partition("=")[2] or path for path in data)])
     for model in models if card else ():
         check_card(model)
     found: list[Measurement] = []

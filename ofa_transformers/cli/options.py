@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..utils.progress import stage
+from .errors import hold, work_begins
 
 
 # Panel of `--help` for what says how a command runs rather than what it makes.
@@ -45,12 +48,37 @@ Repository = Annotated[
 
 
 def quiet_unless_interactive() -> None:
-    """Progress bars for people, not for log files."""
+    """Progress bars for people, not for log files. Called when a command has imported what it needs."""
     with stage(STARTING):
         from transformers.utils import logging
 
     if not sys.stderr.isatty():
         logging.disable_progress_bar()
+    work_begins()
+
+
+def reserve_output(
+    output: Path,
+    overwrite: bool = False,
+    *,
+    inputs: Iterable[str | os.PathLike] = (),
+    needed: int = 0,
+    dry_run: bool = False,
+) -> None:
+    """Makes sure that a folder can be written and loses nothing, and keeps it for this command until it ends.
+
+    A dry run only looks.
+
+    Raises:
+        Busy: another process writes there.
+        FileExistsError, ValueError, OSError: as `check_output_folder`.
+    """
+    from ..utils.files import check_output_folder, check_target, reserved
+
+    if not dry_run:
+        check_target(output, needed)  # before folders are made for it
+        hold(reserved(output))
+    check_output_folder(output, overwrite, inputs=inputs, needed=needed)
 
 
 def millions(count: int) -> str:

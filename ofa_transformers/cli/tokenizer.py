@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Json, Markdown, Output, Overwrite, quiet_unless_interactive
+from .options import Json, Markdown, Output, Overwrite, quiet_unless_interactive, reserve_output
 
 
 app = typer.Typer(help="Train a target tokenizer, extend an existing one, measure both.", no_args_is_help=True)
@@ -74,10 +74,10 @@ def train(
     Example: ofa tokenizer train deu_Latn.txt swh_Latn.txt --vocab-size 30000 --output my-tokenizer
     """
     from ..tokenization import train_tokenizer
-    from ..utils.files import check_output_folder, new_folder
+    from ..utils.files import new_folder
 
     quiet_unless_interactive()
-    check_output_folder(output, overwrite)
+    reserve_output(output, overwrite, inputs=[*_paths(texts), *([like] if like else [])])
     tokenizer = train_tokenizer(
         _texts(texts, dataset, column, split),
         vocab_size,
@@ -123,10 +123,10 @@ def extend(
 
     from ..tokenization import extend_tokenizer, measure_changes
     from ..tokenization.backend import load_fast_tokenizer
-    from ..utils.files import check_output_folder, new_folder
+    from ..utils.files import new_folder
 
     quiet_unless_interactive()
-    check_output_folder(output, overwrite)
+    reserve_output(output, overwrite, inputs=[tokenizer, *_paths(texts), *_paths(compare)])
     new_text = _texts(texts, dataset, column, split)
     old_text = _texts(compare, None, column, split) if compare else {}
     old = load_fast_tokenizer(tokenizer)
@@ -171,12 +171,12 @@ def fertility(
 
     from ..tokenization import measure_fertility
     from ..tokenization.fertility import check_picture
-    from ..utils.files import new_file
+    from ..utils.files import check_output_file, new_file
 
     quiet_unless_interactive()
     for path in (json_file, plot):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise FileNotFoundError(f"The folder {path.absolute().parent} does not exist; create it first.")
+        if path is not None:
+            check_output_file(path)
     if plot is not None:
         check_picture(plot)
     named = dict(_named_tokenizer(value) for value in tokenizers)
@@ -208,17 +208,24 @@ def _named_tokenizer(value: str) -> tuple[str, str]:
     return Path(value).name or value, value
 
 
+def _named_text(value: str) -> tuple[str | None, Path]:
+    """The language of LANGUAGE=FILE, and the file."""
+    match = re.fullmatch(r"([A-Za-z][\w-]*)=(.+)", value)
+    if match and not Path(value).exists():
+        return match[1], Path(match[2])
+    return None, Path(value)
+
+
+def _paths(values: list[str] | None) -> list[Path]:
+    return [_named_text(value)[1] for value in values or ()]
+
+
 def _texts(files: list[str] | None, datasets: list[str] | None, column: str, split: str) -> dict[str, Iterable[str]]:
     from ..text.corpus import Chain, DatasetText, TextFile, language_of
 
     parts: dict[str, list[Iterable[str]]] = {}
     for value in files or ():
-        match = re.fullmatch(r"([A-Za-z][\w-]*)=(.+)", value)
-        if match and not Path(value).exists():
-            language, path = match[1], Path(match[2])
-        else:
-            path = Path(value)
-            language = None
+        language, path = _named_text(value)
         text = TextFile(path, column)
         parts.setdefault(language or language_of(path), []).append(text)
     for value in datasets or ():

@@ -22,6 +22,7 @@ from .options import (
     Revision,
     Token,
     quiet_unless_interactive,
+    reserve_output,
 )
 
 
@@ -107,13 +108,14 @@ def build(
 
     Example: ofa vectors build eng_Latn.tsv deu_Latn.tsv --exclude test-ids.txt -o vectors
     """
-    from ..utils.files import check_output_folder
     from ..vectors import WordVectors
 
     quiet_unless_interactive()
-    check_output_folder(output, overwrite)
+    sources = _texts(texts)
+    read = [path for files in sources.values() for path in files]
+    reserve_output(output, overwrite, inputs=[*read, *([exclude] if exclude else [])])
     vectors = WordVectors.from_parallel(
-        _texts(texts),
+        sources,
         dim=dim,
         min_count=min_count,
         lowercase=not keep_case,
@@ -151,11 +153,10 @@ def dictionary(
 
     Example: ofa vectors dictionary zul-eng.txt --vectors vectors -o vectors-zul
     """
-    from ..utils.files import check_output_folder
     from ..vectors import WordVectors
 
     quiet_unless_interactive()
-    check_output_folder(output, overwrite)
+    reserve_output(output, overwrite, inputs=[*dictionaries, *([base] if base else [])])
     entries = _dictionary(dictionaries, pair, rename)
     if held_out:
         entries, _ = entries.split(held_out, seed=seed)
@@ -186,11 +187,10 @@ def align(
 
     Example: ofa vectors align cc.de.300.vec.gz aligned -d de-en.txt -o german
     """
-    from ..utils.files import check_output_folder
     from ..vectors import WordVectors
 
     quiet_unless_interactive()
-    check_output_folder(output, overwrite)
+    reserve_output(output, overwrite, inputs=[vectors, space, *dictionaries])
     entries = _dictionary(dictionaries, pair, rename)
     mapped = WordVectors.load(vectors, language=language).aligned_to(
         WordVectors.load(space),
@@ -245,11 +245,10 @@ def convert(
     Example: ofa vectors convert wiki.multi.de.vec -o german
     """
     from ..text.lines import numbered_lines
-    from ..utils.files import check_output_folder
     from ..vectors import WordVectors
 
     quiet_unless_interactive()
-    check_output_folder(output, overwrite)
+    reserve_output(output, overwrite, inputs=[vectors, *([extra_words] if extra_words else [])])
     if extra_words is not None and not extra_words.is_file():
         raise FileNotFoundError(f"The file of extra words, {extra_words}, is not there.")
     loaded = WordVectors.load(
@@ -275,9 +274,12 @@ def info(
 
     Example: ofa vectors info vectors
     """
+    from ..utils.files import check_output_file
     from ..vectors import WordVectors
 
     quiet_unless_interactive()
+    if json_file is not None:
+        check_output_file(json_file)
     loaded = WordVectors.load(vectors, verify=verify)
     counts = loaded.language_counts()
     _write_json(
@@ -318,14 +320,15 @@ def evaluate(
     Example: ofa vectors evaluate vectors eng_Latn.tsv deu_Latn.tsv --segments test-ids.txt
     """
     from ..text.segmentation import method_of
+    from ..utils.files import check_output_file
     from ..vectors import WordVectors
     from ..vectors.evaluation import lexicon_induction, segment_retrieval
 
     quiet_unless_interactive()
     if not texts and not dictionaries:
         raise ValueError("nothing to judge by: name parallel text, or a dictionary with --dictionary")
-    if json_file is not None and not json_file.absolute().parent.is_dir():
-        raise FileNotFoundError(f"The folder {json_file.absolute().parent} does not exist; create it first.")
+    if json_file is not None:
+        check_output_file(json_file)
     entries = _dictionary(dictionaries, pair, rename) if dictionaries else None
     if held_out and entries is not None:
         _, entries = entries.split(held_out, seed=seed)

@@ -4,35 +4,56 @@ import hashlib
 import itertools
 import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from transformers.utils import logging
 
+from .locks import locked, remove_lock_files
+from .replacing import NEW, beside, claim, exchange, leftovers, remove, tidy
+from .targets import check_apart, check_output_file, check_target, follow_umask, located, writing_to
+
 
 _BLOCK_BYTES = 1 << 22
+# Seconds to wait for another process that writes the same file.
+_PATIENCE = 10.0
 
 
-def check_output_folder(path: str | os.PathLike, overwrite: bool = False) -> Path:
-    """The folder as a path, once it is sure that nothing would be lost by writing there.
+def check_output_folder(
+    path: str | os.PathLike,
+    overwrite: bool = False,
+    *,
+    inputs: Iterable[str | os.PathLike] = (),
+    needed: int = 0,
+) -> Path:
+    """The folder as a path, once it is sure that it can be written, and that nothing would be lost by that.
+
+    Args:
+        path: of the folder.
+        overwrite: whether what it holds may be replaced.
+        inputs: what is read for it: files, folders, and names of the Hub, which are passed over.
+        needed: bytes that are to be written, as far as that is known.
 
     Raises:
         FileExistsError: a file, or a folder with content while `overwrite` is False.
+        ValueError: a name that can't be one, or a folder that holds one of `inputs`.
+        OSError: it can't be written there, or the disk has too little room.
     """
-    folder = Path(path)
-    if folder.is_dir() and not folder.is_symlink():
-        occupied = any(folder.iterdir())
-    else:
-        occupied = folder.exists() or folder.is_symlink()
-    if occupied and not (overwrite and folder.is_dir()):
-        remedy = (
-            "name another folder, or pass overwrite=True (--overwrite) to replace it"
-            if folder.is_dir()
-            else "name a folder"
-        )
-        raise FileExistsError(f"The output folder {folder} exists and is not empty; {remedy}.")
+    folder = check_target(path, needed)
+    if os.path.lexists(folder) and not folder.is_dir():
+        kind = "a link to nothing" if folder.is_symlink() else "a file"
+        raise FileExistsError(f"The output folder {folder} is {kind}; name a folder.")
+    if folder.is_dir():
+        occupied = folder.is_symlink() or any(folder.iterdir())
+        if occupied and not overwrite:
+            raise FileExistsError(
+                f"The output folder {folder} exists and is not empty; name another folder, or pass overwrite=True "
+                "(--overwrite) to replace it."
+            )
+    check_apart(folder, inputs)
     return folder
 
 
@@ -55,67 +76,124 @@ def visible_files(folder: str | os.PathLike) -> list[Path]:
     return found
 
 
-# Temporary files and folders that are being written.
-_unfinished: set[Path] = set()
+# What this process has begun: temporary files and folders -> their places, and folders made for them, inner ones first.
+_unfinished: dict[Path, Path] = {}
+_made: list[Path] = []
 
 
 def remove_unfinished() -> None:
-    """Removes what is being written, for a process that ends without leaving the blocks that write."""
-    for path in list(_unfinished):
-        path.unlink(missing_ok=True) if path.is_file() else shutil.rmtree(path, ignore_errors=True)
+    """Removes what has been begun, for a process that ends without leaving the blocks that write."""
+    for target in list(_unfinished.values()):
+        tidy(target)
+    remove_lock_files()
+    _remove_empty(list(_made))
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:  # not empty
+            break
 
 
 @contextmanager
-def new_folder(path: str | os.PathLike, overwrite: bool = False) -> Iterator[Path]:
+def reserved(path: str | os.PathLike) -> Iterator[None]:
+    """Holds the lock of an output while the block runs, so that no other process writes there.
+
+    The folders above it are made, and removed again where the block leaves nothing in them. What killed processes left
+    beside it is tidied up.
+
+    Raises:
+        Busy: another process writes there.
+    """
+    target = located(path)
+    missing = [folder for folder in target.parents if not folder.exists()]
+    _made.extend(missing)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with locked(path):
+            tidy(target)
+            yield
+    finally:
+        _remove_empty(missing)
+        _made[:] = [folder for folder in _made if folder not in missing]
+
+
+@contextmanager
+def new_folder(path: str | os.PathLike, overwrite: bool = False, *, needed: int = 0) -> Iterator[Path]:
     """A temporary folder beside `path` that takes its place when the block ends well.
 
     Where the block fails (a full disk, an interrupt), the temporary folder is removed and what was at `path` survives.
+    Its files get the permissions that new files have, by the umask. `path` is locked meanwhile.
 
     Raises:
-        FileExistsError: see `check_output_folder`.
+        FileExistsError: see `check_output_folder`; or somebody else has filled the folder meanwhile, so that this one
+            has gone to a free name beside it.
+        Busy: another process writes there.
+        OSError: the disk is full, or can't be written.
     """
-    folder = check_output_folder(path, overwrite)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.new.", dir=folder.parent))
-    _unfinished.add(temporary)
-    try:
-        temporary.chmod(0o755)  # mkdtemp keeps others out
-        yield temporary
-        if not folder.exists():
-            os.replace(temporary, folder)
-            return
-        retired = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent)) / folder.name
-        os.replace(folder, retired)
+    check_output_folder(path, overwrite, needed=needed)
+    with reserved(path), writing_to(path):
+        folder = check_output_folder(path, overwrite)  # under the lock, after what was left aside is back
+        target = located(folder)
+        temporary = beside(target, NEW)
+        _unfinished[temporary] = target
         try:
-            os.replace(temporary, folder)
-        except OSError:
-            os.replace(retired, folder)
-            retired.parent.rmdir()
-            raise
-        # Only now, with the new one in its place, the old one may go.
-        shutil.rmtree(retired.parent, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        _unfinished.discard(temporary)
+            temporary.mkdir()
+            mode = stat.S_IMODE(temporary.stat().st_mode)
+            yield temporary
+            follow_umask(temporary, mode)
+            if overwrite and os.path.lexists(target):
+                remove(exchange(temporary, target))
+            else:
+                _claim_or_keep(temporary, target)
+        finally:
+            remove(temporary)
+            _unfinished.pop(temporary, None)
+
+
+def _claim_or_keep(temporary: Path, target: Path) -> None:
+    try:
+        claim(temporary, target)
+    except FileExistsError as error:
+        kept = free_name(target)
+        claim(temporary, kept)
+        raise FileExistsError(f"{error}; what was made here is in {kept}.") from error
 
 
 @contextmanager
 def new_file(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place when the block ends well, and is removed otherwise."""
-    file = Path(path)
-    if file.is_dir():
-        raise IsADirectoryError(f"{file} is a folder; name a file.")
-    handle, name = tempfile.mkstemp(prefix=f".{file.name}.new.", dir=file.parent)
-    os.close(handle)
-    temporary = Path(name)
-    _unfinished.add(temporary)
-    try:
-        temporary.chmod(0o644)  # mkstemp keeps others out
-        yield temporary
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
-        _unfinished.discard(temporary)
+    """A temporary file beside `path` that takes its place when the block ends well, and is removed otherwise.
+
+    What is no regular file (/dev/stdout, a named pipe) is written to instead; of a link, what it points to is replaced.
+
+    Raises:
+        FileNotFoundError, IsADirectoryError: its folder doesn't exist, or it is a folder.
+        OSError: the disk is full, or can't be written.
+    """
+    file = check_output_file(path)
+    if (file.exists() and not file.is_file()) or Path("/dev") in file.absolute().parents:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder, "content")
+            with writing_to(file), open(Path(folder, "content"), "rb") as content, open(file, "wb") as stream:
+                shutil.copyfileobj(content, stream)
+        return
+    target = Path(os.path.realpath(file))
+    with locked(target, _PATIENCE), writing_to(file):
+        for path in leftovers(target, NEW):
+            remove(path)
+        temporary = beside(target, NEW)
+        _unfinished[temporary] = target
+        try:
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            mode = stat.S_IMODE(temporary.stat().st_mode)
+            yield temporary
+            temporary.chmod(mode)
+            os.replace(temporary, target)
+        finally:
+            remove(temporary)
+            _unfinished.pop(temporary, None)
 
 
 def sha256(path: str | os.PathLike) -> str:
