@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ofa_transformers.evaluation import embed_texts, score_masked_lm
 from ofa_transformers.evaluation.sentence_retrieval import default_layer
-from ofa_transformers.scoring.masked_lm import MaskedLMScore
+from ofa_transformers.scoring.score import MaskedLMScore
 from ofa_transformers.scoring.sentences import centered
 from ofa_transformers.text.parallel_text import ParallelText
 from ofa_transformers.training.optimization import parameter_groups

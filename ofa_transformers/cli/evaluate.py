@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -224,6 +224,10 @@ def perplexity(
         typer.Option(metavar="N", help="First lines of a language.", min=1, show_default="all", rich_help_panel=DATA),
     ] = None,
     name: Name = None,
+    scheme: Annotated[
+        Literal["word", "token"],
+        typer.Option(metavar="word|token", help="Mask the rest of a word, or a token; of masked LMs."),
+    ] = "word",
     stride: Annotated[int, typer.Option(metavar="N", help="Mask one token of N at a time.", min=2)] = 7,
     head: Head = "xlm-r",
     max_length: Annotated[
@@ -256,6 +260,7 @@ def perplexity(
             texts,
             name=name or _name(text or dataset),
             data=data,
+            scheme=scheme,
             stride=stride,
             head_languages=head_languages,
             max_length=max_length,

@@ -231,10 +231,10 @@ def pretrain(
     last = "_bits_per_byte"
     languages = [name[len("eval_") : -len(last)] for name in result if name.endswith(last) and name != f"eval{last}"]
     if languages:
-        table = Table("language", "loss", "bits/character", "bits/byte")
+        table = Table("language", "loss", "bits/character", "bits/byte", "unknown")
         for name, prefix in [*((language, f"eval_{language}_") for language in languages), ("mean", "eval_")]:
             row = (result[prefix + measure] for measure in ("loss", "bits_per_character", "bits_per_byte"))
-            table.add_row(name, *(f"{value:.3f}" for value in row))
+            table.add_row(name, *(f"{value:.3f}" for value in row), f"{result[prefix + 'unknown_share']:.1%}")
         console.print(table)
     console.print(f"Model and tokenizer are in {output}")
 

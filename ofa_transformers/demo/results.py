@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..scoring.masked_lm import MaskedLMScore
+from ..scoring.score import MaskedLMScore
 from .data import ENGLISH
 
 

@@ -20,7 +20,8 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, P
 from ..initialization.initializer import OfaInitializer
 from ..initialization.mapping.token_mapping import TokenKind, TokenMapping
 from ..scoring.batching import longest_input
-from ..scoring.masked_lm import MaskedLMScore, score_masked_lm
+from ..scoring.masked_lm import score_masked_lm
+from ..scoring.score import MaskedLMScore
 from ..scoring.sentences import embed_texts, retrieval_accuracy
 from ..tokenization import train_tokenizer
 from ..utils.files import check_output_folder, new_folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 from collections.abc import Iterator, Sequence
 
@@ -39,19 +40,27 @@ class Rows:
 
     Attributes:
         lengths: (N,) int64.
+        starts: (N,) int64, where each row begins in `numbers`.
+        numbers: (all,) int64, row after row.
     """
 
     def __init__(self, rows: Sequence[Sequence[int]]) -> None:
         self.lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
-        self._starts = np.cumsum(self.lengths) - self.lengths
-        self._numbers = np.fromiter(itertools.chain.from_iterable(rows), dtype=np.int64, count=int(self.lengths.sum()))
+        self.starts = np.cumsum(self.lengths) - self.lengths
+        self.numbers = np.fromiter(itertools.chain.from_iterable(rows), dtype=np.int64, count=int(self.lengths.sum()))
+
+    def alike(self, numbers: np.ndarray) -> Rows:
+        """Other numbers, (all,) int64, in rows of the same lengths."""
+        other = copy.copy(self)
+        other.numbers = numbers
+        return other
 
     def padded(self, chosen: Sequence[int], value: int) -> torch.Tensor:
         """(B, L) int64: the chosen rows, as long as the longest, with `value` at the end of the others."""
         within = self.within(chosen).numpy()
         result = np.full(within.shape, value)
-        places = self._starts[chosen][:, None] + np.arange(within.shape[1])
-        result[within] = self._numbers[places[within]]
+        places = self.starts[chosen][:, None] + np.arange(within.shape[1])
+        result[within] = self.numbers[places[within]]
         return torch.from_numpy(result)
 
     def within(self, chosen: Sequence[int]) -> torch.Tensor:

@@ -1,45 +1,24 @@
-"""Held-out loss of a masked language model, every token predicted once."""
+"""Held-out loss of a masked language model, every token predicted once, from all other words or all other tokens."""
 
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
+import numpy as np
 import torch
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from .batching import batches_by_length, evaluation_mode, input_length, tokens_that_fit
+from .batching import Rows, batches_by_length, evaluation_mode, input_length, tokens_that_fit
+from .characters import Characters
+from .score import MaskedLMScore, check_fast, scores_of
 
 
-@dataclass(frozen=True)
-class MaskedLMScore:
-    """Sums over some text. Scores add up: `sum(scores, MaskedLMScore())` is the score of all their text.
-
-    Attributes:
-        nats: summed negative log-likelihood of the tokens, natural logarithm.
-        tokens: how many tokens were predicted; special tokens are not.
-        characters: Unicode code points of the text.
-    """
-
-    nats: float = 0.0
-    tokens: int = 0
-    characters: int = 0
-
-    @property
-    def loss(self) -> float:
-        """Mean negative log-likelihood of a token, in nats. Comparable between models with the same tokenizer only."""
-        return self.nats / self.tokens if self.tokens else math.nan
-
-    @property
-    def bits_per_character(self) -> float:
-        """Negative log2-likelihood of the text for each of its characters; comparable across tokenizers."""
-        return self.nats / math.log(2) / self.characters if self.characters else math.nan
-
-    def __add__(self, other: MaskedLMScore) -> MaskedLMScore:
-        return MaskedLMScore(self.nats + other.nats, self.tokens + other.tokens, self.characters + other.characters)
+Scheme = Literal["word", "token"]
+DEFAULT_STRIDE = 7
 
 
 @torch.no_grad()
@@ -48,88 +27,166 @@ def score_masked_lm(
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[str],
     *,
-    stride: int = 7,
+    scheme: Scheme = "word",
+    stride: int = DEFAULT_STRIDE,
     max_length: int | None = None,
     tokens_per_batch: int = 4096,
     show_progress: bool = False,
 ) -> list[MaskedLMScore]:
-    """Score each text with every token masked exactly once.
+    """Score each text with every token predicted once.
 
-    A text is read `stride` times; the j-th time the tokens at positions j, j + stride, j + 2 stride, ... are replaced by
-    the mask token and predicted. With the default of 7, one token of seven is masked at a time, about the 15 % that
-    masked LMs are trained with. With a `stride` of at least the number of tokens this is the pseudo-log-likelihood of
-    Salazar et al. (2020), which masks a single token at a time. There is no chance in it: the same model and text give
-    the same score.
+    With the scheme "word" a token is predicted while it and the later tokens of its word are masked, the earlier ones
+    visible: PLL-word-l2r of Kauf and Ivanova ("A better way to do masked language model scoring", ACL 2023). The bits of a
+    word then don't depend on the number of its tokens, so that bits per character compare across tokenizers. A word is
+    what stands between white space (`Characters`).
+
+    Several tokens are predicted in one pass. A text of T tokens is read P times; in the j-th pass those at positions j,
+    j + P, j + 2 P, ... are predicted, and they and the rest of their words are masked; all else is visible. P is the
+    smallest number for which, over all passes, one token of `stride` is masked on average, whatever the tokenizer, and at
+    least the tokens of the longest word, so that a word is predicted at one token at a time. With the default of 7, that
+    is about the 15 % that masked LMs are trained with. Where each word is one token, P = `stride`. With a `stride` of at
+    least T one token is predicted in a pass, as published.
+
+    With the scheme "token" only the predicted tokens are masked, `stride` - 1 between them; from a large `stride` on it is
+    the pseudo-log-likelihood of Salazar et al. (2020). A token is then predicted from the other pieces of its word, so
+    that a tokenizer which cuts words into more pieces needs fewer bits for the same text: compare such scores within one
+    tokenizer only.
+
+    What the tokenizer can't write is charged at 8 bits a byte (`MaskedLMScore.bits`). There is no chance in it: the same
+    model and text give the same score.
 
     Args:
         model: a masked LM.
-        tokenizer: its tokenizer, with a mask token.
+        tokenizer: its tokenizer, a fast one with a mask token.
         texts: N texts. One longer than `max_length` is cut into windows, each scored by itself.
-        stride: at least 2.
+        scheme: "word" or "token".
+        stride: at least 2; see above.
         max_length: tokens in a window, special tokens included; default: the longest input of model and tokenizer.
         tokens_per_batch: bound on the tokens, padding included, of one forward pass; with a large vocabulary there are
             fewer, so that the logits stay below 1 GiB.
+        show_progress: with a bar.
 
     Returns:
         N scores.
 
     Raises:
-        ValueError: `stride` below 2, or a tokenizer without a mask token.
+        ValueError: another scheme, `stride` below 2, or a tokenizer that is slow or has no mask token.
     """
-    if stride < 2:
-        raise ValueError(f"stride={stride} would mask whole texts; it must be at least 2")
+    check_masking(scheme, stride)
+    check_fast(tokenizer)
     if tokenizer.mask_token_id is None:
         raise ValueError("the tokenizer has no mask token; a masked LM is needed")
+    if not texts:
+        return []
+    plan = _Plan.of(tokenizer, texts, scheme, stride, input_length(model, tokenizer, max_length))
     device = next(model.parameters()).device
-    max_length = input_length(model, tokenizer, max_length)
-    windows: list[tuple[int, list[int], list[int]]] = []  # text, its tokens, the positions of those to predict
-    if texts:
+    windows = np.repeat(np.arange(len(plan.passes)), plan.passes)
+    offsets = np.arange(len(windows)) - np.repeat(np.cumsum(plan.passes) - plan.passes, plan.passes)
+    bound = tokens_that_fit(tokens_per_batch, model.config.get_text_config().vocab_size, 1 / stride)
+    nats = torch.zeros(len(texts), dtype=torch.float64)
+    with (
+        evaluation_mode(model),
+        tqdm(total=len(windows), desc="held-out loss", leave=False, disable=not show_progress) as bar,
+    ):
+        for batch in batches_by_length(plan.ids.lengths[windows].tolist(), bound):
+            chosen = windows[batch]
+            ids, attention = plan.ids.padded(chosen, tokenizer.pad_token_id), plan.ids.within(chosen)
+            predicted, masked = plan.masks(chosen, offsets[batch])
+            inputs = ids.masked_fill(masked, tokenizer.mask_token_id)
+            on_device = predicted.to(device)
+            with decode_only(model, on_device):
+                logits = model(input_ids=inputs.to(device), attention_mask=attention.long().to(device)).logits
+            if logits.dim() == 3:  # a model that doesn't call its output embeddings as a module
+                logits = logits[on_device]
+            losses = torch.nn.functional.cross_entropy(logits.float(), ids[predicted].to(device), reduction="none")
+            rows = torch.from_numpy(plan.text_of[chosen])[predicted.nonzero()[:, 0]]
+            nats.index_add_(0, rows, losses.double().cpu())
+            bar.update(len(batch))
+    content = plan.before.numbers >= 0
+    text_of = np.repeat(plan.text_of, plan.ids.lengths)[content]
+    return scores_of(
+        texts, plan.characters, tokenizer, plan.ids.numbers[content], text_of, plan.spans[content], nats.numpy()
+    )
+
+
+def check_masking(scheme: str, stride: int) -> None:
+    """Raises `ValueError` for a scheme that isn't one, or a stride below 2."""
+    if scheme not in get_args(Scheme):
+        raise ValueError(f"scheme is {scheme!r}, but must be one of {', '.join(map(repr, get_args(Scheme)))}.")
+    if stride < 2:
+        raise ValueError(f"stride is {stride}, which would mask whole texts; it must be at least 2.")
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """W windows of texts, and which of their tokens are predicted and masked in which pass.
+
+    Attributes:
+        characters: of the texts.
+        text_of: (W,) the text of each window.
+        ids: tokens of each window.
+        spans: (all tokens, 2) their characters.
+        position: of each token among those of its window that are predicted.
+        before: the tokens of its word that stand before each; -1 for special tokens, which are never masked.
+        passes: (W,) passes over each window.
+    """
+
+    characters: Characters
+    text_of: np.ndarray
+    ids: Rows
+    spans: np.ndarray
+    position: Rows
+    before: Rows
+    passes: np.ndarray
+
+    @classmethod
+    def of(
+        cls, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], scheme: Scheme, stride: int, max_length: int
+    ) -> _Plan:
         encoded = tokenizer(
             list(texts),
             truncation=True,
             max_length=max_length,
             return_overflowing_tokens=True,
             return_special_tokens_mask=True,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
         )
-        for number, ids, special in zip(
-            encoded["overflow_to_sample_mapping"], encoded["input_ids"], encoded["special_tokens_mask"]
-        ):
-            windows.append((number, ids, [position for position, flag in enumerate(special) if not flag]))
-    passes = [
-        (number, window, positions[offset::stride])
-        for number, window, positions in windows
-        for offset in range(min(stride, len(positions)))
-    ]
-    bound = tokens_that_fit(tokens_per_batch, model.config.get_text_config().vocab_size, 1 / stride)
-    nats = torch.zeros(len(texts), dtype=torch.float64)
-    with (
-        evaluation_mode(model),
-        tqdm(total=len(passes), desc="held-out loss", leave=False, disable=not show_progress) as bar,
-    ):
-        for batch in batches_by_length([len(window) for _, window, _ in passes], bound):
-            chosen = [passes[i] for i in batch]
-            width = max(len(window) for _, window, _ in chosen)
-            ids = torch.full((len(chosen), width), tokenizer.pad_token_id)
-            attention = torch.zeros_like(ids)
-            masked = torch.zeros_like(ids, dtype=torch.bool)
-            for row, (_, window, positions) in enumerate(chosen):
-                ids[row, : len(window)] = torch.tensor(window)
-                attention[row, : len(window)] = 1
-                masked[row, positions] = True
-            inputs = ids.masked_fill(masked, tokenizer.mask_token_id)
-            masked_on_device = masked.to(device)
-            with decode_only(model, masked_on_device):
-                logits = model(input_ids=inputs.to(device), attention_mask=attention.to(device)).logits
-            if logits.dim() == 3:  # a model that doesn't call its output embeddings as a module
-                logits = logits[masked_on_device]
-            losses = torch.nn.functional.cross_entropy(logits.float(), ids[masked].to(device), reduction="none")
-            rows = torch.tensor([number for number, _, _ in chosen])[masked.nonzero()[:, 0]]
-            nats.index_add_(0, rows, losses.double().cpu())
-            bar.update(len(chosen))
-    tokens = [0] * len(texts)
-    for number, _, positions in windows:
-        tokens[number] += len(positions)
-    return [MaskedLMScore(nats=float(nats[i]), tokens=tokens[i], characters=len(text)) for i, text in enumerate(texts)]
+        characters = Characters(texts)
+        text_of = np.array(encoded["overflow_to_sample_mapping"])
+        ids = Rows(encoded["input_ids"])
+        content = Rows(encoded["special_tokens_mask"]).numbers == 0
+        spans = np.array([span for row in encoded["offset_mapping"] for span in row], dtype=np.int64).reshape(-1, 2)
+        window = np.repeat(np.arange(len(text_of)), ids.lengths)[content]
+        tokens = np.bincount(window, minlength=len(text_of))
+        place = np.arange(len(window)) - (np.cumsum(tokens) - tokens)[window]
+        if scheme == "word":
+            first, last = characters.words(text_of[window], spans[content])
+            begins = np.ones(len(window), dtype=bool)
+            # A token that has a part of two words makes them one.
+            begins[1:] = first[1:] > np.maximum.accumulate(last)[:-1]
+            begins |= place == 0
+        else:
+            begins = np.ones(len(window), dtype=bool)
+        starts = np.flatnonzero(begins)
+        word = np.cumsum(begins) - 1
+        sizes = np.bincount(word, minlength=len(starts))
+        before = np.arange(len(window)) - starts[word]
+        longest, masked = np.zeros_like(tokens), np.zeros_like(tokens)
+        np.maximum.at(longest, window, sizes[word])
+        np.add.at(masked, window, sizes[word] - before)
+        passes = np.minimum(np.maximum(longest, -(-stride * masked // np.maximum(tokens, 1))), tokens)
+        position, ahead = np.zeros(len(content), dtype=np.int64), np.full(len(content), -1)
+        position[content], ahead[content] = place, before
+        return cls(characters, text_of, ids, spans, ids.alike(position), ids.alike(ahead), passes)
+
+    def masks(self, windows: np.ndarray, offsets: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, L) bool each: what is predicted, and what is masked, in the passes `offsets` (B,) over `windows` (B,)."""
+        before = self.before.padded(windows, -1)
+        distance = (self.position.padded(windows, 0) - torch.from_numpy(offsets)[:, None]) % torch.from_numpy(
+            self.passes[windows]
+        )[:, None]  # from the predicted token before
+        return (distance == 0) & (before >= 0), distance <= before
 
 
 @contextlib.contextmanager

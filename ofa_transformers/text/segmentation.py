@@ -37,6 +37,11 @@ _SMALL_CHEROKEE = re.compile("[\uab70-\uabbf\u13f8-\u13fd]")
 _TO_CHEROKEE = {small: ord(chr(small).upper()) for small in (*range(0xAB70, 0xABC0), *range(0x13F8, 0x13FE))}
 
 
+def is_unspaced(char: str) -> bool:
+    """Whether a character is of a script that is written without spaces between words, Tibetan among them."""
+    return _HAS_UNSPACED.match(char) is not None
+
+
 def lowercase(text: str) -> str:
     """In lower case, but for Cherokee, which is written in capitals as Unicode calls them."""
     lower = text.lower()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from itertools import islice
 
 import torch
@@ -12,7 +12,8 @@ from accelerate.utils import DistributedType
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..scoring.causal_lm import score_causal_lm
-from ..scoring.masked_lm import MaskedLMScore, score_masked_lm
+from ..scoring.masked_lm import score_masked_lm
+from ..scoring.score import MaskedLMScore
 from ..scoring.sentences import default_layer, embed_texts, retrieval_accuracy
 from ..text.sources import LanguageText
 
@@ -48,7 +49,7 @@ def score_languages(
         tokenizer: its tokenizer.
         texts: language -> held-out lines.
         accelerator: of the run, in whose precision the forward passes are computed.
-        causal: a decoder; else a masked LM, of which every token is masked once.
+        causal: a decoder; else a masked LM, whose words are masked (`score_masked_lm`).
         max_length: tokens in a window.
         tokens_per_batch: bound on the tokens, padding included, of one forward pass.
     """
@@ -63,24 +64,26 @@ def score_languages(
     for (language, _), one in zip(flat, scores):
         sums[language] += one
     if count > 1:
-        table = torch.tensor([[s.nats, s.tokens, s.characters] for s in sums.values()], dtype=torch.float64)
+        table = torch.tensor([astuple(score) for score in sums.values()], dtype=torch.float64)
         table = accelerator.reduce(table.to(accelerator.device), reduction="sum").tolist()
-        sums = {
-            language: MaskedLMScore(nats, round(tokens), round(characters))
-            for language, (nats, tokens, characters) in zip(sums, table)
-        }
+        sums = {language: MaskedLMScore(nats, *map(round, counts)) for language, (nats, *counts) in zip(sums, table)}
     return sums
 
 
 def metrics(scores: Mapping[str, MaskedLMScore], texts: Mapping[str, Sequence[str]]) -> dict[str, float]:
-    """`loss` (nats a token), `bits_per_character` and `bits_per_byte` (UTF-8): means over languages, and each of them."""
+    """Means over languages, and the values of each.
+
+    `loss` is in nats a token, `bits_per_character` and `bits_per_byte` (UTF-8) charge what the tokenizer can't write
+    (`MaskedLMScore.bits`), and `unknown_share` is the share of characters that this is.
+    """
     table = {}
     for language, score in scores.items():
         size = sum(len(line.encode()) for line in texts[language])
         table[language] = {
             "loss": score.loss,
             "bits_per_character": score.bits_per_character,
-            "bits_per_byte": score.nats / math.log(2) / size,
+            "bits_per_byte": score.bits / size,
+            "unknown_share": score.unknown_share,
         }
     names = list(next(iter(table.values())))
     means = {name: sum(row[name] for row in table.values()) / len(table) for name in names}

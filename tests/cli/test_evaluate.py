@@ -52,7 +52,7 @@ def test_held_out_verses_and_a_table_of_both_runs(folder, run, capsys):
     capsys.readouterr()
     assert run("evaluate", "table", folder / "a", folder / "b" / "results.json", "--markdown") == 0
     shown = capsys.readouterr().out
-    assert "retrieval (bible, layer 1): one" in shown and "perplexity (bible): one" in shown
+    assert "retrieval (bible, layer 1): one" in shown and "perplexity (bible, words masked): one" in shown
     sizes = {item["size"] for item in json.loads((folder / "a" / "results.json").read_text())}
     assert sizes == {2} and "head" not in shown
 

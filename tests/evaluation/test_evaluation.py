@@ -1,12 +1,10 @@
-"""Masked-LM scores and retrieval."""
-
-import math
+"""Sentence embeddings and retrieval."""
 
 import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM, RobertaConfig, RobertaForMaskedLM
 
-from ofa_transformers.evaluation import MaskedLMScore, embed_texts, retrieval_accuracy, score_masked_lm
+from ofa_transformers.evaluation import embed_texts, retrieval_accuracy
 from ofa_transformers.scoring.batching import longest_input
 from ofa_transformers.tokenization import train_tokenizer
 
@@ -36,62 +34,6 @@ def model(tokenizer):
     )
 
 
-def test_score_is_the_pseudo_log_likelihood_when_one_token_is_masked_at_a_time(model, tokenizer):
-    """Against a plain loop over the tokens (Salazar et al., 2020)."""
-    model.eval()
-    for text, score in zip(TEXTS, score_masked_lm(model, tokenizer, TEXTS, stride=1000)):
-        ids = tokenizer(text, return_tensors="pt")["input_ids"]
-        nats = 0.0
-        for position in range(1, ids.shape[1] - 1):
-            masked = ids.clone()
-            masked[0, position] = tokenizer.mask_token_id
-            with torch.no_grad():
-                nats -= model(masked).logits[0, position].log_softmax(-1)[ids[0, position]].item()
-        assert score.tokens == ids.shape[1] - 2
-        assert score.characters == len(text)
-        assert score.nats == pytest.approx(nats, rel=1e-5)
-        assert score.loss == pytest.approx(nats / score.tokens)
-        assert score.bits_per_character == pytest.approx(nats / math.log(2) / len(text))
-
-
-def test_stride_masks_every_nth_token(model, tokenizer):
-    text = TEXTS[0]
-    ids = tokenizer(text, return_tensors="pt")["input_ids"]
-    nats = 0.0
-    for offset in range(7):
-        positions = list(range(1 + offset, ids.shape[1] - 1, 7))
-        masked = ids.clone()
-        masked[0, positions] = tokenizer.mask_token_id
-        with torch.no_grad():
-            losses = -model.eval()(masked).logits[0, positions].log_softmax(-1)
-        nats += losses[torch.arange(len(positions)), ids[0, positions]].sum().item()
-    assert score_masked_lm(model, tokenizer, [text])[0].nats == pytest.approx(nats, rel=1e-5)
-
-
-def test_uniform_model_needs_the_logarithm_of_the_vocabulary(model, tokenizer):
-    uniform = RobertaForMaskedLM(model.config)
-    torch.nn.init.zeros_(uniform.lm_head.decoder.weight)
-    torch.nn.init.zeros_(uniform.lm_head.bias)
-    total = sum(score_masked_lm(uniform, tokenizer, TEXTS), MaskedLMScore())
-    assert total.loss == pytest.approx(math.log(len(tokenizer)), rel=1e-5)
-    assert total.characters == sum(map(len, TEXTS))
-
-
-def test_batch_size_and_order_do_not_matter_and_mode_is_kept(model, tokenizer):
-    model.train()
-    one = score_masked_lm(model, tokenizer, TEXTS, tokens_per_batch=1)
-    many = score_masked_lm(model, tokenizer, TEXTS[::-1], tokens_per_batch=10_000)[::-1]
-    assert model.training
-    assert [score.nats for score in one] == pytest.approx([score.nats for score in many], rel=1e-5)
-
-
-def test_long_text_is_cut_into_windows(model, tokenizer):
-    text = " ".join(TEXTS * 5)
-    (score,) = score_masked_lm(model, tokenizer, [text])
-    assert score.tokens == len(tokenizer(text, add_special_tokens=False)["input_ids"]) > 32
-    assert math.isfinite(score.loss)
-
-
 def test_longest_input(model, tokenizer):
     assert longest_input(model, tokenizer) == 32
     bert = BertForMaskedLM(
@@ -106,13 +48,7 @@ def test_longest_input(model, tokenizer):
     assert longest_input(bert, tokenizer) == 20
 
 
-def test_scores_of_no_text():
-    assert math.isnan(MaskedLMScore().loss) and math.isnan(MaskedLMScore().bits_per_character)
-
-
-def test_refuses_what_cannot_be_scored(model, tokenizer):
-    with pytest.raises(ValueError, match="stride=1"):
-        score_masked_lm(model, tokenizer, TEXTS, stride=1)
+def test_a_layer_that_is_not_there(model, tokenizer):
     with pytest.raises(ValueError, match="layer=3"):
         embed_texts(model, tokenizer, TEXTS, layer=3)
 

@@ -122,23 +122,37 @@ def test_default_layer_is_two_thirds_up():
 
 def test_perplexity_is_that_of_the_scores(folder):
     lines = {"deu": TEXT[3:6], "eng": TEXT[:3]}
-    found = evaluate_perplexity([folder / "masked", folder / "decoder"], lines, data={"deu": "x"}, device="cpu")
-    table = {(item.model, item.language, item.metric): item for item in found}
+    models = [folder / "masked", folder / "decoder"]
     name = str(folder / "masked")
     subject = load_encoder(name)
     model = RobertaForMaskedLM.from_pretrained(name)
-    scores = score_masked_lm(model, subject.tokenizer, lines["deu"])
-    nats, tokens = sum(score.nats for score in scores), sum(score.tokens for score in scores)
-    bits = nats / math.log(2)
-    assert table[name, "deu", "pseudo-perplexity"].value == pytest.approx(math.exp(nats / tokens), rel=1e-5)
-    for metric, size in (
-        ("bits per character", sum(map(len, lines["deu"]))),
-        ("bits per byte", sum(len(line.encode()) for line in lines["deu"])),
-    ):
-        item = table[name, "deu", metric]
-        assert item.value == pytest.approx(bits / size, rel=1e-5)
-        assert item.low <= item.value <= item.high and item.size == 3 and item.data == "x"
-    assert (str(folder / "decoder"), "all", "perplexity") in table
+    for scheme in ("word", "token"):
+        found = evaluate_perplexity(models, lines, data={"deu": "x"}, scheme=scheme, device="cpu")
+        table = {(item.model, item.language, item.metric): item for item in found}
+        scores = score_masked_lm(model, subject.tokenizer, lines["deu"], scheme=scheme)
+        nats, tokens = sum(score.nats for score in scores), sum(score.tokens for score in scores)
+        bits = nats / math.log(2) + 8 * sum(score.unknown_bytes for score in scores)
+        assert table[name, "deu", "pseudo-perplexity"].value == pytest.approx(math.exp(nats / tokens), rel=1e-5)
+        characters = sum(map(len, lines["deu"]))
+        unknown = sum(score.unknown_characters for score in scores) / characters
+        assert table[name, "deu", "unknown characters"].value == pytest.approx(unknown)
+        for metric, size in (
+            ("bits per character", characters),
+            ("bits per byte", sum(len(line.encode()) for line in lines["deu"])),
+        ):
+            item = table[name, "deu", metric]
+            assert item.value == pytest.approx(bits / size, rel=1e-5)
+            assert item.low <= item.value <= item.high and item.size == 3 and item.data == "x"
+            assert item.task == f"perplexity (text, {scheme}s masked)"
+        decoder = table[str(folder / "decoder"), "all", "perplexity"]
+        assert decoder.task == "perplexity (text)"
+
+
+def test_blank_lines_are_no_texts(folder):
+    lines = ["", TEXT[3], " ", TEXT[4], TEXT[5]]
+    found = evaluate_perplexity([folder / "masked"], {"deu": lines}, max_texts=2, stride=5, device="cpu")
+    assert {item.size for item in found if item.language == "deu"} == {2}
+    assert {item.task for item in found} == {"perplexity (text, words masked, stride 5)"}
 
 
 def test_models_that_cannot_be_measured(folder, texts, tiny_tokenizers, tmp_path):
