@@ -73,7 +73,8 @@ def reserve_output(
         Busy: another process writes there.
         FileExistsError, ValueError, OSError: as `check_output_folder`.
     """
-    from ..utils.files import check_output_folder, check_target, reserved
+    from ..utils.files import check_output_folder, reserved
+    from ..utils.targets import check_target
 
     if not dry_run:
         check_target(output, needed)  # before folders are made for it

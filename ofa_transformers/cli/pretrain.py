@@ -9,6 +9,7 @@ import typer
 
 from ..utils.progress import stage
 from .config import Config, DryRun
+from .errors import hold
 from .options import RUN, STARTING, duration, gibibytes, millions, quiet_unless_interactive
 
 
@@ -152,6 +153,8 @@ def pretrain(
         from ..training import pretrain as run
         from ..training.arguments import CHECKPOINTING_ARGUMENT
         from ..training.planning import plan_pretraining
+        from ..utils.files import reserved
+        from ..utils.targets import check_target
         from .run_record import RunRecord
 
     quiet_unless_interactive()
@@ -204,6 +207,8 @@ def pretrain(
         )
         return
     existed = output.exists()
+    if training_arguments.process_index == 0:
+        hold(reserved(check_target(output)))
     record = None
     if training_arguments.process_index == 0:
         text = (

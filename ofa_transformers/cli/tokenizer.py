@@ -171,7 +171,8 @@ def fertility(
 
     from ..tokenization import measure_fertility
     from ..tokenization.fertility import check_picture
-    from ..utils.files import check_output_file, new_file
+    from ..utils.files import new_file
+    from ..utils.targets import check_output_file
 
     quiet_unless_interactive()
     for path in (json_file, plot):

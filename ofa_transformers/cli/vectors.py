@@ -274,7 +274,7 @@ def info(
 
     Example: ofa vectors info vectors
     """
-    from ..utils.files import check_output_file
+    from ..utils.targets import check_output_file
     from ..vectors import WordVectors
 
     quiet_unless_interactive()
@@ -320,7 +320,7 @@ def evaluate(
     Example: ofa vectors evaluate vectors eng_Latn.tsv deu_Latn.tsv --segments test-ids.txt
     """
     from ..text.segmentation import method_of
-    from ..utils.files import check_output_file
+    from ..utils.targets import check_output_file
     from ..vectors import WordVectors
     from ..vectors.evaluation import lexicon_induction, segment_retrieval
 

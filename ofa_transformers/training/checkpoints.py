@@ -16,6 +16,9 @@ from transformers import PreTrainedModel
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, logging
 
+from ..utils.files import new_folder
+from ..utils.targets import follow_umask
+
 
 logger = logging.get_logger(__name__)
 
@@ -54,6 +57,7 @@ def new_checkpoint(output_dir: str | os.PathLike, step: int, accelerator: Accele
         ) from error
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
+        follow_umask(staging / name)
         target = Path(output_dir, name)
         if target.exists():
             os.replace(target, staging / "replaced")
@@ -139,8 +143,6 @@ def consolidate(checkpoint: str | os.PathLike, model: PreTrainedModel, output: s
     import torch
     from accelerate.utils import merge_fsdp_weights
     from safetensors.torch import load_file
-
-    from ..utils.files import new_folder
 
     shards = Path(checkpoint, "pytorch_model_fsdp_0")
     if not shards.is_dir():

@@ -11,9 +11,10 @@ import torch
 from ..text.sources import LanguageText
 from ..utils.memory import available_memory
 from ..utils.progress import stage
+from ..utils.targets import check_space, check_target
 from .arguments import DataArguments, ModelArguments, PretrainingArguments
 from .checkpoints import last_checkpoint
-from .run import check_output
+from .run import CHECKPOINT_BYTES, check_output
 from .samples import BLOCK_LINES, Encoder
 from .setup import Setup, prepare
 
@@ -25,7 +26,7 @@ _ADAMW_BYTES = 28
 _ABOVE_FLOOR = {"float32": 1.6, "bfloat16": 2.2}
 _CORES = 2
 # Bytes a parameter: weight, gradient, and two states of AdamW, float32.
-_TRAINING_BYTES, _CHECKPOINT_BYTES = 16, 12
+_TRAINING_BYTES = 16
 # Activations of a layer, bytes for each token and dimension in half precision (Korthikanti et al., 2023, eq. 1, without
 # the attention matrices, which are never kept).
 _ACTIVATION_BYTES = 34
@@ -96,7 +97,7 @@ def plan_pretraining(
         FileNotFoundError, FileExistsError, ValueError, ImportError: as `pretrain`.
     """
     args = training_arguments
-    output = Path(args.output_dir)
+    output = check_target(args.output_dir)
     resumed = args.resume_from_checkpoint or last_checkpoint(output)
     if not resumed:
         check_output(output)
@@ -113,7 +114,8 @@ def plan_pretraining(
     tokens_per_step = samples * setup.max_length
     done = int(Path(resumed).name.rpartition("-")[2]) if resumed else 0
     steps = max(args.max_steps - done, 0)
-    checkpoint = _CHECKPOINT_BYTES * parameters
+    checkpoint = CHECKPOINT_BYTES * parameters
+    check_space(output, checkpoint)
     on_gpu = args.device.type == "cuda"
     memory = _TRAINING_BYTES * parameters + _activations(setup, args)
     labelled = 1.0 if causal else data_arguments.mlm_probability

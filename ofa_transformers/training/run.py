@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 from transformers import TrainerCallback, set_seed
 from transformers.utils import CONFIG_NAME
 
+from ..utils.files import reserved
 from ..utils.progress import stage
+from ..utils.targets import check_space, check_target, follow_umask
 from .arguments import DataArguments, ModelArguments, PretrainingArguments
 from .checkpoints import last_checkpoint
 from .setup import prepare
 from .trainer import PretrainingTrainer
 
 
+# Bytes a parameter: weight, and two states of AdamW, float32.
+CHECKPOINT_BYTES = 12
 BEST = "bits_per_character"
 
 
@@ -38,10 +43,24 @@ def pretrain(
         FileNotFoundError, FileExistsError, ValueError, ImportError: something is missing, empty or doesn't fit; before
             the work starts.
         FloatingPointError: a loss that is no number.
-        OSError: a checkpoint could not be written; the last good one is still there.
+        OSError: a checkpoint could not be written; the last good one is still there. Or the disk has too little room
+            for one, which is found before the work.
+        Busy: another process writes there.
     """
     args = training_arguments
-    output = Path(args.output_dir)
+    output = check_target(args.output_dir)
+    with reserved(output) if args.process_index == 0 else nullcontext():
+        return _pretrain(model_arguments, data_arguments, args, output, causal, callbacks)
+
+
+def _pretrain(
+    model_arguments: ModelArguments,
+    data_arguments: DataArguments,
+    args: PretrainingArguments,
+    output: Path,
+    causal: bool,
+    callbacks: list[TrainerCallback] | None,
+) -> dict[str, float]:
     resume = args.resume_from_checkpoint or last_checkpoint(output)
     if not resume and args.process_index == 0:
         check_output(output)
@@ -52,12 +71,15 @@ def pretrain(
         )
     if setup.validation and args.eval_strategy != "no" and args.metric_for_best_model is None:
         args.metric_for_best_model, args.greater_is_better = BEST, False
+    check_space(output, CHECKPOINT_BYTES * setup.model.num_parameters())
     trainer = PretrainingTrainer(setup, args, callbacks)
     result = trainer.train(resume_from_checkpoint=resume).metrics
     if trainer.is_fsdp_enabled:
         trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
     trainer.save_model()
     trainer.save_state()
+    if args.process_index == 0:
+        follow_umask(*output.glob("*.safetensors"))
     if setup.validation:
         result |= trainer.evaluate()
     if trainer.is_world_process_zero():

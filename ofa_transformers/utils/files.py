@@ -14,7 +14,7 @@ from transformers.utils import logging
 
 from .locks import locked, remove_lock_files
 from .replacing import NEW, beside, claim, exchange, leftovers, remove, tidy
-from .targets import check_apart, check_output_file, check_target, follow_umask, located, writing_to
+from .targets import check_output_file, check_replaceable, check_target, follow_umask, located, writing_to
 
 
 _BLOCK_BYTES = 1 << 22
@@ -43,6 +43,7 @@ def check_output_folder(
         OSError: it can't be written there, or the disk has too little room.
     """
     folder = check_target(path, needed)
+    check_replaceable(path, inputs)
     if os.path.lexists(folder) and not folder.is_dir():
         kind = "a link to nothing" if folder.is_symlink() else "a file"
         raise FileExistsError(f"The output folder {folder} is {kind}; name a folder.")
@@ -53,7 +54,6 @@ def check_output_folder(
                 f"The output folder {folder} exists and is not empty; name another folder, or pass overwrite=True "
                 "(--overwrite) to replace it."
             )
-    check_apart(folder, inputs)
     return folder
 
 
@@ -141,9 +141,8 @@ def new_folder(path: str | os.PathLike, overwrite: bool = False, *, needed: int 
         _unfinished[temporary] = target
         try:
             temporary.mkdir()
-            mode = stat.S_IMODE(temporary.stat().st_mode)
             yield temporary
-            follow_umask(temporary, mode)
+            follow_umask(*temporary.iterdir())
             if overwrite and os.path.lexists(target):
                 remove(exchange(temporary, target))
             else:

@@ -50,7 +50,7 @@ def check_target(path: str | os.PathLike, needed: int = 0) -> Path:
         needed: bytes that are to be written, as far as that is known.
 
     Raises:
-        ValueError: a name that can't be one: empty, too long, not UTF-8, or the folder that the process runs in.
+        ValueError: a name that can't be one: too long, or not UTF-8.
         NotADirectoryError: something above it is a file.
         PermissionError: its folder can't be written.
         OSError: too little room on the disk.
@@ -68,10 +68,6 @@ def check_target(path: str | os.PathLike, needed: int = 0) -> Path:
     too_long = [part for part in target.relative_to(above).parts if len(os.fsencode(part)) > longest]
     if too_long or len(os.fsencode(target)) + _EXTRA_NAME_BYTES >= 4096:
         raise ValueError(f"The output {shown:.60}... has too long a name (at most {longest} bytes); name another.")
-    here = _working_folder()
-    if here is not None and (target == here or target in here.parents):
-        what = "the folder that the command runs in" if target == here else "a folder above the working folder"
-        raise ValueError(f"The output {shown} is {what}, which can't be replaced; name a new folder.")
     if not above.is_dir():
         raise NotADirectoryError(
             f"The output {shown} can't be written: {above} is a file, not a folder; name another."
@@ -103,13 +99,17 @@ def check_space(path: str | os.PathLike, needed: int) -> None:
         )
 
 
-def check_apart(output: str | os.PathLike, inputs: Iterable[str | os.PathLike]) -> None:
-    """That no input lies where the output will replace it.
+def check_replaceable(output: str | os.PathLike, inputs: Iterable[str | os.PathLike]) -> None:
+    """That a folder can give its place to a new one without loss.
 
     Raises:
-        ValueError: one is the output, or lies in it; names it.
+        ValueError: it is the working folder or holds it, or an input is the output or lies in it.
     """
     target = Path(os.path.realpath(output))
+    here = _working_folder()
+    if here is not None and (target == here or target in here.parents):
+        what = "the folder that the command runs in" if target == here else "a folder above the working folder"
+        raise ValueError(f"The output {str(output)!r} is {what}, which can't be replaced; name a new folder.")
     for name in inputs:
         if not os.path.exists(name):  # a Hub id
             continue
@@ -168,22 +168,20 @@ def _os_error(number: int, message: str) -> OSError:
     return error
 
 
-def follow_umask(folder: Path, mode: int) -> None:
-    """Gives all that a folder holds the permissions that new files and folders have, links left alone.
+def follow_umask(*paths: Path) -> None:
+    """Gives files, folders and all in them the permissions that new ones have, links left alone.
 
     Libraries make some files for the owner only, whatever the umask says.
-
-    Args:
-        folder: which has the right ones itself.
-        mode: that of a new folder.
     """
-    for place, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            path = os.path.join(place, name)
-            found = os.lstat(path).st_mode
-            wanted = mode & (0o777 if stat.S_ISDIR(found) else 0o666)
-            if not stat.S_ISLNK(found) and stat.S_IMODE(found) != wanted:
-                os.chmod(path, wanted)
+    hidden = os.umask(0o077)
+    os.umask(hidden)
+    for path in paths:
+        found = os.lstat(path).st_mode
+        wanted = (0o777 if stat.S_ISDIR(found) else 0o666) & ~hidden
+        if not stat.S_ISLNK(found) and found & 0o777 != wanted:
+            os.chmod(path, wanted | stat.S_IMODE(found) & ~0o777)
+        if stat.S_ISDIR(found):
+            follow_umask(*path.iterdir())
 
 
 def _working_folder() -> Path | None:

@@ -16,7 +16,7 @@ from ofa_transformers.utils import replacing
 from ofa_transformers.utils.files import check_output_folder, new_file, new_folder, reserved
 from ofa_transformers.utils.locks import Busy, locked
 from ofa_transformers.utils.replacing import NEW, OLD, beside
-from ofa_transformers.utils.targets import check_apart, check_output_file, check_target
+from ofa_transformers.utils.targets import check_output_file, check_replaceable, check_target
 
 
 def in_another_process(code: str, *arguments: object, **options) -> subprocess.Popen:
@@ -91,12 +91,12 @@ def test_files(tmp_path):
 def test_an_input_in_the_output_is_never_replaced(tmp_path):
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "link").symlink_to("a")
-    check_apart(tmp_path / "a" / "b", [tmp_path / "a", "user/name"])
+    check_replaceable(tmp_path / "a" / "b", [tmp_path / "a", "user/name"])
     for output in ("a", "link"):
         with pytest.raises(ValueError, match="would be lost"):
-            check_apart(tmp_path / output, [tmp_path / "a" / "b"])
+            check_replaceable(tmp_path / output, [tmp_path / "a" / "b"])
     with pytest.raises(ValueError, match="is also read"):
-        check_apart(tmp_path / "a", [tmp_path / "link"])
+        check_replaceable(tmp_path / "a", [tmp_path / "link"])
 
 
 def test_one_process_writes_at_a_time(tmp_path):
