@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import torch
+from transformers import PreTrainedModel
+
 import ofa_transformers as ofa
 
 
@@ -43,3 +46,17 @@ def make_config(family: str, **changes: Any) -> Any:
     """A configuration of two layers, factorized to `EMBEDDING_SIZE` unless `changes` say otherwise."""
     config_class, fields = CONFIGS[family]
     return config_class(**{"embedding_size": EMBEDDING_SIZE, **fields, **changes})
+
+
+def make_model(family: str, **changes: Any) -> PreTrainedModel:
+    """A random language model of `make_config`, in evaluation mode."""
+    torch.manual_seed(0)
+    return LM_HEADS[family](make_config(family, **changes)).eval()
+
+
+def make_batch(vocab_size: int = VOCAB_SIZE) -> dict[str, torch.Tensor]:
+    """Two sequences of eleven tokens, of which some are labelled."""
+    generator = torch.Generator().manual_seed(1)
+    input_ids = torch.randint(5, vocab_size, (2, 11), generator=generator)
+    labels = torch.where(torch.rand(2, 11, generator=generator) < 0.4, input_ids, -100)
+    return {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids), "labels": labels}

@@ -30,6 +30,8 @@ from transformers import (
 )
 
 
+# The fields that the Ofa configurations add.
+OFA_FIELDS = ("embedding_size", "sparse_prediction")
 # The name that the authors' checkpoints use -> ours (the term of ALBERT and ELECTRA).
 _ATTRIBUTE_MAP = {"num_primitive": "embedding_size"}
 
@@ -40,7 +42,10 @@ _FIELDS_DOC = """
             and the hidden size D. `None` leaves the embeddings unfactorized, as the stock model has them.
         sparse_prediction (`bool`, *optional*, defaults to `False`):
             Where labels are given, compute the language-modelling loss only at labelled positions and in blocks, so
-            that the logits (positions x V) never exist: `loss` is the same, `logits` is `None`.
+            that the logits (positions x V) never exist: `loss` is the same, `logits` is `None`. The argument
+            `sparse_prediction` of a call goes before this. It has this meaning in every family; the field of the same
+            name in the stock ModernBERT configuration, where labels make `logits` those of the labelled positions, is
+            neither read from stock configurations nor written to them.
 
     All other arguments are those of the stock configuration. The field `num_primitive` of the authors' checkpoints is
     read as `embedding_size`.
@@ -74,6 +79,7 @@ class OfaConfigMixin:
         # A stock configuration (the authors' checkpoints say "xlm-roberta") is a valid start; only its name differs.
         if config_dict.get("model_type") in _STOCK_MODEL_TYPES.get(cls.model_type, ()):
             config_dict["model_type"] = cls.model_type
+            config_dict.pop("sparse_prediction", None)  # stock ModernBERT means something else
         return config_dict, kwargs
 
 

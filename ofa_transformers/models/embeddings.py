@@ -9,6 +9,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from .checkpoints import factorized_class, input_embeddings
+from .configuration_ofa import OFA_FIELDS
 from .modeling_ofa import swap_prefix
 
 
@@ -130,7 +131,7 @@ def factorized_model(
         state_dict[f"{_name_of(model, projection)}.bias"] = bias.to(model.dtype)
     state_dict = swap_prefix(state_dict, model.base_model_prefix, target_class.base_model_prefix)
 
-    left_out = {"model_type", "architectures", "auto_map", "transformers_version", "vocab_size", "embedding_size"}
+    left_out = {"model_type", "architectures", "auto_map", "transformers_version", "vocab_size", *OFA_FIELDS}
     fields = {key: value for key, value in model.config.to_dict().items() if key not in left_out}
     if projection is not None:
         fields["tie_word_embeddings"] = embeddings.tied

@@ -15,14 +15,16 @@
 
 Each Ofa class is a stock Transformers class with its input embeddings, and its output projection where it has one,
 replaced by `FactorizedEmbedding` and `FactorizedLinear` before the weights are initialised or loaded. Nothing of the
-stock forward passes is copied. The file travels to the Hub as remote code, and imports only torch, transformers and
-`configuration_ofa.py`.
+stock forward passes is copied. The file travels to the Hub as remote code, and imports only torch, transformers and the
+other `*_ofa.py` files.
 """
 
 import functools
+import re
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -30,9 +32,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
+from transformers.dynamic_module_utils import get_relative_import_files
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.models.auto import modeling_auto
 from transformers.models.bert import modeling_bert
 from transformers.models.gpt2 import modeling_gpt2
@@ -43,6 +46,7 @@ from transformers.models.qwen3 import modeling_qwen3
 from transformers.models.xlm_roberta import modeling_xlm_roberta
 
 from .configuration_ofa import (
+    OFA_FIELDS,
     OfaBertConfig,
     OfaConfig,
     OfaGPT2Config,
@@ -51,11 +55,9 @@ from .configuration_ofa import (
     OfaModernBertConfig,
     OfaQwen3Config,
 )
+from .loss_ofa import OutputProjection, blocked_cross_entropy, with_language_modelling_loss
+from .modules_ofa import Factorized, FactorizedEmbedding, FactorizedLinear, TablesOnMeta, materialize, settle
 
-
-IGNORE_INDEX = -100
-# How many weights a part of the vocabulary holds in half-precision products on the CPU, see `_BlockedCrossEntropy`.
-_PART_ELEMENTS = 2**22
 
 # Names in the checkpoints that the authors published -> ours; see `OfaPreTrainedMixin.from_pretrained`.
 AUTHORS_KEY_MAPPING = {
@@ -65,146 +67,6 @@ AUTHORS_KEY_MAPPING = {
     r"lm_head\.vocab_project\.bias$": "lm_head.decoder.bias",
     r"lm_head\.down_project\.weight$": "lm_head.decoder.primitives.weight",
 }
-
-
-def _check_embedding_size(embedding_size: int, hidden_size: int) -> None:
-    if not 1 <= embedding_size <= hidden_size:
-        raise ValueError(
-            f"embedding_size must lie between 1 and the hidden size, {hidden_size}, but is {embedding_size}."
-        )
-
-
-class Primitives(nn.Module):
-    """P of E ≈ F P as a linear map without bias: coordinates (..., D') to vectors (..., D), and back by the transpose.
-
-    `weight` is the transpose of P, (D, D'). Not an `nn.Linear`, which adapters (PEFT's "all-linear") and quantizers would
-    replace by a module of one direction.
-    """
-
-    def __init__(
-        self,
-        embedding_size: int,
-        hidden_size: int,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        self.embedding_size, self.hidden_size = embedding_size, hidden_size
-        self.weight = nn.Parameter(torch.empty(hidden_size, embedding_size, device=device, dtype=dtype))
-        nn.init.normal_(self.weight, std=hidden_size**-0.5)
-
-    def forward(self, input: torch.Tensor, transposed: bool = False) -> torch.Tensor:
-        # Both directions go through forward, where hooks of offloading look for them.
-        return F.linear(input, self.weight.t() if transposed else self.weight)
-
-    def extra_repr(self) -> str:
-        return f"{self.embedding_size}, {self.hidden_size}"
-
-
-class _Factorized:
-    """What the two factorized modules share."""
-
-    def to_dense(self) -> torch.Tensor:
-        """The product F P as a new tensor (V, D), of the weights' dtype."""
-        return F.linear(self.weight.detach(), self.primitives.weight.detach())
-
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, embedding_size={self.embedding_size}"
-
-
-class FactorizedEmbedding(_Factorized, nn.Embedding):
-    """A lookup table E ≈ F P kept as its two factors (OFA, section 3.1): E[i] is `weight[i] @ primitives.weight.T`.
-
-    Args:
-        num_embeddings (`int`): V, the number of tokens.
-        embedding_dim (`int`): D, the size of the returned vectors.
-        embedding_size (`int`): D', the number of columns of F, 1 <= D' <= D.
-        padding_idx (`int`, *optional*): as in `torch.nn.Embedding`.
-
-    Attributes:
-        weight (`torch.nn.Parameter` of shape (V, D')): the coordinates F.
-        primitives (`Primitives`): a linear map without bias from D' to D; its weight, (D, D'), is the transpose of P.
-
-    Raises:
-        ValueError: if `embedding_size` is under 1 or over `embedding_dim`.
-    """
-
-    def __init__(
-        self,
-        num_embeddings: int,
-        embedding_dim: int,
-        embedding_size: int,
-        padding_idx: int | None = None,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        _check_embedding_size(embedding_size, embedding_dim)
-        super().__init__(num_embeddings, embedding_size, padding_idx=padding_idx, device=device, dtype=dtype)
-        self.embedding_dim = embedding_dim
-        self.embedding_size = embedding_size
-        self.primitives = Primitives(embedding_size, embedding_dim, device=device, dtype=dtype)
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Token ids of any shape (...) to vectors (..., D)."""
-        return self.primitives(super().forward(input))
-
-
-class _OutputProjection(nn.Linear):
-    """The projection onto the vocabulary, in whose place a blocked loss can step: see `blocked_cross_entropy`."""
-
-    # While set, forward calls this: the "logits" of the stock forward are then the loss. It is computed in here because
-    # sharded weights (FSDP2, ZeRO-3) and offloaded ones are whole during the forward of their module, and only then.
-    instead: Callable[[torch.Tensor], torch.Tensor] | None = None
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        return super().forward(input) if self.instead is None else self.instead(input)
-
-    def before_vocabulary(self, input: torch.Tensor) -> torch.Tensor:
-        """What `weight` is multiplied with: the input itself, (..., D)."""
-        return input
-
-
-class FactorizedLinear(_Factorized, _OutputProjection):
-    """The projection onto a factorized vocabulary: `(x @ P.T) @ F.T + bias`, (..., D) to (..., V).
-
-    Args:
-        in_features (`int`): D, the hidden size.
-        out_features (`int`): V, the number of tokens.
-        embedding_size (`int`): D', 1 <= D' <= D.
-        bias (`bool`, defaults to `True`): whether there is a bias of shape (V,).
-
-    Attributes:
-        weight (`torch.nn.Parameter` of shape (V, D')): the coordinates F.
-        primitives (`Primitives`): the same kind of map, with the same weight where the model ties them.
-
-    Raises:
-        ValueError: if `embedding_size` is under 1 or over `in_features`.
-    """
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        embedding_size: int,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        _check_embedding_size(embedding_size, in_features)
-        super().__init__(embedding_size, out_features, bias=bias, device=device, dtype=dtype)
-        self.in_features = in_features
-        self.embedding_size = embedding_size
-        self.primitives = Primitives(embedding_size, in_features, device=device, dtype=dtype)
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Hidden states (..., D) to logits (..., V)."""
-        if self.instead is not None:
-            return self.instead(input)
-        return F.linear(self.before_vocabulary(input), self.weight, self.bias)
-
-    def before_vocabulary(self, input: torch.Tensor) -> torch.Tensor:
-        """What `weight` is multiplied with: `x @ P.T`, (..., D) to (..., D')."""
-        return self.primitives(input, transposed=True)
 
 
 class _BiasOfProjection:
@@ -237,132 +99,10 @@ _BIAS_KEY_MAPPING = {
 }
 
 
-def _product_into(out: torch.Tensor, a: torch.Tensor, b: torch.Tensor, accumulate: bool = False) -> None:
-    """Sets `out`, float32, to `a @ b`, or adds it; a float32 product needs no memory beside `out`."""
-    if out.dtype == a.dtype:
-        torch.addmm(out, a, b, beta=1.0 if accumulate else 0.0, out=out)
-    elif accumulate:
-        out += a @ b
-    else:
-        out.copy_(a @ b)
-
-
-class _BlockedCrossEntropy(torch.autograd.Function):
-    """Summed cross-entropy of a linear projection; forward computes the gradients too, one block of rows at a time."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        hidden: torch.Tensor,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None,
-        labels: torch.Tensor,
-        block_size: int,
-        needs_grad: bool,
-    ) -> torch.Tensor:
-        wanted = [needs_grad and needed for needed in ctx.needs_input_grad[:3]]
-        num_rows, vocab_size = hidden.shape[0], weight.shape[0]
-        dtype, weight_dtype = hidden.dtype, weight.dtype
-        # Half-precision products are taken part by part of the vocabulary on the CPU: copies of a part in another dtype
-        # stay in the cache and reuse their memory, while fresh memory for all of them costs more than the product.
-        part_size = vocab_size
-        if hidden.device.type == "cpu" and dtype != torch.float32:
-            part_size = max(1, _PART_ELEMENTS // weight.shape[1])
-        else:
-            weight = weight.to(dtype)
-        parts = [slice(start, start + part_size) for start in range(0, vocab_size, part_size)]
-        # All sums are kept in float32, whatever the dtype of the products.
-        loss = hidden.new_zeros((), dtype=torch.float32)
-        logits_of_blocks = hidden.new_empty(min(block_size, num_rows), vocab_size, dtype=torch.float32)
-        grad_hidden = torch.zeros_like(hidden, dtype=torch.float32) if wanted[0] else None
-        grad_weight = torch.empty_like(weight, dtype=torch.float32) if wanted[1] else None
-        grad_bias = torch.zeros_like(bias, dtype=torch.float32) if wanted[2] else None
-        for start in range(0, num_rows, block_size):
-            rows = slice(start, start + block_size)
-            block, targets = hidden[rows], labels[rows, None]
-            logits = logits_of_blocks[: block.shape[0]]
-            for part in parts:
-                _product_into(logits[:, part], block, weight[part].to(dtype).t())
-            if bias is not None:
-                logits += bias
-            # The softmax in place, and the loss on the way.
-            logits -= logits.amax(dim=1, keepdim=True)
-            logits_of_targets = logits.gather(1, targets)
-            sums = logits.exp_().sum(dim=1, keepdim=True)
-            loss += (sums.log() - logits_of_targets).sum()
-            if not any(wanted):
-                continue
-            # d loss / d logits: probabilities, less one at the label
-            delta = logits.div_(sums)
-            delta.scatter_add_(1, targets, delta.new_full(targets.shape, -1.0))
-            if grad_bias is not None:
-                grad_bias += delta.sum(dim=0)
-            for part in parts:
-                delta_part = delta[:, part].to(dtype)
-                if grad_hidden is not None:
-                    grad_hidden[rows] += delta_part @ weight[part].to(dtype)
-                if grad_weight is not None:
-                    _product_into(grad_weight[part], delta_part.t(), block, accumulate=start > 0)
-        ctx.gradients = (
-            None if grad_hidden is None else grad_hidden.to(dtype),
-            None if grad_weight is None else grad_weight.to(weight_dtype),
-            None if grad_bias is None else grad_bias.to(bias.dtype),
-        )
-        return loss
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        if ctx.gradients is None:
-            raise RuntimeError(
-                "The blocked cross-entropy can be differentiated once only, and frees its gradients then."
-            )
-        gradients = tuple(None if g is None else g.mul_(grad_output.to(g.dtype)) for g in ctx.gradients)
-        ctx.gradients = None
-        return *gradients, None, None, None
-
-
-def blocked_cross_entropy(
-    hidden: torch.Tensor,
-    weight: torch.Tensor,
-    labels: torch.Tensor,
-    bias: torch.Tensor | None = None,
-    num_items_in_batch: torch.Tensor | int | None = None,
-    block_elements: int | None = None,
-) -> torch.Tensor:
-    """Cross-entropy of `hidden @ weight.T + bias` with `labels`, without ever holding the logits (n, V).
-
-    Both the loss and the gradients are computed in blocks of rows, in the forward pass, so that one block of logits is
-    all that exists at a time (the idea of cut cross-entropy, Wijmans et al., 2025, arXiv 2411.09009, in plain PyTorch).
-
-    Args:
-        hidden (`torch.Tensor` of shape (n, k)): what the projection is applied to.
-        weight (`torch.Tensor` of shape (V, k)): the projection.
-        labels (`torch.LongTensor` of shape (n,)): token ids; rows labelled -100 are left out.
-        bias (`torch.Tensor` of shape (V,), *optional*): what the projection adds.
-        num_items_in_batch (`int` or scalar tensor, *optional*): what the sum of the losses is divided by, as `Trainer`
-            passes it under gradient accumulation; the number of labelled rows by default.
-        block_elements (`int`, *optional*): how many logits (float32) a block may hold; 2**25 (128 MiB) by default on the
-            CPU, 2**27 (512 MiB) elsewhere.
-
-    Returns:
-        `torch.Tensor`: a float32 scalar; 0 where no row is labelled.
-    """
-    labelled = labels != IGNORE_INDEX
-    hidden, labels = hidden[labelled], labels[labelled]
-    count = hidden.shape[0] if num_items_in_batch is None else num_items_in_batch
-    if torch.is_tensor(count):
-        count = count.to(hidden.device)
-    if hidden.shape[0] == 0:
-        return hidden.float().sum() * 0.0
-    if block_elements is None:
-        block_elements = 2**25 if hidden.device.type == "cpu" else 2**27
-    block_size = max(1, block_elements // weight.shape[0])
-    if torch.is_autocast_enabled(hidden.device.type):
-        # The function takes its products in the dtype of `hidden`, and gives gradients in those of the weights.
-        hidden = hidden.to(torch.get_autocast_dtype(hidden.device.type))
-    with torch.autocast(hidden.device.type, enabled=False):
-        return _BlockedCrossEntropy.apply(hidden, weight, bias, labels, block_size, torch.is_grad_enabled()) / count
+def _place_of(module: nn.Module) -> dict[str, Any]:
+    """Device and dtype for what takes a module's place, whose weight `TablesOnMeta` may have made."""
+    weight = module.weight
+    return {"device": torch.empty(0).device if weight.is_meta else weight.device, "dtype": weight.dtype}
 
 
 def swap_prefix(state_dict: dict[str, torch.Tensor], old: str, new: str) -> dict[str, torch.Tensor]:
@@ -388,22 +128,24 @@ class OfaPreTrainedMixin:
         # Stock heads of decoders construct their base model through AutoModel. In remote code the configuration's class
         # may be a second copy of the one imported above, hence its own registration.
         AutoModel.register(type(config), self.base_class, exist_ok=True)
-        super().__init__(config, *args, **kwargs)
+        factorized = config.embedding_size is not None and not is_deepspeed_zero3_enabled()
+        with TablesOnMeta(config.vocab_size, config.hidden_size) if factorized else nullcontext():
+            super().__init__(config, *args, **kwargs)
 
     def post_init(self) -> None:
         # The stock constructor calls this last: all modules exist, none is loaded or tied yet.
         self._factorize_modules()
+        if hasattr(self, "sparse_prediction"):
+            self.sparse_prediction = False  # stock ModernBERT's own, from the field that has another meaning here
         super().post_init()
 
     def _factorize_modules(self) -> None:
         base_model = getattr(self, self.base_model_prefix, None)
         if base_model is not None and not isinstance(base_model, OfaPreTrainedMixin):
-            # Stock heads construct the stock base model by name. It has consumed this field, which a second one reads.
-            if any(getattr(module, "gradient_checkpointing", False) for module in base_model.modules()):
-                self.config.gradient_checkpointing = True
-            pooling = {"add_pooling_layer": base_model.pooler is not None} if hasattr(base_model, "pooler") else {}
-            setattr(self, self.base_model_prefix, self.base_class(self.config, **pooling))
-
+            # Stock heads construct the stock base model by name; ours is the same but for what follows.
+            base_model.__class__ = self.base_class
+            # Transformers notes by class, where it constructs one, which outputs can be recorded.
+            PreTrainedModel.__init__(self.base_class.__new__(self.base_class), self.config)
         size = self.config.embedding_size
         embeddings = self.get_input_embeddings()
         if size is not None and not isinstance(embeddings, FactorizedEmbedding):
@@ -415,25 +157,25 @@ class OfaPreTrainedMixin:
                     embeddings.embedding_dim,
                     embedding_size=size,
                     padding_idx=embeddings.padding_idx,
-                    device=embeddings.weight.device,
-                    dtype=embeddings.weight.dtype,
+                    **_place_of(embeddings),
                 ),
             )
         projection = self.get_output_embeddings()
-        if projection is None:
-            return
-        if not isinstance(projection, _OutputProjection):
-            kind = _OutputProjection if size is None else functools.partial(FactorizedLinear, embedding_size=size)
-            self._replace(
-                projection,
-                kind(
-                    projection.in_features,
-                    projection.out_features,
-                    bias=projection.bias is not None,
-                    device=projection.weight.device,
-                    dtype=projection.weight.dtype,
-                ),
-            )
+        if projection is not None:
+            self._factorize_head(projection)
+        if size is not None:
+            materialize(self, (self.config.vocab_size, self.config.hidden_size))
+
+    def _factorize_head(self, projection: nn.Module) -> None:
+        size = self.config.embedding_size
+        if not isinstance(projection, OutputProjection):
+            kind = OutputProjection if size is None else functools.partial(FactorizedLinear, embedding_size=size)
+            has_bias = projection.bias is not None
+            sizes = (projection.in_features, projection.out_features)
+            self._replace(projection, kind(*sizes, bias=has_bias, **_place_of(projection)))
+        projection_name = next(n for n, module in self.named_modules() if isinstance(module, OutputProjection))
+        parts = projection_name.split(".")
+        self._head_names = tuple(".".join(parts[: i + 1]) for i in range(len(parts) - 1))
         ties = {k: v for k, v in self._tied_weights_keys.items() if not k.endswith(".bias")}
         for head in self.modules():
             if type(head) in _HEADS_WITH_TWO_BIASES:
@@ -442,12 +184,33 @@ class OfaPreTrainedMixin:
                 self._keys_to_ignore_on_load_unexpected = [r"(lm_head|predictions)\.bias$"]
                 head.__class__ = _HEADS_WITH_TWO_BIASES[type(head)]
         if size is not None:
-            # The coordinates are tied by the stock keys, under the stock names; the primitives come with them.
+            # The coordinates are tied by the stock keys, under the stock names; the primitives come with them. Their
+            # names are patterns, which Transformers expands: PEFT would take plain ones for further heads to adapt.
             ties |= {
-                output_key.replace(".weight", ".primitives.weight"): input_key.replace(".weight", ".primitives.weight")
+                re.escape(output_key.replace(".weight", ".primitives.weight")): re.escape(
+                    input_key.replace(".weight", ".primitives.weight")
+                )
                 for output_key, input_key in ties.items()
             }
         self._tied_weights_keys = ties
+
+    def head_modules(self) -> list[nn.Module]:
+        """The modules between the model and its output projection, which lies in them."""
+        return [self.get_submodule(name) for name in self._head_names]
+
+    def settle_embeddings(self) -> None:
+        """Makes PEFT's adapters of the embeddings work with factors; done before each forward pass and saving.
+
+        Raises:
+            ValueError: what stands in place of the embeddings, or of the output projection, can't work with factors.
+        """
+        if self.config.embedding_size is None:
+            return
+        table = self.get_input_embeddings()
+        self._replace(table, settle(table, table))
+        projection = self.get_output_embeddings()
+        if projection is not None:
+            self._replace(projection, settle(projection, table))
 
     def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
         # Stock code may hand a bias on to the head, which has none of its own.
@@ -464,7 +227,7 @@ class OfaPreTrainedMixin:
         super()._init_weights(module)
         # Stock code may initialise a child from its parent (ModernBERT does), hence the children as well.
         for child in (module, *module.children()):
-            if not isinstance(child, _Factorized):
+            if not isinstance(child, Factorized):
                 continue
             # F P then has the standard deviation that the stock class gives to E: D' products of two factors whose
             # standard deviations multiply to it, and the scale in P, as after an SVD.
@@ -473,6 +236,10 @@ class OfaPreTrainedMixin:
             padding_idx = getattr(child, "padding_idx", None)
             if padding_idx is not None and not getattr(child.weight, "_is_hf_initialized", False):
                 init.zeros_(child.weight[padding_idx])
+
+    def _resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Embedding:
+        self.settle_embeddings()
+        return super()._resize_token_embeddings(*args, **kwargs)
 
     def _get_resized_embeddings(
         self,
@@ -496,7 +263,7 @@ class OfaPreTrainedMixin:
     ) -> nn.Linear:
         old_num_tokens = old_lm_head.weight.shape[0]
         resized = super()._get_resized_lm_head(old_lm_head, new_num_tokens, transposed, mean_resizing)
-        if resized is old_lm_head or not isinstance(old_lm_head, _OutputProjection):
+        if resized is old_lm_head or not isinstance(old_lm_head, OutputProjection):
             return resized
         # Stock code builds a plain nn.Linear; keep our module, with its primitives, and take over the new rows.
         old_lm_head.weight = resized.weight
@@ -510,7 +277,7 @@ class OfaPreTrainedMixin:
     @torch.no_grad()
     def _reinit_added_rows(self, module: nn.Module, old_num_tokens: int) -> None:
         """Scale the rows that stock code drew for a dense matrix so that their products with P have its deviation."""
-        if isinstance(module, _Factorized) and module.weight.shape[0] > old_num_tokens:
+        if isinstance(module, Factorized) and module.weight.shape[0] > old_num_tokens:
             scale = module.primitives.weight.float().square().sum(dim=1).mean().sqrt().clamp_min(1e-12)
             module.weight.data[old_num_tokens:] /= scale.to(module.weight.dtype)
 
@@ -552,6 +319,7 @@ class OfaPreTrainedMixin:
         `AutoModelFor*.from_pretrained(save_directory, trust_remote_code=True)` then works where this package is not
         installed. Stock code does this through `_auto_class`, for one head, and copies the wrong file under FSDP2.
         """
+        self.settle_embeddings()
         names = (
             "repo_id",
             "commit_message",
@@ -570,9 +338,9 @@ class OfaPreTrainedMixin:
             self.config.auto_map = self.family.auto_map()
         super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
         if is_main_process and not adapters_only:
-            for cls in (OfaPreTrainedMixin, self.family.config_class):
-                code = Path(sys.modules[cls.__module__].__file__)
-                shutil.copyfile(code, Path(save_directory) / code.name)
+            code = sys.modules[OfaPreTrainedMixin.__module__].__file__
+            for file in (code, *get_relative_import_files(code)):
+                shutil.copy(file, save_directory)
         if is_main_process and upload is not None:
             # Stock code would upload before the code is there.
             self.push_to_hub(upload.pop("repo_id", Path(save_directory).name), **upload)
@@ -588,16 +356,22 @@ class OfaPreTrainedMixin:
         Returns:
             [`~transformers.PreTrainedModel`]: a new model of the stock class, on this model's device and in its dtype,
             sharing no memory with it.
+
+        Raises:
+            ValueError: adapters or dense modules stand in place of the embeddings.
         """
-        own_fields = {"model_type", "auto_map", "architectures", "embedding_size", "transformers_version"}
-        dense_config_class = self.dense_class.config_class
-        if not hasattr(dense_config_class(), "sparse_prediction"):
-            own_fields.add("sparse_prediction")
-        config = dense_config_class(**{k: v for k, v in self.config.to_dict().items() if k not in own_fields})
+        self.settle_embeddings()
+        tables = [self.get_input_embeddings(), self.get_output_embeddings()]
+        if self.config.embedding_size is not None and not all(m is None or isinstance(m, Factorized) for m in tables):
+            raise ValueError("to_dense: adapters stand in place of the embeddings; merge or unload them first.")
+        own_fields = {"model_type", "auto_map", "architectures", "transformers_version", *OFA_FIELDS}
+        config = self.dense_class.config_class(
+            **{k: v for k, v in self.config.to_dict().items() if k not in own_fields}
+        )
 
         state_dict = {}
         for name, module in self.named_modules(remove_duplicate=False):
-            if isinstance(module, _Factorized):
+            if isinstance(module, Factorized):
                 state_dict[f"{name}.weight"] = module.to_dense()
         for name, tensor in self.state_dict().items():
             if name not in state_dict and ".primitives." not in name:
@@ -610,64 +384,6 @@ class OfaPreTrainedMixin:
         if self.can_generate():
             dense.generation_config = type(self.generation_config).from_dict(self.generation_config.to_dict())
         return dense.to(self.device).train(self.training)
-
-
-def _with_sparse_prediction(stock_forward: Callable, is_causal: bool) -> Callable:
-    """`stock_forward` of a language model, with the blocked loss where `config.sparse_prediction` asks for it.
-
-    Either way a masked-LM loss is divided by `num_items_in_batch` where `Trainer` passes it.
-    """
-
-    @functools.wraps(stock_forward)
-    def forward(self: PreTrainedModel, *args: Any, **kwargs: Any) -> Any:
-        labels = kwargs.get("labels")
-        if labels is None or (is_causal and not self.config.sparse_prediction):
-            return stock_forward(self, *args, **kwargs)
-        num_items_in_batch = kwargs.pop("num_items_in_batch", None)
-        if not self.config.sparse_prediction:
-            output = stock_forward(self, *args, **kwargs)
-            if num_items_in_batch is not None:
-                # Stock masked-LM heads take what Trainer counts and forget it: accumulated gradients grow by the steps.
-                scale = (labels != IGNORE_INDEX).sum() / num_items_in_batch
-                if isinstance(output, tuple):
-                    return output[0] * scale.to(output[0].device), *output[1:]
-                output.loss = output.loss * scale.to(output.loss.device)
-            return output
-        del kwargs["labels"]
-        shift_labels = kwargs.pop("shift_labels", None)
-        return_dict = kwargs.pop("return_dict", None)
-        if is_causal:
-            kwargs["use_cache"] = False
-
-        projection = self.get_output_embeddings()
-
-        def loss_of(hidden: torch.Tensor) -> torch.Tensor:
-            targets = labels
-            if is_causal:
-                # As `ForCausalLMLoss`: position t predicts the label of t + 1.
-                targets = F.pad(labels, (0, 1), value=IGNORE_INDEX)[..., 1:] if shift_labels is None else shift_labels
-            targets = targets.to(hidden.device).reshape(-1)
-            labelled = targets != IGNORE_INDEX
-            return blocked_cross_entropy(
-                projection.before_vocabulary(hidden.reshape(-1, hidden.shape[-1])[labelled]),
-                projection.weight,
-                targets[labelled],
-                bias=projection.bias,
-                num_items_in_batch=num_items_in_batch,
-            )
-
-        projection.instead = loss_of
-        try:
-            output = stock_forward(self, *args, **kwargs, return_dict=True)
-        finally:
-            projection.instead = None
-        loss = output.logits
-        # A new output: there is no other way to take `logits` out of the keys and have `loss` first in tuples.
-        output = type(output)(loss=loss, **{key: value for key, value in output.items() if key != "logits"})
-        wants_dict = self.config.return_dict if return_dict is None else return_dict
-        return output if wants_dict else output.to_tuple()
-
-    return forward
 
 
 @dataclass(frozen=True)
@@ -747,8 +463,17 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
-# Heads with a language-modelling loss -> whether it is causal.
-_LANGUAGE_MODELLING_HEADS = {"ForMaskedLM": False, "ForCausalLM": True, "LMHeadModel": True}
+# Heads with a language-modelling loss -> whether a position predicts the next token.
+_LANGUAGE_MODELLING_HEADS = {"ForMaskedLM": False, "ForPreTraining": False, "ForCausalLM": True, "LMHeadModel": True}
+
+
+def _on_settled_embeddings(forward: Callable) -> Callable:
+    @functools.wraps(forward)
+    def settled_forward(self: OfaPreTrainedMixin, *args: Any, **kwargs: Any) -> Any:
+        self.settle_embeddings()
+        return forward(self, *args, **kwargs)
+
+    return settled_forward
 
 
 def _make_class(family: Family, head: str) -> type[PreTrainedModel]:
@@ -764,9 +489,11 @@ def _make_class(family: Family, head: str) -> type[PreTrainedModel]:
         "family": family,
         "dense_class": stock_class,
     }
+    forward = stock_class.forward
     if head in _LANGUAGE_MODELLING_HEADS:
-        namespace["forward"] = _with_sparse_prediction(stock_class.forward, _LANGUAGE_MODELLING_HEADS[head])
-    else:
+        forward = with_language_modelling_loss(forward, shifted=_LANGUAGE_MODELLING_HEADS[head])
+    namespace["forward"] = _on_settled_embeddings(forward)
+    if head not in _LANGUAGE_MODELLING_HEADS or head == "ForPreTraining":
         # Stock losses of these heads ignore `num_items_in_batch`; Trainer then divides by the accumulation steps itself.
         namespace["accepts_loss_kwargs"] = False
     return type(name, (OfaPreTrainedMixin, stock_class), namespace)

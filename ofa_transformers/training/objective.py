@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from ..models.modeling_ofa import OfaPreTrainedMixin
@@ -92,8 +90,7 @@ def _token_loss(
 ) -> tuple[torch.Tensor, ModelOutput]:
     """The loss, and what the model returned."""
     if isinstance(unwrapped, OfaPreTrainedMixin):
-        with sparse_prediction(unwrapped.config):
-            output = model(**batch, num_items_in_batch=num_items, **options)
+        output = model(**batch, num_items_in_batch=num_items, sparse_prediction=True, **options)
         return output.loss, output
     if causal:
         output = model(**batch, num_items_in_batch=num_items, **options)
@@ -107,17 +104,6 @@ def _token_loss(
     if logits.dim() == 3:  # a model that doesn't call its output embeddings as a module
         logits = logits[chosen]
     return nn.functional.cross_entropy(logits.float(), labels[chosen], reduction="sum") / num_items, output
-
-
-@contextmanager
-def sparse_prediction(config: PreTrainedConfig) -> Iterator[None]:
-    """Inside, an Ofa model computes its loss without logits. Not left in the configuration, which is saved."""
-    before = config.sparse_prediction
-    config.sparse_prediction = True
-    try:
-        yield
-    finally:
-        config.sparse_prediction = before
 
 
 def check_finite(loss: torch.Tensor, step: int, batches: TrainingBatches, number: int, output_dir: str) -> None:

@@ -9,61 +9,16 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 import torch
-from tiny_models import EMBEDDING_SIZE, FAMILY_NAMES, HIDDEN_SIZE, LM_HEADS, VOCAB_SIZE, make_config
+from tiny_models import EMBEDDING_SIZE, FAMILY_NAMES, HIDDEN_SIZE, VOCAB_SIZE, make_batch, make_config, make_model
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedModel
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 
 import ofa_transformers as ofa
-from ofa_transformers.models import modeling_ofa
-from ofa_transformers.models.modeling_ofa import FAMILIES, blocked_cross_entropy
-
-
-def make_model(family: str, **changes) -> PreTrainedModel:
-    torch.manual_seed(0)
-    return LM_HEADS[family](make_config(family, **changes)).eval()
-
-
-def make_batch(vocab_size: int = VOCAB_SIZE) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    input_ids = torch.randint(5, vocab_size, (2, 11), generator=generator)
-    labels = torch.where(torch.rand(2, 11, generator=generator) < 0.4, input_ids, -100)
-    return {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids), "labels": labels}
+from ofa_transformers.models.modeling_ofa import FAMILIES
 
 
 def parameters(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in model.named_parameters(remove_duplicate=False)}
-
-
-# ---------------------------------------------------------------------------------------------------- the two modules
-
-
-def test_factorized_embedding_is_the_product_of_its_factors():
-    module = ofa.FactorizedEmbedding(50, 16, 4, padding_idx=1)
-    ids = torch.tensor([[3, 1, 49], [0, 0, 7]])
-    dense = module.weight @ module.primitives.weight.T
-    assert module(ids).shape == (2, 3, 16)
-    torch.testing.assert_close(module(ids), dense[ids])
-    torch.testing.assert_close(module.to_dense(), dense.detach())
-    module(ids).sum().backward()
-    assert module.weight.grad[1].abs().sum() == 0  # as in nn.Embedding, the padding row gets no gradient
-    assert isinstance(module, nn.Embedding) and (module.num_embeddings, module.embedding_dim) == (50, 16)
-    assert "embedding_size=4" in repr(module)
-
-
-@pytest.mark.parametrize("bias", [True, False])
-def test_factorized_linear_is_the_product_of_its_factors(bias):
-    module = ofa.FactorizedLinear(16, 50, 4, bias=bias)
-    hidden = torch.randn(2, 3, 16)
-    expected = hidden @ (module.weight @ module.primitives.weight.T).T + (module.bias if bias else 0)
-    torch.testing.assert_close(module(hidden), expected)
-    assert isinstance(module, nn.Linear) and (module.in_features, module.out_features) == (16, 50)
-
-
-@pytest.mark.parametrize("size", [0, -3, 17])
-def test_modules_refuse_sizes_out_of_range(size):
-    for make in (lambda: ofa.FactorizedEmbedding(50, 16, size), lambda: ofa.FactorizedLinear(16, 50, size)):
-        with pytest.raises(ValueError, match=rf"between 1 and the hidden size, 16, but is {size}"):
-            make()
 
 
 @pytest.mark.parametrize("size", [0, -1, HIDDEN_SIZE + 1, "8", 1.5, True])
@@ -216,97 +171,6 @@ def test_decoders_generate_as_their_dense_form(family):
     assert model.generate(prompt, **options).tolist() == model.to_dense().generate(prompt, **options).tolist()
 
 
-# -------------------------------------------------------------------------------------------- loss at labelled positions
-
-
-@pytest.mark.parametrize("embedding_size", [None, EMBEDDING_SIZE], ids=["dense", "factorized"])
-@pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_sparse_prediction_gives_the_same_loss_and_gradients(family, embedding_size):
-    batch = make_batch()
-    plain = make_model(family, embedding_size=embedding_size)
-    sparse = make_model(family, embedding_size=embedding_size, sparse_prediction=True)
-    expected = plain(**batch)
-    output = sparse(**batch, output_hidden_states=True)
-    assert output.logits is None and len(output.hidden_states) == 3
-    torch.testing.assert_close(output.loss, expected.loss)
-    torch.testing.assert_close(sparse(**batch, return_dict=False)[0], expected.loss)
-    expected.loss.backward()
-    output.loss.backward()
-    for name, parameter in plain.named_parameters():
-        torch.testing.assert_close(sparse.get_parameter(name).grad, parameter.grad, rtol=1e-4, atol=1e-6)
-    # Without labels, and for inspection, the logits are there.
-    del batch["labels"]
-    torch.testing.assert_close(sparse(**batch).logits, plain(**batch).logits)
-    assert sparse.get_output_embeddings().instead is None
-
-
-def test_sparse_prediction_divides_by_the_items_that_trainer_counts():
-    batch = make_batch()
-    for family in ("xlm-roberta", "llama"):
-        model = make_model(family, sparse_prediction=True)
-        labelled = (batch["labels"][:, 1:] if family == "llama" else batch["labels"]) != -100
-        total = model(**batch).loss * labelled.sum()
-        torch.testing.assert_close(model(**batch, num_items_in_batch=40).loss, total / 40)
-        torch.testing.assert_close(model(**batch, num_items_in_batch=torch.tensor(40)).loss, total / 40)
-
-
-def test_sparse_prediction_without_a_labelled_position_is_zero():
-    batch = make_batch()
-    batch["labels"].fill_(-100)
-    loss = make_model("xlm-roberta", sparse_prediction=True)(**batch).loss
-    assert loss == 0
-    loss.backward()
-
-
-@pytest.mark.parametrize("with_bias", [True, False])
-@pytest.mark.parametrize("block_elements", [1, 700, 10**9])
-def test_blocked_cross_entropy_equals_the_plain_one(with_bias, block_elements):
-    torch.manual_seed(0)
-    hidden, weight, bias = (torch.randn(*shape, requires_grad=True) for shape in ((23, 6), (70, 6), (70,)))
-    labels = torch.randint(0, 70, (23,))
-    labels[[2, 20]] = -100
-    inputs = (hidden, weight, bias) if with_bias else (hidden, weight)
-    expected = nn.functional.cross_entropy(hidden @ weight.T + (bias if with_bias else 0), labels)
-    gradients = torch.autograd.grad(3 * expected, inputs)
-    loss = blocked_cross_entropy(hidden, weight, labels, bias if with_bias else None, block_elements=block_elements)
-    torch.testing.assert_close(loss, expected)
-    for ours, plain in zip(torch.autograd.grad(3 * loss, inputs), gradients):
-        torch.testing.assert_close(ours, plain, rtol=1e-5, atol=1e-7)
-    with torch.no_grad():
-        torch.testing.assert_close(
-            blocked_cross_entropy(*inputs[:2], labels, inputs[2] if with_bias else None), expected
-        )
-
-
-def test_blocked_cross_entropy_follows_autocast():
-    torch.manual_seed(0)
-    hidden, weight = torch.randn(40, 16, requires_grad=True), torch.randn(300, 16, requires_grad=True)
-    labels = torch.randint(0, 300, (40,))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        expected = nn.functional.cross_entropy((hidden @ weight.T).float(), labels)
-        loss = blocked_cross_entropy(hidden, weight, labels)
-    torch.testing.assert_close(loss, expected, rtol=1e-3, atol=1e-3)
-    (ours,), (plain,) = torch.autograd.grad(loss, [weight]), torch.autograd.grad(expected, [weight])
-    assert ours.dtype == torch.float32
-    torch.testing.assert_close(ours, plain, rtol=0.05, atol=1e-3)
-
-
-@pytest.mark.parametrize("block_elements", [700, 10**9])
-def test_blocked_cross_entropy_in_parts_of_the_vocabulary(block_elements, monkeypatch):
-    torch.manual_seed(0)
-    hidden, weight = torch.randn(23, 6, requires_grad=True), torch.randn(70, 6, requires_grad=True)
-    bias, labels = torch.randn(70, requires_grad=True), torch.randint(0, 70, (23,))
-    results = []
-    for part_elements in (10**9, 6 * 32):
-        monkeypatch.setattr(modeling_ofa, "_PART_ELEMENTS", part_elements)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss = blocked_cross_entropy(hidden, weight, labels, bias, block_elements=block_elements)
-        results.append([loss, *torch.autograd.grad(loss, (hidden, weight, bias))])
-    for whole, parts in zip(*results):
-        assert parts.dtype == torch.float32
-        torch.testing.assert_close(parts, whole, rtol=0.02, atol=1e-3)
-
-
 # ------------------------------------------------------------------------------------------------------------ remote code
 
 
@@ -372,7 +236,8 @@ def test_pushing_takes_the_code_along(how, tmp_path, monkeypatch):
         model.push_to_hub("someone/adapted")
     else:
         model.save_pretrained(tmp_path / "adapted", push_to_hub=True, repo_id="someone/adapted")
-    expected = {"config.json", "model.safetensors", "modeling_ofa.py", "configuration_ofa.py"}
+    code = {path.name for path in (Path(ofa.__file__).parent / "models").glob("*_ofa.py")}
+    expected = {"config.json", "model.safetensors", *code}
     assert expected <= uploads["someone/adapted"]
 
 
@@ -389,13 +254,15 @@ def test_the_travelling_modules_import_only_torch_transformers_and_each_other():
     import ast
 
     folder = Path(ofa.__file__).parent / "models"
-    for name in ("configuration_ofa.py", "modeling_ofa.py"):
+    files = sorted(path.name for path in folder.glob("*_ofa.py"))
+    assert len(files) == 4
+    for name in files:
         for node in ast.walk(ast.parse((folder / name).read_text())):
             modules = []
             if isinstance(node, ast.Import):
                 modules = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
-                assert node.level == 0 or (node.level == 1 and node.module == "configuration_ofa")
+                assert node.level == 0 or (node.level == 1 and f"{node.module}.py" in files)
                 modules = [node.module] if node.level == 0 else []
             for module in modules:
                 assert module.split(".")[0] in {"torch", "transformers", *sys.stdlib_module_names}, module
