@@ -221,11 +221,12 @@ class OfaPreTrainedMixin:
             return
         parent, name = next((m, n) for m in self.modules() for n, child in m.named_children() if child is old)
         setattr(parent, name, new)
+        parent._is_hf_initialized = False  # stock code may initialise a child from its parent (ModernBERT does)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        # Stock code may initialise a child from its parent (ModernBERT does), hence the children as well.
+        # From its parent, too, see `_replace`.
         for child in (module, *module.children()):
             if not isinstance(child, Factorized):
                 continue
