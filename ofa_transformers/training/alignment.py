@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -69,10 +70,8 @@ def contrastive_loss(
     every_first, every_second, every_segment = first, second, segments
     if processes() > 1:
         rank = torch.distributed.get_rank()
-        every_first, every_second = (torch.cat(_gather(side)) for side in (first, second))
-        parts = [torch.empty_like(segments) for _ in range(processes())]
-        torch.distributed.all_gather(parts, segments)
-        every_segment = torch.cat(parts)
+        every_first, every_second = _Gathered.apply(first), _Gathered.apply(second)
+        every_segment = _gather(segments)
     if centered:
         mean = torch.cat([every_first, every_second]).mean(dim=0)
         first, second, every_first, every_second = (side - mean for side in (first, second, every_first, every_second))
@@ -93,8 +92,22 @@ def contrastive_loss(
     )
 
 
-def _gather(vectors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """The tensors of all processes, with gradients."""
-    from torch.distributed.nn.functional import all_gather
+def _gather(rows: torch.Tensor) -> torch.Tensor:
+    """The rows of all processes, of which each has as many."""
+    parts = [torch.empty_like(rows) for _ in range(processes())]
+    torch.distributed.all_gather(parts, rows.contiguous())
+    return torch.cat(parts)
 
-    return all_gather(vectors.contiguous())
+
+class _Gathered(torch.autograd.Function):
+    """The rows of all processes; a row's gradient is the sum of those that the processes have for it."""
+
+    @staticmethod
+    def forward(context: Any, rows: torch.Tensor) -> torch.Tensor:
+        return _gather(rows)
+
+    @staticmethod
+    def backward(context: Any, gradient: torch.Tensor) -> torch.Tensor:
+        gradient = gradient.contiguous()
+        torch.distributed.all_reduce(gradient)
+        return gradient.chunk(processes())[torch.distributed.get_rank()]

@@ -32,4 +32,6 @@ def main(rank: int, store: str, centered: bool) -> None:
 
 
 if __name__ == "__main__":
-    torch.multiprocessing.spawn(main, (sys.argv[1], sys.argv[2] == "centered"), nprocs=2)
+    for how in ("plain", "centered"):
+        arguments = (f"{sys.argv[1]}-{how}", how == "centered")
+        torch.multiprocessing.start_processes(main, arguments, nprocs=2, start_method="fork")

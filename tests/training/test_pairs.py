@@ -236,7 +236,6 @@ def test_what_is_wrong_with_parallel_text_is_said_before_training(folder, tmp_pa
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize("how", ["plain", "centered"])
-def test_two_processes_have_the_loss_and_gradients_of_one(how, tmp_path):
+def test_two_processes_have_the_loss_and_gradients_of_one(tmp_path):
     script = Path(__file__).with_name("contrast_distributed.py")
-    subprocess.run([sys.executable, str(script), str(tmp_path / "store"), how], check=True, timeout=120)
+    subprocess.run([sys.executable, str(script), str(tmp_path / "store")], check=True, timeout=240)
