@@ -54,6 +54,26 @@ def pretrain(
         list[str] | None,
         typer.Option(metavar="SET", help="LANGUAGE=ID on the Hub; may repeat.", show_default="none"),
     ] = None,
+    parallel: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", help="Translations with common ids; may repeat.", show_default="none"),
+    ] = None,
+    parallel_validation: Annotated[
+        Path | None,
+        typer.Option("--held-out", metavar="FILE", help="Ids to measure retrieval on.", show_default="none"),
+    ] = None,
+    parallel_exclude: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Ids that are never used.", show_default="none", hidden=True)
+    ] = None,
+    parallel_share: Annotated[
+        float, typer.Option(metavar="X", help="Of the batches that are translations.", min=0, max=1, hidden=True)
+    ] = 0.5,
+    joined_pairs: Annotated[
+        bool, typer.Option("--joined-pairs", help="Both sides in one sample; decoders always do.", hidden=True)
+    ] = False,
+    alignment_weight: Annotated[
+        float, typer.Option(metavar="X", help="Of the contrastive loss.", min=0, hidden=True)
+    ] = 0.3,
     tokenizer: Annotated[
         str | None, typer.Option(metavar="NAME", help="Folder or Hub id.", show_default="the model's")
     ] = None,
@@ -84,9 +104,7 @@ def pretrain(
     ] = 5e-5,
     embedding_learning_rate: Annotated[
         float | None,
-        typer.Option(
-            "--embedding-lr", metavar="X", help="Of the embeddings.", show_default="--lr", rich_help_panel=TRAINING
-        ),
+        typer.Option("--embedding-lr", metavar="X", help="Of the embeddings.", show_default="--lr", hidden=True),
     ] = None,
     weight_decay: Annotated[float, typer.Option(metavar="X", help="AdamW's.", min=0, rich_help_panel=TRAINING)] = 0.0,
     warmup: Annotated[
@@ -94,7 +112,7 @@ def pretrain(
     ] = 0.1,
     freeze_body: Annotated[
         int,
-        typer.Option(metavar="N", help="Steps that train embeddings only.", min=0, rich_help_panel=TRAINING),
+        typer.Option(metavar="N", help="Steps that train embeddings only.", min=0, hidden=True),
     ] = 0,
     bf16: Annotated[
         bool, typer.Option("--bf16", help="Compute in bfloat16; weights stay float32.", rich_help_panel=TRAINING)
@@ -169,6 +187,12 @@ def pretrain(
         alpha=alpha,
         max_seq_length=max_length,
         line_by_line=line_by_line,
+        parallel=parallel,
+        parallel_exclude=str(parallel_exclude) if parallel_exclude else None,
+        parallel_validation=str(parallel_validation) if parallel_validation else None,
+        parallel_share=parallel_share,
+        joined_pairs=joined_pairs or causal,
+        alignment_weight=alignment_weight,
         mlm_probability=mask,
         whole_word_masking=whole_words,
     )
@@ -186,12 +210,12 @@ def pretrain(
         warmup_steps=warmup,
         freeze_body_steps=freeze_body,
         save_steps=save_steps,
-        eval_strategy="steps" if validation else "no",
+        eval_strategy="steps" if validation or parallel_validation else "no",
         eval_steps=eval_steps,
         save_total_limit=keep,
         load_best_model_at_end=load_best,
-        metric_for_best_model="bits_per_character" if validation else None,
-        greater_is_better=False,
+        metric_for_best_model="bits_per_character" if validation else "retrieval" if parallel_validation else None,
+        greater_is_better=not validation,
         bf16=bf16,
         dataloader_num_workers=workers,
         report_to=report_to or "none",
@@ -213,7 +237,7 @@ def pretrain(
     if training_arguments.process_index == 0:
         text = (
             value if Path(value).exists() else value.partition("=")[2]
-            for value in (*(texts or ()), *(validation or ()))
+            for value in (*(texts or ()), *(validation or ()), *(parallel or ()))
         )
         hub = (value.partition("=")[2].partition(":")[0] for value in dataset or ())
         record = RunRecord(context, [model, *([tokenizer] if tokenizer else []), *text], hub)

@@ -1,5 +1,6 @@
 """`ofa pretrain`."""
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -89,3 +90,17 @@ def test_damaged_weights_are_one_line(folder):
     assert result.exit_code == 1 and not (folder / "new").exists()
     assert "could not be read; the checkpoint is damaged" in result.stderr
     shutil.rmtree(torn)
+
+
+def test_translations_are_trained_on_and_measured(folder, capsys):
+    parallel = folder / "parallel"
+    parallel.mkdir()
+    for language, word in (("eng", "house"), ("deu", "Haus")):
+        lines = (f"v{i}\t{word} {chr(97 + i % 26)} {word}\n" for i in range(40))
+        (parallel / f"{language}_Latn.tsv").write_text("".join(lines), encoding="utf-8")
+    (folder / "ids.txt").write_text("".join(f"v{i}\n" for i in range(30, 40)))
+    extra = ["--parallel", parallel, "--held-out", folder / "ids.txt", "-o", folder / "aligned"]
+    result = CliRunner().invoke(app, arguments(folder, *extra))
+    assert result.exit_code == 0, result.output
+    metrics = json.loads((folder / "aligned" / "all_results.json").read_text())
+    assert 0 <= metrics["eval_deu_retrieval"] <= 1
