@@ -21,7 +21,8 @@ from transformers.utils import logging
 from ..text.corpus import WEIGHT_UNIT, Words, by_language, count_words
 from .backend import load_fast_tokenizer, plain_backend, with_backend
 from .merges import learn_merges
-from .train import train_unigram_pieces
+from .plan import BYTE_PIECES
+from .unigram import train_unigram_pieces
 
 
 logger = logging.get_logger(__name__)
@@ -33,6 +34,8 @@ _MIN_WEIGHT = 2 * WEIGHT_UNIT
 _CANDIDATES_PER_PIECE = 2.5
 
 Pieces = list[str]
+
+_BYTE_PIECES = frozenset(BYTE_PIECES)
 
 
 def extend_tokenizer(
@@ -276,9 +279,6 @@ def _extend_bpe(model, backend, words, taken, number, coverage, first) -> int:
     vocabulary.update((token, first + i) for i, token in enumerate(new))
     model["merges"] += [list(merge) for merge in learned.merges]
     return len(new)
-
-
-_BYTE_PIECES = {f"<0x{byte:02X}>" for byte in range(256)}
 
 
 def _with_characters(word: str, values: list[str], locked: dict[str, int]) -> list[str]:
