@@ -22,7 +22,7 @@ from .plan import BYTE_PIECES, Plan, check_size
 
 
 # sentencepiece's default: of the characters of a text, these have pieces and the others are written in bytes
-_CHARACTER_COVERAGE = 0.9995
+CHARACTER_COVERAGE = 0.9995
 
 
 def train_bpe(plan: Plan, texts, size: int, alpha: float, max_characters: int | None, seed: int) -> None:
@@ -93,26 +93,28 @@ def _sampled(plan, scratch, texts, size, alpha, max_characters, seed, fill) -> N
         empty = [corpus.language for corpus in corpora if not corpus.characters]
         if empty:
             raise ValueError(f"no text for: {', '.join(empty)}")
-        alphabet = _alphabet(corpora, plan)
+        factors = sampling_factors([corpus.characters for corpus in corpora], alpha, max_characters)
+        alphabet = _alphabet(corpora, factors.tolist(), plan)
         bytes_ = len(BYTE_PIECES) if plan.options.get("byte_fallback") else 0
         check_size(size + len(plan.last), len(alphabet) + bytes_, plan)
-        factors = sampling_factors([corpus.characters for corpus in corpora], alpha, max_characters)
         fill((line for corpus, factor in zip(corpora, factors) for line in corpus.sample(factor, seed)), alphabet)
     finally:
         for corpus in corpora:
             corpus.close()
 
 
-def _alphabet(corpora: list[_Corpus], plan: Plan) -> list[str]:
+def _alphabet(corpora: list[_Corpus], factors: list[float], plan: Plan) -> list[str]:
+    """Symbols that get a token, weighted as the languages are sampled: those of a small one are no rare ones."""
     if plan.byte_level:
         return sorted(pre_tokenizers.ByteLevel.alphabet())
-    counts: Counter[str] = Counter()
-    for corpus in corpora:
-        counts.update(corpus.symbols)
+    counts: dict[str, float] = {}
+    for corpus, factor in zip(corpora, factors):
+        for symbol, count in corpus.symbols.items():
+            counts[symbol] = counts.get(symbol, 0) + factor * count
     if plan.options.get("byte_fallback"):  # what is very rare stays with the bytes
-        ranked = sorted(counts, key=lambda symbol: (-counts[symbol], symbol))
-        kept = np.cumsum([counts[symbol] for symbol in ranked]) <= _CHARACTER_COVERAGE * sum(counts.values())
-        return sorted(symbol for symbol, keep in zip(ranked, kept) if keep)
+        ranked = sorted(counts, key=lambda symbol: (counts[symbol], symbol))
+        rare = np.cumsum([counts[symbol] for symbol in ranked]) <= (1 - CHARACTER_COVERAGE) * sum(counts.values())
+        return sorted(symbol for symbol, left_out in zip(ranked, rare) if not left_out)
     return sorted(counts)
 
 
@@ -141,8 +143,9 @@ class _Corpus:
             if self.plan.algorithm == "wordpiece":
                 text = self.plan.normalize(line)
                 words.update(word for word, _ in self.scratch.pre_tokenizer.pre_tokenize_str(text))
-            elif not self.plan.byte_level:
-                self.symbols.update(self.plan.normalize(line))
+            elif not self.plan.byte_level:  # as cut: Llama's and NLLB's mark of a word comes with the pre-tokenizer
+                cut = self.scratch.pre_tokenizer.pre_tokenize_str(self.plan.normalize(line))
+                self.symbols.update("".join(word for word, _ in cut))
         for word in words:
             self.symbols.update([word[0], *(self.plan.prefix + character for character in word[1:])])
 

@@ -141,15 +141,17 @@ def plan_like(like: PreTrainedTokenizerBase, algorithm: Algorithm | None) -> Pla
         raise ValueError("like is a Unigram tokenizer that does not mark words by Metaspace; train without like")
     size = backend.get_vocab_size()
     added = sorted(backend.get_added_tokens_decoder().items())
-    first = [token for index, token in added if index < size / 2]
+    first = [(index, token) for index, token in added if index < size / 2]
     last = [token for index, token in added if index >= size / 2]
     if found == "unigram":
         unk = model["vocab"][model["unk_id"]][0] if model.get("unk_id") is not None else None
     else:
         unk = model.get("unk_token")
-    if unk is not None and unk not in [token.content for token in first]:
+    if unk is not None and unk not in [token.content for _, token in first]:
         last = [token for token in last if token.content != unk]
-        first.append(AddedToken(unk, normalized=False, special=True))
+        # In its order: classes such as T5's take it from a fixed place.
+        first.append((backend.token_to_id(unk), AddedToken(unk, normalized=False, special=True)))
+    first = [token for _, token in sorted(first, key=lambda entry: entry[0])]
     names = {
         "unigram": ("byte_fallback",),
         "bpe": ("continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", "byte_fallback", "ignore_merges"),
