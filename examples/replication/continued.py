@@ -14,7 +14,12 @@ from ofa_transformers.evaluation.sentence_retrieval import default_layer
 from ofa_transformers.scoring.score import MaskedLMScore
 from ofa_transformers.scoring.sentences import centered
 from ofa_transformers.text.parallel_text import ParallelText
+from ofa_transformers.training.alignment import Alignment
+from ofa_transformers.training.encoding import Encoder
+from ofa_transformers.training.masking import MaskingCollator
+from ofa_transformers.training.objective import count_labels, training_loss
 from ofa_transformers.training.optimization import parameter_groups
+from ofa_transformers.training.pairs import PairCollator, PairedText, PairSamples
 from ofa_transformers.utils.search import retrieval_ranks
 
 
@@ -33,9 +38,10 @@ class Held:
 def continue_pretraining(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    texts: dict[str, list[str]],
+    texts: dict[str, dict[str, str]],
     held: Held,
     *,
+    pairs: float | None = None,
     steps: int,
     loss_steps: Sequence[int],
     retrieval_steps: Sequence[int],
@@ -44,9 +50,16 @@ def continue_pretraining(
 ) -> dict:
     """Trains, and measures the held-out loss and retrieval at given steps, and the energy of training if asked.
 
-    Samples, their order and their masks depend on the seed alone, those of the held-out text on nothing.
+    Samples, their order and their masks depend on the seed alone, those of the held-out text on nothing. With `pairs`,
+    the weight of the contrastive loss, samples are pairs of translations, about as many tokens a step.
     """
     meter = EnergyMeter() if energy else None
+    lines = {language: list(verses.values()) for language, verses in texts.items()}
+    translations = None
+    if pairs is not None:
+        encoder = Encoder(tokenizer, TOKENS)
+        translations = PairSamples(PairedText(texts, encoder), alpha=0.0, seed=seed)
+        collate = PairCollator(encoder, MaskingCollator(tokenizer, seed=seed))
     masks = [
         (encoded, *mask_tokens(encoded, tokenizer, torch.Generator().manual_seed(7)))
         for encoded in (encode(tokenizer, lines) for lines in held.lines.values())
@@ -82,9 +95,14 @@ def continue_pretraining(
         if meter:
             meter.go_on()
         start, cpu_start = time.perf_counter(), time.process_time()
-        encoded = encode(tokenizer, batch(texts, step, seed))
         model.train()
-        loss = masked_loss(model, encoded, *mask_tokens(encoded, tokenizer, generator))
+        if translations is None:
+            encoded = encode(tokenizer, batch(lines, step, seed))
+            loss = masked_loss(model, encoded, *mask_tokens(encoded, tokenizer, generator))
+        else:
+            encoded = collate([translations[step * SAMPLES + number] for number in range(SAMPLES)])
+            count = count_labels(encoded["labels"], causal=False)
+            loss = sum(training_loss(model, model, encoded, count, False, Alignment(weight=pairs)))
         loss.backward()
         optimizer.step()
         warmup.step()

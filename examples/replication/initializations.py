@@ -22,6 +22,7 @@ class Initialization:
         bias: of the head: "carried" over, "unigram" (the log frequency of tokens in the training text), or "calibrated"
             to that text, as `target_text` has it.
         size: of the factorized embeddings, as a share of the hidden size; None for full size.
+        pairs: training takes pairs of translations, with this weight of the contrastive loss; None for masked LM alone.
     """
 
     title: str
@@ -30,6 +31,7 @@ class Initialization:
     offset: float = 0.0
     bias: str = "calibrated"
     size: float | None = None
+    pairs: float | None = None
 
 
 PUBLISHED = (("word_weighting", "uniform"), ("overlap", "all"), ("primitives", "source"))
@@ -69,6 +71,16 @@ INITIALIZATIONS = {
         rules=(("primitives", "source"),),
         offset=0.2,
         size=SHARES["200"],
+    ),
+    "fvt-c-pairs": Initialization("FVT, calibrated bias, trained on pairs", method="fvt", pairs=0.3),
+    **{
+        f"offset{offset}-c-pairs": Initialization(
+            f"OFA, our rules, calibrated bias, offset {offset}, trained on pairs", offset=offset, pairs=0.3
+        )
+        for offset in (0.2, 0.4)
+    },
+    "offset0.4-c-200-pairs": Initialization(
+        "OFA-200, our rules, calibrated bias, offset 0.4, trained on pairs", offset=0.4, size=SHARES["200"], pairs=0.3
     ),
 }
 

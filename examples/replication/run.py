@@ -186,8 +186,9 @@ def run_cell(args: argparse.Namespace, text: dict[str, dict[str, str]], held: He
     results = continue_pretraining(
         model,
         inputs.tokenizer,
-        lines,
+        text,
         held,
+        pairs=INITIALIZATIONS[name].pairs,
         steps=steps,
         loss_steps=sorted({round(share * steps) for share in shares}),
         retrieval_steps=(0, steps // 2, steps),
