@@ -33,6 +33,7 @@ from ofa_transformers.training.checkpoints import (
     write_data_state,
 )
 from ofa_transformers.training.evaluation import metrics, score_languages
+from ofa_transformers.training.head import fit_head
 from ofa_transformers.training.objective import check_finite, count_labels, training_loss
 from ofa_transformers.training.optimization import delay_body, parameter_groups
 from ofa_transformers.training.run import check_output
@@ -111,6 +112,8 @@ def main(arguments: list[str] | None = None) -> None:
         data_state = read_data_state(checkpoint, setup.identity)
         check_shapes(checkpoint, setup.model)
 
+    if setup.new_weights and checkpoint is None:
+        fit_head(setup, args.seed)
     model = setup.model
     if args.gradient_checkpointing:
         model.gradient_checkpointing_enable()

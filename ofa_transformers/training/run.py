@@ -13,6 +13,7 @@ from ..utils.progress import stage
 from ..utils.targets import check_space, check_target, follow_umask
 from .arguments import DataArguments, ModelArguments, PretrainingArguments
 from .checkpoints import last_checkpoint
+from .head import fit_head
 from .setup import prepare
 from .trainer import PretrainingTrainer
 
@@ -72,6 +73,8 @@ def _pretrain(
     if setup.validation and args.eval_strategy != "no" and args.metric_for_best_model is None:
         args.metric_for_best_model, args.greater_is_better = BEST, False
     check_space(output, CHECKPOINT_BYTES * setup.model.num_parameters())
+    if setup.new_weights and not resume:
+        fit_head(setup, args.sample_seed)
     trainer = PretrainingTrainer(setup, args, callbacks)
     result = trainer.train(resume_from_checkpoint=resume).metrics
     if trainer.is_fsdp_enabled:

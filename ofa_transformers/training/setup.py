@@ -30,6 +30,7 @@ from .alignment import Alignment
 from .arguments import DataArguments, ModelArguments
 from .encoding import Collator
 from .evaluation import read_validation
+from .head import missing_head
 from .masking import CausalCollator, MaskingCollator
 from .pairs import PairCollator, PairedText, Pairs, PairSamples
 from .samples import Encoder, TrainingData
@@ -54,6 +55,7 @@ class Setup:
         causal: a decoder.
         alignment: how pairs of translations are compared.
         validation_pairs: language -> (lines of the pivot, their translations), to measure retrieval on.
+        new_weights: parameters of the head that the checkpoint doesn't have, and that are random; see `fit_head`.
     """
 
     model: PreTrainedModel
@@ -64,6 +66,7 @@ class Setup:
     causal: bool
     alignment: Alignment = field(default_factory=Alignment)
     validation_pairs: dict[str, tuple[list[str], list[str]]] = field(default_factory=dict)
+    new_weights: list[str] = field(default_factory=list)
 
     @property
     def identity(self) -> str:
@@ -119,7 +122,7 @@ def prepare(
         )
         validation = read_validation(held_out, arguments.validation_lines)
     schedule = LanguageSchedule(_sizes(texts, arguments.sampling_sizes), arguments.alpha, seed)
-    model, tokenizer = load(model_arguments, causal, weights)
+    model, tokenizer, new = load(model_arguments, causal, weights)
     longest = longest_input(model, tokenizer)
     max_length = arguments.max_seq_length or min(longest, DEFAULT_LENGTH)
     if max_length > longest:
@@ -160,7 +163,7 @@ def prepare(
     )
     shares = ", ".join(f"{language} {share:.1%}" for language, share in zip(schedule.languages, schedule.shares))
     logger.info(f"Shares of the languages: {shares}")
-    return Setup(model, tokenizer, data, validation, max_length, causal, alignment, validation_pairs)
+    return Setup(model, tokenizer, data, validation, max_length, causal, alignment, validation_pairs, new)
 
 
 def read_pairs(
@@ -219,8 +222,8 @@ def check_layer(model: PreTrainedModel, alignment: Alignment) -> None:
 
 def load(
     arguments: ModelArguments, causal: bool, weights: bool = True
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The model in float32 and its tokenizer.
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[str]]:
+    """The model in float32, its tokenizer, and the parameters of its head that the checkpoint doesn't have.
 
     Raises:
         ValueError: the weights are damaged, the tokenizer isn't fast, or they don't fit each other.
@@ -233,9 +236,13 @@ def load(
     if not tokenizer.is_fast:
         raise ValueError(f"The tokenizer of {name} is not a fast one (it has no tokenizer.json), which this needs.")
     auto = AutoModelForCausalLM if causal else AutoModelForMaskedLM
+    new: list[str] = []
     if weights:
         with reading_weights("model_name_or_path", arguments.model_name_or_path):
-            model = auto.from_pretrained(arguments.model_name_or_path, dtype=torch.float32, **hub)
+            model, loaded = auto.from_pretrained(
+                arguments.model_name_or_path, dtype=torch.float32, output_loading_info=True, **hub
+            )
+        new = missing_head(model, loaded["missing_keys"], arguments.model_name_or_path)
     else:
         config = AutoConfig.from_pretrained(arguments.model_name_or_path, **hub)
         with torch.device("meta"):
@@ -244,7 +251,7 @@ def load(
         # That loader notes renamings of old names, too, and saving would undo them: LayerNorm.gamma for LayerNorm.weight.
         model._weight_conversions = None
     check_fit(model, tokenizer)
-    return model, tokenizer
+    return model, tokenizer, new
 
 
 def _sizes(texts: dict[str, LanguageText], file: str | None) -> dict[str, float]:
