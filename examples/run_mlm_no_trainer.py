@@ -10,7 +10,6 @@ parallelism come from accelerate's configuration.
 """
 
 import contextlib
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +36,7 @@ from ofa_transformers.training.head import fit_head
 from ofa_transformers.training.objective import check_finite, count_labels, training_loss
 from ofa_transformers.training.optimization import delay_body, parameter_groups
 from ofa_transformers.training.run import check_output
+from ofa_transformers.utils.strict_json import dumps
 
 
 @dataclass
@@ -207,7 +207,7 @@ def main(arguments: list[str] | None = None) -> None:
                     progress.best, progress.best_step = bits, step
                 if accelerator.is_main_process:
                     tqdm.write(f"step {step}: {bits:.4f} bits per character")
-                    (output / "results.json").write_text(json.dumps({"step": step, **result}, indent=2) + "\n")
+                    (output / "results.json").write_text(dumps({"step": step, **result}, indent=2) + "\n")
             if saving:
                 save()
         bar.close()

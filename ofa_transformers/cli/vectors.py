@@ -391,9 +391,10 @@ def _write_json(path: Path | None, content: dict[str, Any]) -> None:
     if path is None:
         return
     from ..utils.files import new_file
+    from ..utils.strict_json import dumps
 
     with new_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _texts(values: list[str]) -> dict[str, list[Path]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from ..scoring.score import MaskedLMScore
 from ..scoring.sentences import embed_texts, retrieval_accuracy
 from ..tokenization import train_tokenizer
 from ..utils.files import check_output_folder, new_folder
+from ..utils.strict_json import dumps
 from ..vectors import WordVectors
 from .data import ENGLISH, SEED_MODEL, ParallelText, load_parallel_text
 from .pretraining import continue_pretraining, masked_batches
@@ -114,7 +114,7 @@ def run_demo(
             seconds=time.monotonic() - start,
             versions={"torch": torch.__version__, "transformers": transformers.__version__},
         )
-        (temporary / "results.json").write_text(json.dumps(result.to_dict(), indent=2) + "\n", encoding="utf-8")
+        (temporary / "results.json").write_text(dumps(result.to_dict(), indent=2) + "\n", encoding="utf-8")
     return result
 
 

@@ -7,7 +7,8 @@ from ..scoring.masked_lm import score_masked_lm
 from ..scoring.score import MaskedLMScore
 from ..scoring.sentences import embed_texts, retrieval_accuracy
 from ..text.parallel_text import ParallelText, read_pair_datasets, read_pairs, read_segments_by_id
-from .results import Measurement, group_means, model_index, read_json, to_csv, to_json, to_markdown
+from .results import Measurement, group_means, model_index, read_json, to_csv, to_json
+from .tables import to_markdown
 
 
 __all__ = [

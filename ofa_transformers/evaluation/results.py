@@ -1,4 +1,4 @@
-"""What was measured, with intervals: side by side as a table, as CSV, as JSON, and as the Hub's model-index."""
+"""What was measured, with intervals, and in files: as CSV, as JSON, and as the Hub's model-index."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 from huggingface_hub import EvalResult
 
 from ..text.language_groups import head_languages, is_head
+from ..utils import strict_json
 
 
 # Rows of a table that stand for several languages, in this order, after the languages.
@@ -39,9 +40,12 @@ class Measurement:
         metric: as "top-1 from English". Shares lie between 0 and 1.
         value: the number.
         low, high: bounds of its 95 % interval, by the bootstrap over items; None where there is none.
-        size: the items it was measured on.
+        size: the items it was measured on; of retrieval also the pool that is searched.
         seed: of the fine-tuning; None where nothing was trained.
         data: the exact data: file names with the beginnings of their SHA-256, or a data set of the Hub.
+        layer: of the hidden states, for retrieval.
+        centred: whether each language's mean vector was subtracted first, for retrieval.
+        chance: the value of guessing, for retrieval.
     """
 
     model: str
@@ -54,6 +58,9 @@ class Measurement:
     size: int = 0
     seed: int | None = None
     data: str = ""
+    layer: int | None = None
+    centred: bool | None = None
+    chance: float | None = None
 
 
 def bootstrap_interval(
@@ -152,16 +159,19 @@ def _mean(group: str, items: Sequence[Measurement]) -> Measurement:
         sum(item.size for item in items),
         first.seed,
         f"mean of {len(items)} languages",
+        first.layer,
+        first.centred,
+        None if first.chance is None else sum(item.chance for item in items) / len(items),
     )
 
 
 def to_json(measurements: Sequence[Measurement]) -> str:
-    """All fields of all measurements; `read_json` gives them back."""
-    return json.dumps([asdict(item) for item in measurements], ensure_ascii=False, indent=1) + "\n"
+    """All fields of all measurements; `read_json` gives them back. A number that is NaN or infinite is null."""
+    return strict_json.dumps([asdict(item) for item in measurements], ensure_ascii=False, indent=1) + "\n"
 
 
 def read_json(path: str | Path) -> list[Measurement]:
-    """The measurements that `to_json` wrote.
+    """The measurements that `to_json` wrote, in this version or another. A value that is null is NaN.
 
     Raises:
         ValueError: a file that holds something else.
@@ -169,7 +179,8 @@ def read_json(path: str | Path) -> list[Measurement]:
     names = {field.name for field in fields(Measurement)}
     try:
         rows = json.loads(Path(path).read_text(encoding="utf-8"))
-        return [Measurement(**{name: value for name, value in row.items() if name in names}) for row in rows]
+        found = [Measurement(**{name: value for name, value in row.items() if name in names}) for row in rows]
+        return [replace(item, value=math.nan) if item.value is None else item for item in found]
     except (UnicodeDecodeError, json.JSONDecodeError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path} holds no measurements; name a results.json that `ofa evaluate` wrote ({error})."
@@ -185,110 +196,10 @@ def to_csv(measurements: Sequence[Measurement]) -> str:
     return stream.getvalue()
 
 
-@dataclass(frozen=True)
-class Table:
-    """Results of one task: a row for each language and group, a column for each model or, of one model, each metric.
-
-    Attributes:
-        title: the task, and the metric or the model that all columns share.
-        columns: models, by names as short as tells them apart; or metrics.
-        rows: (language, a cell for each column). A cell says the value, and after ± the standard deviation over seeds
-            where there are several, or else half the width of the interval.
-        note: what the cells say.
-    """
-
-    title: str
-    columns: list[str]
-    rows: list[tuple[str, list[str]]]
-    note: str
-
-
-def tables(measurements: Sequence[Measurement]) -> list[Table]:
-    """For each task one table of one model, or one for each metric with the models side by side."""
-    found = []
-    for task in dict.fromkeys(item.task for item in measurements):
-        items = [item for item in measurements if item.task == task]
-        models = list(dict.fromkeys(item.model for item in items))
-        names = dict(zip(models, short_names(models)))
-        metrics = list(dict.fromkeys(item.metric for item in items))
-        if len(models) == 1:
-            found.append(_table(f"{task}: {names[models[0]]}", items, {(models[0], name): name for name in metrics}))
-        else:
-            for metric in metrics:
-                of_metric = [item for item in items if item.metric == metric]
-                columns = {(model, metric): names[model] for model in models}
-                found.append(_table(f"{task}: {metric}", of_metric, columns))
-    return found
-
-
-def _table(title: str, items: Sequence[Measurement], columns: Mapping[tuple[str, str], str]) -> Table:
-    cells: dict[tuple[str, str, str], list[Measurement]] = {}
-    for item in items:
-        cells.setdefault((item.language, item.model, item.metric), []).append(item)
-    languages = {item.language for item in items}
-    ordered = [*sorted(languages - set(GROUPS)), *(group for group in GROUPS if group in languages)]
-    rows = [(language, [_cell(cells.get((language, *column), ())) for column in columns]) for language in ordered]
-    seeds = sorted({item.seed for item in items if item.seed is not None})
-    spread = (
-        f"standard deviation over the seeds {', '.join(map(str, seeds))}"
-        if len(seeds) > 1
-        else "half the 95 % bootstrap interval"
-    )
-    unit = "percent, " if any(is_share(item.metric) for item in items) else ""
-    return Table(title, list(columns.values()), rows, f"{unit}± {spread}")
-
-
-def is_share(metric: str) -> bool:
-    """Whether a metric is a share, shown in percent: accuracies and F1 are, bits and perplexities are not."""
-    return "bits" not in metric and "perplexity" not in metric
-
-
-def _cell(items: Sequence[Measurement]) -> str:
-    if not items:
-        return ""
-    factor, digits = (100, 1) if is_share(items[0].metric) else (1, 3)
-    values = [item.value * factor for item in items]
-    text = f"{sum(values) / len(values):.{digits}f}"
-    if len(values) > 1:
-        return f"{text} ± {float(np.std(values, ddof=1)):.{digits}f}"
-    only = items[0]
-    if only.low is not None and only.high is not None:
-        return f"{text} ± {(only.high - only.low) * factor / 2:.{digits}f}"
-    return text
-
-
-def to_markdown(measurements: Sequence[Measurement]) -> str:
-    """The tables of `tables`, and the data of each language, as Markdown."""
-    parts = []
-    for table in tables(measurements):
-        lines = [f"**{table.title}** ({table.note})", "", "| language | " + " | ".join(table.columns) + " |"]
-        lines.append("| --- |" + " ---: |" * len(table.columns))
-        lines += [f"| {language} | " + " | ".join(cells) + " |" for language, cells in table.rows]
-        parts.append("\n".join([*lines, ""]))
-    data = {
-        (item.task.partition(",")[0].rstrip(")") + ")", item.language, item.data)
-        for item in measurements
-        if item.language not in GROUPS and item.data
-    }
-    if data:
-        parts.append(
-            "\n".join(["Data:", "", *(f"- {task}, {name}: {origin}" for task, name, origin in sorted(data)), ""])
-        )
-    return "\n".join(parts)
-
-
-def short_names(models: Sequence[str]) -> list[str]:
-    """The last parts of paths and Hub ids, with as many parts as tell them apart."""
-    parts = [Path(model).parts or (model,) for model in models]
-    for length in range(1, max(map(len, parts), default=1) + 1):
-        names = ["/".join(part[-length:]) for part in parts]
-        if len(set(names)) == len(names):
-            return names
-    return list(models)
-
-
 def model_index(measurements: Sequence[Measurement], *, model: str | None = None) -> list[EvalResult]:
     """Results for the metadata of a model card (`model-index`): seeds averaged, the languages' own and the groups'.
+
+    Values that are NaN or infinite are left out.
 
     Args:
         measurements: of one model, unless `model` says which.
@@ -305,7 +216,8 @@ def model_index(measurements: Sequence[Measurement], *, model: str | None = None
         )
     cells: dict[tuple[str, str, str], list[Measurement]] = {}
     for item in chosen:
-        cells.setdefault((item.task, item.language, item.metric), []).append(item)
+        if math.isfinite(item.value):
+            cells.setdefault((item.task, item.language, item.metric), []).append(item)
     results = []
     for (task, language, metric), items in cells.items():
         kind = task.partition(" ")[0]

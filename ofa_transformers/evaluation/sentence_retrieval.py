@@ -13,6 +13,7 @@ from ..text.parallel_text import ParallelText
 from ..utils.search import retrieval_ranks
 from .results import Measurement, group_means, ratio_interval
 from .subjects import check_subjects, load_encoder
+from .tables import CENTRED
 
 
 def evaluate_retrieval(
@@ -22,7 +23,7 @@ def evaluate_retrieval(
     name: str = "sentences",
     pivot: str = "English",
     layer: int | None = None,
-    center: bool = False,
+    center: bool | None = None,
     top: Sequence[int] = (1, 5, 10),
     head_languages: Iterable[str] | None = None,
     max_length: int = 512,
@@ -42,9 +43,9 @@ def evaluate_retrieval(
         pivot: how to call the language of the translations.
         layer: 0, the embeddings, to the number of layers. None: two thirds of them, rounded: the eighth of twelve, as
             in the paper.
-        center: subtract the mean vector of a language's sentences from each of them first, and likewise of their
-            translations. What sentences of one language share then no longer counts (Libovický et al., Findings of
-            EMNLP 2020). Not in the paper.
+        center: None measures with the vectors as they are, as in the paper, and with *centred* ones: less the mean vector
+            of a language's sentences, and likewise of their translations. What sentences of one language share then no
+            longer counts (Libovický et al., Findings of EMNLP 2020). False or True: only the one or the other.
         top: k of the accuracies; those of at least the number of a language's sentences are left out.
         head_languages: codes of the languages that the source was pretrained on. With them, the means over these
             ("head") and over the others ("tail") are given, too. ["xlm-r"] stands for those of XLM-R.
@@ -55,8 +56,9 @@ def evaluate_retrieval(
             later model fails.
 
     Returns:
-        "top-k from English" and "top-k to English" for each model, language and group. The task's name says the layer
-        if one was asked for, and whether vectors were centred, so that models of different depths stand side by side by default.
+        "top-k from English" and "top-k to English", and both with ", centred", for each model, language and group; each
+        with its layer, pool of candidates (`size`) and the value of guessing. How ties count: `retrieval_ranks`. The
+        task's name says the layer if one was asked for, so that models of different depths stand side by side by default.
 
     Raises:
         ValueError: no text, a layer that the model doesn't have, a model without tokenizer or that doesn't fit it.
@@ -77,31 +79,32 @@ def evaluate_retrieval(
         measured: list[Measurement] = []
         subject = load_encoder(model_name, device=device, trust_remote_code=trust_remote_code)
         chosen = default_layer(subject.model) if layer is None else layer
-        how = [] if layer is None else [f"layer {layer}"]
-        how += ["centred"] if center else []
-        task = f"retrieval ({', '.join([name, *how])})"
+        task = f"retrieval ({name}{'' if layer is None else f', layer {layer}'})"
         pivots = embed_texts(subject.model, subject.tokenizer, list(rows), layer=chosen, max_length=max_length)
         for text in logging.tqdm(texts, desc=f"Retrieval, {model_name}", unit="language", delay=2, leave=False):
             theirs = embed_texts(subject.model, subject.tokenizer, text.texts, layer=chosen, max_length=max_length)
             ours = pivots[[rows[sentence] for sentence in text.translations]]
-            if center:
-                ours, theirs = centered(ours), centered(theirs)
-            for direction, ranks in zip(("from", "to"), retrieval_ranks(ours, theirs)):
-                for k in top:
-                    if k < len(text) or k == min(top):
-                        hits = (ranks < k).numpy().astype(np.float64)
-                        measured.append(
-                            Measurement(
-                                model_name,
-                                task,
-                                text.language,
-                                f"top-{k} {direction} {pivot}",
-                                float(hits.mean()),
-                                *ratio_interval(hits),
-                                size=len(text),
-                                data=text.data,
+            for centre in (False, True) if center is None else (center,):
+                pair = (centered(ours), centered(theirs)) if centre else (ours, theirs)
+                for direction, ranks in zip(("from", "to"), retrieval_ranks(*pair)):
+                    for k in top:
+                        if k < len(text) or k == min(top):
+                            hits = (ranks < k).numpy().astype(np.float64)
+                            measured.append(
+                                Measurement(
+                                    model_name,
+                                    task,
+                                    text.language,
+                                    f"top-{k} {direction} {pivot}{CENTRED if centre else ''}",
+                                    float(hits.mean()),
+                                    *ratio_interval(hits),
+                                    size=len(text),
+                                    data=text.data,
+                                    layer=chosen,
+                                    centred=centre,
+                                    chance=min(1.0, k / len(text)),
+                                )
                             )
-                        )
         measured += group_means(measured, head_languages)
         found += measured
         if on_results is not None:

@@ -26,7 +26,7 @@ def embed_texts(
 
     The paper uses the eighth layer of twelve (section 4.3). Layer 0 is the embeddings. Layers above the chosen one are
     not computed. Longer texts are cut off at `max_length` tokens (default: the longest input of model and tokenizer);
-    a text without tokens gets zeros.
+    a text without tokens gets zeros. Equal texts are embedded once, so that their vectors are equal to the last digit.
 
     Args:
         model: encoder or decoder, with or without head; of an encoder-decoder the encoder is used.
@@ -45,8 +45,9 @@ def embed_texts(
         raise ValueError(f"layer={layer}, but the model has layers 0 (the embeddings) to {layers}")
     body = model.get_encoder() if model.config.is_encoder_decoder else model.base_model
     device = next(model.parameters()).device
+    places = {text: row for row, text in enumerate(dict.fromkeys(texts))}
     encoded = tokenizer(
-        list(texts),
+        list(places),
         truncation=True,
         max_length=input_length(model, tokenizer, max_length),
         return_attention_mask=False,
@@ -55,7 +56,7 @@ def embed_texts(
     )
     ids, special = Rows(encoded["input_ids"]), Rows(encoded["special_tokens_mask"])
     padding = tokenizer.pad_token_id or 0  # the attention mask hides it
-    result = torch.zeros(len(texts), model.config.get_text_config().hidden_size)
+    result = torch.zeros(len(places), model.config.get_text_config().hidden_size)
     with evaluation_mode(model), _states_at(body, layer, layers) as states:
         for batch in batches_by_length(ids.lengths.tolist(), tokens_per_batch):
             if not ids.lengths[batch[-1]]:
@@ -67,7 +68,7 @@ def embed_texts(
             result[batch] = (sums / weights.sum(1, dtype=torch.float32).clamp(min=1)).cpu()
     if not torch.isfinite(result).all():
         raise FloatingPointError(f"The hidden states of {type(model).__name__} at layer {layer} are NaN or infinite.")
-    return result
+    return result[[places[text] for text in texts]]
 
 
 class _Reached(Exception):
@@ -108,7 +109,7 @@ def _states_at(body: torch.nn.Module, layer: int, layers: int) -> Iterator:
 def retrieval_accuracy(queries: torch.Tensor, candidates: torch.Tensor, *, k: int = 1) -> float:
     """Share of queries (N, D) whose own candidate, the row of the same number, is among the `k` of highest cosine.
 
-    Chance is k / N. Ties count against the query.
+    Chance is k / N. How ties count: `retrieval_ranks`.
 
     Raises:
         ValueError: other shapes than pairs have, or a k beyond N.

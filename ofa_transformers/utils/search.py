@@ -274,8 +274,11 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
 def retrieval_ranks(queries: torch.Tensor, candidates: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """How many candidates come before a query's own, the row of the same number, by cosine; and the other way round.
 
-    The search is exact, both ways in one pass over blocks of the cosines: no N x N matrix is held. Ties count against
-    the query.
+    The search is exact, both ways in one pass over blocks of the cosines: no N x N matrix is held.
+
+    **Ties count against the query, both ways**: every other candidate whose cosine is that of its own, or below it by no
+    more than 1e-9, comes before it. Vectors that are all the same then find nothing, where a search that took the first
+    of equals, or drew one, would find a share of them. Sentences that occur twice in a pool are such ties, too.
 
     Args:
         queries: (N, D).

@@ -29,10 +29,14 @@ def folder(tiny_tokenizers, tmp_path):
 
 def test_models_side_by_side_in_files_and_cards(folder, run, capsys):
     models = [folder / "one", folder / "two"]
-    options = ["--pairs", folder / "pairs", "-o", folder / "results", "--card", "--cpu"]
+    options = ["--pairs", folder / "pairs", "-o", folder / "results", "--card", "--cpu", "--head-languages", "xlm-r"]
     assert run("evaluate", "retrieval", *models, *options) == 0
     shown = capsys.readouterr().out
-    assert "| language | one | two |" in shown and "| head |" in shown and "deu-eng.tsv (sha256" in shown
+    assert (
+        "| language | one | one, centred | two | two, centred |" in shown
+        and "| head |" in shown
+        and "deu-eng.tsv (sha256" in shown
+    )
     found = read_json(folder / "results" / "results.json")
     assert {item.model for item in found} == set(map(str, models)) and {item.task for item in found} == {
         "retrieval (pairs)"
@@ -101,8 +105,9 @@ def test_fine_tuned_tasks(folder, run, capsys):
     for name in ("eng.train", "eng.dev", "eng.test", "deu.test"):
         write_topics(folder / "topics" / f"{name}.tsv", topic_lines(12, len(name)))
         write_columns(folder / "entities" / f"{name}.conll", entity_sentences(8, len(name)))
+    options = ["--epochs", "1", "--cpu", "--head-languages", "xlm-r"]
     for task, data, metric in (("classification", "topics", "macro-F1"), ("tagging", "entities", "F1")):
-        arguments = [subject, "--data", folder / data, "--train-language", "eng", "--epochs", "1", "--cpu"]
+        arguments = [subject, "--data", folder / data, "--train-language", "eng", *options]
         assert run("evaluate", task, *arguments, "--seed", "1", "--seed", "2", "-o", folder / task) == 0
         found = [item for item in read_json(folder / task / "results.json") if item.metric == metric]
         assert {(item.language, item.seed) for item in found} == {
@@ -114,7 +119,7 @@ def test_fine_tuned_tasks(folder, run, capsys):
 
     other = save_subject(folder / "other")
     (folder / "other" / "model.safetensors").write_bytes(b"torn")
-    arguments = [subject, other, "--data", folder / "topics", "--epochs", "1", "--cpu"]
+    arguments = [subject, other, "--data", folder / "topics", *options]
     assert run("evaluate", "classification", *arguments, "--seed", "1", "-o", folder / "both") == 1
     kept = read_json(folder / "both-unfinished" / "results.json")
     whole = read_json(folder / "classification" / "results.json")

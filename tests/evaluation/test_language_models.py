@@ -71,7 +71,11 @@ def test_retrieval_of_several_models(folder, texts):
     found = evaluate_retrieval(names, texts, name="verses", head_languages=["xlm-r"], device="cpu")
     assert {item.model for item in found} == set(names) and {item.task for item in found} == {"retrieval (verses)"}
     table = {(item.model, item.language, item.metric): item for item in found}
-    assert {item.metric for item in found} == {"top-1 from English", "top-1 to English"}  # 3 sentences are no top 5
+    assert {item.metric for item in found} == {  # 3 sentences are no top 5
+        f"top-1 {direction} English{centred}" for direction in ("from", "to") for centred in ("", ", centred")
+    }
+    assert all(item.chance == pytest.approx(1 / 3) for item in found)
+    assert {(item.layer, item.size) for item in found if item.model == names[0]} == {(2, 3), (2, 6)}
     for name in names:
         subject = load_encoder(name, device="cpu")
         layer = default_layer(subject.model)
@@ -100,10 +104,17 @@ def test_centred_vectors_are_compared_without_what_a_language_has_in_common(fold
     name = str(folder / "masked")
     found = {
         item.metric: item
-        for item in evaluate_retrieval([name], texts[:1], name="verses", center=True, device="cpu")
+        for item in evaluate_retrieval([name], texts[:1], name="verses", device="cpu")
         if item.language == "deu"
     }
-    assert found["top-1 from English"].task == "retrieval (verses, centred)"
+    assert found["top-1 from English, centred"].task == "retrieval (verses)"
+    assert [found[f"top-1 from English{how}"].centred for how in ("", ", centred")] == [False, True]
+    for center, ending in ((True, ", centred"), (False, "")):
+        only = evaluate_retrieval([name], texts[:1], name="verses", center=center, device="cpu")
+        assert {item.metric: item for item in only if item.language == "deu"} == {
+            metric: item for metric, item in found.items() if item.centred == center
+        }
+        assert all(item.metric.endswith(f"English{ending}") for item in only)
     subject = load_encoder(name, device="cpu")
     layer = default_layer(subject.model)
     english, german = (
@@ -111,8 +122,8 @@ def test_centred_vectors_are_compared_without_what_a_language_has_in_common(fold
         for lines in (texts[0].translations, texts[0].texts)
     )
     english, german = english - english.mean(0), german - german.mean(0)
-    assert found["top-1 from English"].value == pytest.approx(retrieval_accuracy(english, german))
-    assert found["top-1 to English"].value == pytest.approx(retrieval_accuracy(german, english))
+    assert found["top-1 from English, centred"].value == pytest.approx(retrieval_accuracy(english, german))
+    assert found["top-1 to English, centred"].value == pytest.approx(retrieval_accuracy(german, english))
 
 
 def test_default_layer_is_two_thirds_up():

@@ -8,9 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from ofa_transformers.evaluation import Measurement, group_means, model_index, read_json, to_csv, to_json, to_markdown
-from ofa_transformers.evaluation.results import bootstrap_interval, ratio_interval, short_names, tables
-from ofa_transformers.text.language_groups import XLM_R_LANGUAGES, head_languages, is_head
+from ofa_transformers.evaluation import Measurement, group_means, model_index, read_json, to_csv, to_json
+from ofa_transformers.evaluation.results import bootstrap_interval, ratio_interval
 
 
 def measurement(model="a/one", language="deu", value=0.5, metric="top-1 from English", **rest):
@@ -62,37 +61,6 @@ def test_seeds_models_and_metrics_are_not_mixed_in_means():
     assert sorted(item.value for item in group_means(items)) == [0.2, 0.4, 0.6, 0.8]
 
 
-def test_head_languages_of_xlm_r():
-    """The 100 of its paper, by script: neither other members of their macrolanguages, nor other scripts."""
-    head = head_languages(["xlm-r"])
-    assert head == XLM_R_LANGUAGES
-    # As many as in the paper's table: its 93 codes, and seven in a second script or encoding.
-    paper = (
-        "af am ar as az be bg bn br bs ca cs cy da de el en eo es et eu fa fi fr fy ga gd gl gu ha he hi hr hu hy id is "
-        "it ja jv ka kk km kn ko ku ky la lo lt lv mg mk ml mn mr ms my ne nl no om or pa pl ps pt ro ru sa sd si sk sl "
-        "so sq sr su sv sw ta te th tl tr ug uk ur uz vi xh yi zh"
-    ).split()
-    assert len(paper) + len("bn-Latn hi-Latn ta-Latn te-Latn ur-Latn my-zawgyi zh-Hant".split()) == 100
-    assert all(is_head(code, head) for code in paper)
-    written = (
-        "deu_Latn swh_Latn cmn_Hans cmn_Hant pes_Arab arb_Arab azj_Latn kmr_Latn fil_Latn hbs_Latn hbs_Cyrl hin_Latn"
-    )
-    assert all(
-        is_head(name, head) for name in (*written.split(), "swh", "cmn", "fil", "hbs", "de_gsd", "ara", "kor_Hang")
-    )
-    others = "arz arz_Arab azb_Arab aze_Arab ckb_Arab yue yue_Hant lzh min nno_Latn deu_Cyrl ltg prs_Arab pnb_Arab swc chr_Cher zul"
-    assert not any(is_head(name, head) for name in (*others.split(), "nonsense"))
-
-
-def test_head_languages_by_name():
-    assert head_languages(["zul_Latn", "de"]) == {"zul_Latn", "deu"}
-    head = head_languages(["zul_Latn", "de", "ara"])
-    assert is_head("deu_Latn", head) and is_head("de_gsd", head) and is_head("zul", head) and is_head("arz_Arab", head)
-    assert not is_head("zul_Arab", head) and not is_head("xho", head)
-    with pytest.raises(ValueError, match="a head language is 'klingonic'"):
-        head_languages(["klingonic"])
-
-
 def test_files_are_lossless(tmp_path):
     items = [
         measurement(value=1 / 3, low=0.1, high=None, size=7, data="Müller, a.tsv"),
@@ -103,6 +71,34 @@ def test_files_are_lossless(tmp_path):
     assert read_json(path) == items
     rows = list(csv.DictReader(io.StringIO(to_csv(items))))
     assert float(rows[0]["value"]) == 1 / 3 and rows[0]["data"] == "Müller, a.tsv" and rows[0]["high"] == ""
+
+
+def test_numbers_that_are_none_are_null(tmp_path):
+    """Bare NaN is no JSON: other readers refuse it."""
+    path = tmp_path / "results.json"
+    items = [
+        measurement(value=math.nan, low=math.nan, high=math.inf),
+        measurement(language="swh", low=0.1, high=0.9),
+    ]
+    path.write_text(to_json(items), encoding="utf-8")
+
+    def refused(constant: str) -> None:
+        raise AssertionError(constant)
+
+    rows = json.loads(path.read_text(), parse_constant=refused)
+    assert [(row["value"], row["low"], row["high"]) for row in rows] == [(None, None, None), (0.5, 0.1, 0.9)]
+    nothing, something = read_json(path)
+    assert math.isnan(nothing.value) and nothing.low is None and nothing.high is None
+    assert something == items[1]
+    assert [result.dataset_config for result in model_index(items)] == ["swh"]
+
+
+def test_results_of_older_versions_are_read(tmp_path):
+    path = tmp_path / "results.json"
+    row = {"model": "m", "task": "retrieval (x, centred)", "language": "deu", "metric": "top-1 from English"}
+    path.write_text(json.dumps([{**row, "value": 0.5, "low": 0.4, "high": 0.6, "size": 9, "seed": None, "data": "d"}]))
+    (item,) = read_json(path)
+    assert (item.value, item.size, item.layer, item.centred, item.chance) == (0.5, 9, None, None, None)
 
 
 @pytest.mark.parametrize("content", ["nothing", "[1]", '[{"model": "x"}]', '{"a": 1}', "\xff"])
@@ -118,26 +114,6 @@ def test_fields_of_newer_versions_are_passed_over(tmp_path):
     rows = json.loads(to_json([measurement()]))
     path.write_text(json.dumps([{**row, "new": 1} for row in rows]))
     assert read_json(path) == [measurement()]
-
-
-def test_models_stand_side_by_side():
-    items = [
-        measurement("a/one", "deu", 0.5, low=0.4, high=0.6),
-        measurement("b/one", "deu", 0.75, seed=1),
-        measurement("b/one", "deu", 0.25, seed=2),
-        measurement("a/one", "ara", 0.2),
-        measurement("a/one", "all", 0.35),
-    ]
-    (table,) = tables(items)
-    assert table.columns == ["a/one", "b/one"]
-    assert table.rows == [("ara", ["20.0", ""]), ("deu", ["50.0 ± 10.0", "50.0 ± 35.4"]), ("all", ["35.0", ""])]
-    text = to_markdown([*items, measurement("a/one", "deu", 2.5, "bits per character", data="x (sha256 1)")])
-    assert "| deu | 50.0 ± 10.0 | 50.0 ± 35.4 |" in text and "| deu | 2.500 |" in text and "x (sha256 1)" in text
-
-
-def test_short_names():
-    assert short_names(["x/a", "y/b"]) == ["a", "b"]
-    assert short_names(["x/a", "y/a"]) == ["x/a", "y/a"]
 
 
 def test_results_for_the_hub():

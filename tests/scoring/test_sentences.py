@@ -118,6 +118,24 @@ def test_equal_sentences_are_ties_which_count_against_the_query():
     assert retrieval_ranks(torch.zeros(3, 2), torch.zeros(3, 2))[1].tolist() == [2] * 3
 
 
+def test_sentences_that_occur_twice_are_ties_in_both_directions(tokenizer):
+    """They are embedded once, so that their vectors are equal to the last digit, whatever the batches."""
+    torch.manual_seed(0)
+    model = LM_HEADS["xlm-roberta"](make_config("xlm-roberta")).eval()
+    rows: list[int] = []
+    model.base_model.register_forward_pre_hook(
+        lambda _, __, inputs: rows.append(len(inputs["input_ids"])), with_kwargs=True
+    )
+    theirs = ["nyumba", "nyumba ndogo", "nyumba", "nyumba", "mto"]
+    ours = ["das Haus", "mto", "the old river runs", "the town", "the sea"]
+    vectors = [embed_texts(model, tokenizer, lines, layer=2, max_length=60) for lines in (ours, theirs)]
+    assert sum(rows) == 5 + 3 and torch.equal(vectors[1][0], vectors[1][2])
+    there, back = retrieval_ranks(*vectors)
+    assert (there[[0, 2, 3]] >= 2).all()  # each of them comes before the others
+    again, and_back = retrieval_ranks(*vectors[::-1])
+    assert torch.equal(there, and_back) and torch.equal(back, again)
+
+
 def test_rows_are_padded_as_a_loop_would():
     rows = [[1, 2, 3], [], [4]]
     padded = Rows(rows).padded([2, 0], 9)
