@@ -10,9 +10,9 @@ parallelism come from accelerate's configuration.
 """
 
 import contextlib
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -29,12 +29,15 @@ from ofa_transformers.training.checkpoints import (
     last_checkpoint,
     new_checkpoint,
     read_data_state,
+    saved_steps,
     write_data_state,
 )
 from ofa_transformers.training.evaluation import metrics, score_languages
 from ofa_transformers.training.head import fit_head
+from ofa_transformers.training.logs import Clock
 from ofa_transformers.training.objective import check_finite, count_labels, training_loss
 from ofa_transformers.training.optimization import delay_body, parameter_groups
+from ofa_transformers.training.progress import BEST, PREFIX, best_step
 from ofa_transformers.training.run import check_output
 from ofa_transformers.utils.strict_json import dumps
 
@@ -74,13 +77,12 @@ class Progress:
     """Goes into checkpoints with the optimizer."""
 
     step: int = 0
-    best_step: int | None = None  # with the fewest bits per character, of those that were saved
-    best: float = math.inf
+    history: list[dict[str, float]] = field(default_factory=list)  # held-out measures and their step
 
-    def state_dict(self) -> dict[str, float | int | None]:
+    def state_dict(self) -> dict[str, Any]:
         return vars(self).copy()
 
-    def load_state_dict(self, state: dict[str, float | int | None]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
 
 
@@ -146,10 +148,16 @@ def main(arguments: list[str] | None = None) -> None:
         settings = {**vars(model_arguments), **vars(data_arguments), **vars(args)}
         accelerator.init_trackers("ofa-pretraining", {name: str(value) for name, value in settings.items()})
 
-    def evaluate() -> dict[str, float]:
+    def evaluate() -> None:
         texts, length = setup.validation, setup.max_length
         scores = score_languages(unwrapped, setup.tokenizer, texts, accelerator, max_length=length)
-        return {f"eval_{name}": value for name, value in metrics(scores, texts).items()}
+        result = {f"{PREFIX}{name}": value for name, value in metrics(scores, texts).items()}
+        accelerator.log(result, step=progress.step)
+        progress.history.append({"step": progress.step, **result})
+        if accelerator.is_main_process:
+            tqdm.write(f"step {progress.step}: {result[PREFIX + BEST]:.4f} bits per character")
+            new = dumps(progress.history[-1], indent=2) + "\n"
+            (output / "results.json").write_text(new, encoding="utf-8")
 
     def save() -> None:
         with new_checkpoint(output, progress.step, accelerator) as folder:
@@ -160,19 +168,22 @@ def main(arguments: list[str] | None = None) -> None:
                 unwrapped.config.save_pretrained(folder)  # with these, each checkpoint is a model to load, too
                 setup.tokenizer.save_pretrained(folder)
         if accelerator.is_main_process:
-            kept = str(output / f"checkpoint-{progress.best_step}") if progress.best_step else None
+            best = best_step(progress.history, saved_steps(output))  # of those that were saved
+            kept = str(output / f"checkpoint-{best}") if best else None
             rotate_checkpoints(args.output_dir, args.save_total_limit, kept)
 
     with energy(args.report_to, output if accelerator.is_main_process else None):
         bar = tqdm(
             total=args.max_steps, initial=first_step, unit="step", disable=not accelerator.is_local_main_process
         )
+        if setup.validation and not first_step:
+            evaluate()
+        total, logged, clock = torch.zeros((), device=accelerator.device), first_step, Clock(accelerator)
         for step in range(first_step + 1, args.max_steps + 1):
             model.train()
             parts = [next(iterator) for _ in range(args.gradient_accumulation_steps)]
             labels = sum(count_labels(part["labels"], causal=False) for part in parts).to(accelerator.device)
             labels = accelerator.reduce(labels, reduction="sum")
-            total = torch.zeros((), device=accelerator.device)
             for number, part in enumerate(parts):
                 last = number == len(parts) - 1
                 with contextlib.nullcontext() if last else accelerator.no_sync(model):
@@ -194,21 +205,15 @@ def main(arguments: list[str] | None = None) -> None:
             progress.step = step
             bar.update()
 
-            saving = step % args.save_steps == 0 or step == args.max_steps
-            if step % args.logging_steps == 0:
-                loss = accelerator.reduce(total, reduction="sum").item()
+            if clock.is_due() or step % args.logging_steps == 0:
+                loss = accelerator.reduce(total, reduction="sum").item() / (step - logged)
                 accelerator.log({"loss": loss, "learning_rate": scheduler.get_last_lr()[0]}, step=step)
                 bar.set_postfix(loss=f"{loss:.3f}")
+                total, logged = torch.zeros_like(total), step
+                clock.restart()
             if setup.validation and (step % args.eval_steps == 0 or step == args.max_steps):
-                result = evaluate()
-                accelerator.log(result, step=step)
-                bits = result["eval_bits_per_character"]
-                if saving and bits < progress.best:
-                    progress.best, progress.best_step = bits, step
-                if accelerator.is_main_process:
-                    tqdm.write(f"step {step}: {bits:.4f} bits per character")
-                    (output / "results.json").write_text(dumps({"step": step, **result}, indent=2) + "\n")
-            if saving:
+                evaluate()
+            if step % args.save_steps == 0 or step == args.max_steps:
                 save()
         bar.close()
 

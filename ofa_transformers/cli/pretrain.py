@@ -136,12 +136,20 @@ def pretrain(
     keep: Annotated[
         int, typer.Option(metavar="N", help="Checkpoints to keep, the best included.", min=1, rich_help_panel=RUN)
     ] = 2,
-    load_best: Annotated[
-        bool, typer.Option("--load-best", help="Write the best checkpoint at the end.", rich_help_panel=RUN)
-    ] = False,
-    workers: Annotated[
-        int, typer.Option(metavar="N", help="Processes that prepare batches.", min=0, rich_help_panel=RUN)
-    ] = 0,
+    best: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MEASURE",
+            help="Picks what is written; or last.",
+            show_default="bits_per_character",
+            rich_help_panel=RUN,
+        ),
+    ] = None,
+    patience: Annotated[
+        int,
+        typer.Option(metavar="N", help="Evaluations no better than the best; 0: no end.", min=0, rich_help_panel=RUN),
+    ] = 3,
+    workers: Annotated[int, typer.Option(metavar="N", help="Processes that prepare batches.", min=0, hidden=True)] = 0,
     report_to: Annotated[
         list[str] | None,
         typer.Option(
@@ -164,7 +172,6 @@ def pretrain(
     """
     with stage(STARTING):
         from rich.console import Console
-        from rich.table import Table
         from transformers.utils import logging
 
         from ..training import DataArguments, ModelArguments, PretrainingArguments
@@ -173,6 +180,7 @@ def pretrain(
         from ..training.planning import plan_pretraining
         from ..utils.files import reserved
         from ..utils.targets import check_target
+        from .display import training_display
         from .run_record import RunRecord
 
     quiet_unless_interactive()
@@ -197,8 +205,12 @@ def pretrain(
         whole_word_masking=whole_words,
     )
     eval_steps = eval_steps or save_steps
-    if load_best and not validation:
-        raise ValueError("--load-best needs held-out text: name it with --validation.")
+    load_best = bool(validation or parallel_validation) and best != "last"
+    if load_best and save_steps % eval_steps:
+        raise ValueError(
+            f"--save-steps {save_steps} is no multiple of --eval-steps {eval_steps}, so that checkpoints would not be "
+            "measured; make it one, or write the last model with --best last."
+        )
     training_arguments = PretrainingArguments(
         output_dir=str(output),
         max_steps=max_steps,
@@ -214,8 +226,8 @@ def pretrain(
         eval_steps=eval_steps,
         save_total_limit=keep,
         load_best_model_at_end=load_best,
-        metric_for_best_model="bits_per_character" if validation else "retrieval" if parallel_validation else None,
-        greater_is_better=not validation,
+        metric_for_best_model=None if best == "last" else best,
+        early_stopping_patience=patience,
         bf16=bf16,
         dataloader_num_workers=workers,
         report_to=report_to or "none",
@@ -248,6 +260,7 @@ def pretrain(
             training_arguments,
             causal=causal,
             callbacks=[recorder(record)] if record else None,
+            display=training_display(),
         )
     except FloatingPointError as error:
         raise ValueError(str(error)) from error
@@ -257,15 +270,30 @@ def pretrain(
     if record is None:
         return
     record.write(output)
+    show_measures(console, result)
+    step = f", those of step {result['step']:,}" if "step" in result else ""
+    console.print(f"Model and tokenizer are in {output}{step}")
+
+
+def show_measures(console: Console, result: dict[str, float]) -> None:
+    """Held-out measures by language, with the bits per character of the model before the first step."""
+    from rich.table import Table
+
     last = "_bits_per_byte"
-    languages = [name[len("eval_") : -len(last)] for name in result if name.endswith(last) and name != f"eval{last}"]
-    if languages:
-        table = Table("language", "loss", "bits/character", "bits/byte", "unknown")
-        for name, prefix in [*((language, f"eval_{language}_") for language in languages), ("mean", "eval_")]:
-            row = (result[prefix + measure] for measure in ("loss", "bits_per_character", "bits_per_byte"))
-            table.add_row(name, *(f"{value:.3f}" for value in row), f"{result[prefix + 'unknown_share']:.1%}")
-        console.print(table)
-    console.print(f"Model and tokenizer are in {output}")
+    languages = [
+        name[len("eval_") : -len(last)] for name in result if name.endswith(last) and name.startswith("eval_")
+    ]
+    languages = [language for language in languages if language]
+    if not languages:
+        return
+    started = "start_bits_per_character" in result
+    table = Table("language", "loss", "bits/character", *(["before"] if started else []), "bits/byte", "unknown")
+    for name, prefix in [*((language, f"{language}_") for language in languages), ("mean", "")]:
+        columns = ["eval_{}loss", "eval_{}bits_per_character", "eval_{}bits_per_byte"]
+        columns[2:2] = ["start_{}bits_per_character"] if started else []
+        row = [f"{result[column.format(prefix)]:.3f}" for column in columns]
+        table.add_row(name, *row, f"{result[f'eval_{prefix}unknown_share']:.1%}")
+    console.print(table)
 
 
 def recorder(record: RunRecord) -> TrainerCallback:

@@ -13,6 +13,7 @@ from transformers import TrainingArguments
 
 from ..utils.precision import cpu_bfloat16
 from .fields import check_accelerator_config, check_fields
+from .progress import BEST, more_is_better
 
 
 # The trackers that are extras of this package -> modules of which one must be there.
@@ -117,12 +118,23 @@ class PretrainingArguments(TrainingArguments):
     freeze_body_steps: int = field(
         default=0, metadata={"help": "Steps in which only the embeddings are trained; then the body warms up."}
     )
+    eval_on_start: bool = field(default=True, metadata={"help": "Measure held-out text before the first step, too."})
+    early_stopping_patience: int = field(
+        default=3,
+        metadata={"help": "Evaluations in a row that may be no better than the best one; then the run ends. 0: any."},
+    )
 
     def __post_init__(self) -> None:
         if isinstance(self.report_to, str):  # several on a command line: tensorboard,codecarbon
             self.report_to = self.report_to.split(",")
         check_trackers(self.report_to or ())
         check_fields(self)
+        if self.metric_for_best_model is None:
+            self.metric_for_best_model = BEST
+        if self.greater_is_better is None:  # Trainer takes bits for a score
+            self.greater_is_better = more_is_better(self.metric_for_best_model)
+        if self.early_stopping_patience < 0:
+            raise ValueError(f"early_stopping_patience={self.early_stopping_patience} is negative; 0 never stops.")
         if self.fp16 and on_cpu(self.use_cpu):
             raise ValueError("fp16=True needs a GPU; on a processor compute in float32, or with bf16.")
         if self.bf16 and on_cpu(self.use_cpu):

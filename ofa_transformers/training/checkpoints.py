@@ -32,6 +32,12 @@ def last_checkpoint(output_dir: str | os.PathLike) -> Path | None:
     return Path(found) if found else None
 
 
+def saved_steps(output_dir: str | os.PathLike) -> set[int]:
+    """The steps of which a run has a checkpoint."""
+    names = (path.name for path in Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*") if path.is_dir())
+    return {int(step) for _, _, step in (name.rpartition("-") for name in names) if step.isdecimal()}
+
+
 @contextmanager
 def new_checkpoint(output_dir: str | os.PathLike, step: int, accelerator: Accelerator) -> Iterator[Path]:
     """A folder that all processes write into, and that becomes `checkpoint-STEP` when all of them are done.

@@ -16,6 +16,7 @@ from ..scoring.masked_lm import score_masked_lm
 from ..scoring.score import MaskedLMScore
 from ..scoring.sentences import default_layer, embed_texts, retrieval_accuracy
 from ..text.sources import LanguageText
+from .progress import PREFIX, RETRIEVAL
 
 
 def read_validation(texts: Mapping[str, LanguageText], lines: int) -> dict[str, list[str]]:
@@ -112,6 +113,25 @@ def retrieval(
     }
     if not found:
         return {}
-    return {"retrieval": sum(found.values()) / len(found)} | {
-        f"{name}_retrieval": share for name, share in found.items()
+    return {RETRIEVAL: sum(found.values()) / len(found)} | {
+        f"{name}_{RETRIEVAL}": share for name, share in found.items()
     }
+
+
+def check_measure(
+    name: str, texts: Mapping[str, Sequence[str]], pairs: Mapping[str, tuple[Sequence[str], Sequence[str]]]
+) -> None:
+    """That the measure which shall choose among checkpoints is one of `metrics` or of `retrieval`.
+
+    Raises:
+        ValueError: it isn't; the message lists them.
+    """
+    known = []
+    if texts:
+        known += metrics(dict.fromkeys(texts, MaskedLMScore(1.0, 1, 1)), dict.fromkeys(texts, "a"))
+    if pairs:
+        known += [RETRIEVAL, *(f"{language}_{RETRIEVAL}" for language in pairs)]
+    if name.removeprefix(PREFIX) not in known:
+        raise ValueError(
+            f"metric_for_best_model={name!r} is no measure of held-out text; there are {', '.join(known)}."
+        )

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from transformers import TrainerCallback, set_seed
-from transformers.utils import CONFIG_NAME
+from transformers.utils import CONFIG_NAME, logging
 
 from ..utils.files import reserved
 from ..utils.progress import stage
@@ -14,13 +14,15 @@ from ..utils.targets import check_space, check_target, follow_umask
 from .arguments import DataArguments, ModelArguments, PretrainingArguments
 from .checkpoints import last_checkpoint
 from .head import fit_head
+from .progress import PREFIX, evaluations
 from .setup import prepare
 from .trainer import PretrainingTrainer
 
 
 # Bytes a parameter: weight, and two states of AdamW, float32.
 CHECKPOINT_BYTES = 12
-BEST = "bits_per_character"
+
+logger = logging.get_logger(__name__)
 
 
 def pretrain(
@@ -30,15 +32,22 @@ def pretrain(
     *,
     causal: bool = False,
     callbacks: list[TrainerCallback] | None = None,
+    display: TrainerCallback | None = None,
 ) -> dict[str, float]:
     """Continue the pretraining of a masked LM (or, with `causal`, of a decoder), and write model and tokenizer.
 
     A run whose output folder has a checkpoint is resumed from the last one, or from `resume_from_checkpoint`. With
-    validation text, the checkpoint with the fewest bits per character is kept, and with `load_best_model_at_end` it is
-    what is written at the end.
+    validation text, the checkpoint with the fewest bits per character (or another `metric_for_best_model`) is kept, and
+    with `load_best_model_at_end` it is what is written at the end.
+
+    Args:
+        model_arguments, data_arguments, training_arguments: what to train, on what, and how.
+        causal: a decoder; else a masked LM.
+        callbacks, display: see `PretrainingTrainer`.
 
     Returns:
-        Trainer's metrics, and those of the last evaluation.
+        Trainer's metrics; with validation text those of the model that was written (`eval_...`), its step (`step`) and
+        those of the model before the first step (`start_...`), where they were taken.
 
     Raises:
         FileNotFoundError, FileExistsError, ValueError, ImportError: something is missing, empty or doesn't fit; before
@@ -51,7 +60,7 @@ def pretrain(
     args = training_arguments
     output = check_target(args.output_dir)
     with reserved(output) if args.process_index == 0 else nullcontext():
-        return _pretrain(model_arguments, data_arguments, args, output, causal, callbacks)
+        return _pretrain(model_arguments, data_arguments, args, output, causal, callbacks, display)
 
 
 def _pretrain(
@@ -61,6 +70,7 @@ def _pretrain(
     output: Path,
     causal: bool,
     callbacks: list[TrainerCallback] | None,
+    display: TrainerCallback | None,
 ) -> dict[str, float]:
     resume = args.resume_from_checkpoint or last_checkpoint(output)
     if not resume and args.process_index == 0:
@@ -70,24 +80,41 @@ def _pretrain(
         setup = prepare(
             model_arguments, data_arguments, causal=causal, seed=args.sample_seed, loader_options=args.loader_options
         )
-    if setup.validation and args.eval_strategy != "no" and args.metric_for_best_model is None:
-        args.metric_for_best_model, args.greater_is_better = BEST, False
     check_space(output, CHECKPOINT_BYTES * setup.model.num_parameters())
     if setup.new_weights and not resume:
         fit_head(setup, args.sample_seed)
-    trainer = PretrainingTrainer(setup, args, callbacks)
+    trainer = PretrainingTrainer(setup, args, callbacks, display)
     result = trainer.train(resume_from_checkpoint=resume).metrics
     if trainer.is_fsdp_enabled:
         trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
     trainer.save_model()
-    trainer.save_state()
     if args.process_index == 0:
         follow_umask(*output.glob("*.safetensors"))
-    if setup.validation:
-        result |= trainer.evaluate()
+    if setup.held_out:
+        result |= held_out(trainer)
+    trainer.save_state()
     if trainer.is_world_process_zero():
         trainer.save_metrics("all", result)
     return result
+
+
+def held_out(trainer: PretrainingTrainer) -> dict[str, float]:
+    """Measures of the model that a run ends with, of its step and of the start; measured now if they never were."""
+    state, args = trainer.state, trainer.args
+    loaded = args.load_best_model_at_end and state.best_model_checkpoint is not None
+    step = state.best_global_step if loaded else state.global_step
+    measured = evaluations(state.log_history)
+    last = measured.get(step) or trainer.evaluate()
+    start = {f"start_{name.removeprefix(PREFIX)}": value for name, value in measured.get(0, {}).items()}
+    before, after = (
+        each.get(PREFIX + args.metric_for_best_model.removeprefix(PREFIX)) for each in (measured.get(0, {}), last)
+    )
+    if step and before is not None and (after <= before if args.greater_is_better else after >= before):
+        logger.warning(
+            f"The model of step {step:,} is no better on held-out text than the one that the run started from: "
+            f"{args.metric_for_best_model} {after:.4f}, before {before:.4f}. Try a lower learning rate, or more text."
+        )
+    return {**last, **start, "step": step}
 
 
 def check_output(output: Path) -> None:

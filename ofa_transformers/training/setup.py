@@ -69,6 +69,11 @@ class Setup:
     new_weights: list[str] = field(default_factory=list)
 
     @property
+    def held_out(self) -> bool:
+        """Whether there is something to measure on."""
+        return bool(self.validation or self.validation_pairs)
+
+    @property
     def identity(self) -> str:
         """A hash that changes when the samples of the run do."""
         schedule = self.data.schedule

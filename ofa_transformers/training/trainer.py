@@ -10,18 +10,31 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel, Trainer, TrainerCallback
-from transformers.trainer import TRAINER_STATE_NAME
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback
+from transformers.trainer import DEFAULT_PROGRESS_CALLBACK, TRAINER_STATE_NAME
 from transformers.trainer_callback import TrainerState
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, rotate_checkpoints
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, SaveStrategy, TrainOutput, rotate_checkpoints
+from transformers.utils import logging
 
 from .arguments import PretrainingArguments
-from .checkpoints import check_shapes, last_checkpoint, new_checkpoint, read_data_state, write_data_state
-from .evaluation import metrics, retrieval, score_languages
+from .checkpoints import (
+    check_shapes,
+    last_checkpoint,
+    new_checkpoint,
+    read_data_state,
+    saved_steps,
+    write_data_state,
+)
+from .evaluation import check_measure, metrics, retrieval, score_languages
+from .logs import Clock, LogInTime
 from .objective import check_finite, training_loss
 from .optimization import delay_body, parameter_groups
+from .progress import BEST, RETRIEVAL, EarlyStop, best_step, evaluations, stops_early, values, why_stopped
 from .samples import Share, TrainingBatches
 from .setup import Setup
+
+
+logger = logging.get_logger(__name__)
 
 
 class PretrainingTrainer(Trainer):
@@ -29,13 +42,16 @@ class PretrainingTrainer(Trainer):
 
     Differences from its parent: the samples of a step depend on the seed and the step alone; a resumed run reads on from
     there at once, and ends with the weights of one that was never interrupted; the loss is the mean over the labels of
-    the global batch; evaluation gives loss and bits per character and byte by language; a checkpoint appears when it is
-    complete; a loss that is no number stops the run.
+    the global batch, and is logged at least every ten seconds; evaluation gives loss and bits per character and byte by
+    language, and retrieval, before the first step, too, and once at a step; of the checkpoints with such measures the best is known and
+    kept, and a run that gets no better ends early; a checkpoint appears when it is complete; a loss that is no number
+    stops the run.
 
     Args:
         setup: model, tokenizer, training and validation text.
         args: `max_steps` must be positive: languages are drawn, so there are no epochs.
         callbacks: further callbacks.
+        display: shows the progress, in place of Trainer's bar or of the logs that it prints.
 
     Raises:
         ValueError: arguments that don't go together.
@@ -44,7 +60,11 @@ class PretrainingTrainer(Trainer):
     args: PretrainingArguments
 
     def __init__(
-        self, setup: Setup, args: PretrainingArguments, callbacks: list[TrainerCallback] | None = None
+        self,
+        setup: Setup,
+        args: PretrainingArguments,
+        callbacks: list[TrainerCallback] | None = None,
+        display: TrainerCallback | None = None,
     ) -> None:
         if args.max_steps <= 0:
             raise ValueError(
@@ -56,16 +76,24 @@ class PretrainingTrainer(Trainer):
                 f"There are {args.n_gpu} GPUs and one process; start one for each, with `accelerate launch` or `torchrun`."
             )
         args = copy.copy(args)  # the caller's stay as they are
+        if setup.held_out:
+            if not setup.validation and args.metric_for_best_model == BEST:
+                args.metric_for_best_model, args.greater_is_better = RETRIEVAL, True
+            check_measure(args.metric_for_best_model, setup.validation, setup.validation_pairs)
         args.ignore_data_skip = True  # the batches begin where the checkpoint ended
         args.logging_nan_inf_filter = False  # such a loss stops the run
         super().__init__(
             model=setup.model,
             args=args,
             data_collator=setup.data.collate,
-            eval_dataset=setup.validation or None,
+            eval_dataset=setup.validation or setup.validation_pairs or None,
             processing_class=setup.tokenizer,
-            callbacks=callbacks,
+            callbacks=[EarlyStop(), *(callbacks or ())],
         )
+        self.add_callback(LogInTime(Clock(self.accelerator)))
+        if display is not None:
+            self.remove_callback(PrinterCallback if args.disable_tqdm else DEFAULT_PROGRESS_CALLBACK)
+            self.add_callback(display)
         self.setup = setup
         self.model_accepts_loss_kwargs = True  # count the labels of a global batch, and pass the number on
         self.loss_is_scaled_for_ga = True
@@ -101,8 +129,13 @@ class PretrainingTrainer(Trainer):
             checkpoint = Path(resume_from_checkpoint)
             self._data_state = read_data_state(checkpoint, self.setup.identity)
             check_shapes(checkpoint, self.model)
-            self._start_step = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME)).global_step
+            state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+            self._start_step = state.global_step
+            if stops_early(self.args, state.log_history) and self._start_step < self.args.max_steps:
+                logger.warning(f"{checkpoint} is where the run stopped: {why_stopped(self.args, state.log_history)}")
+                self.args.max_steps = self._start_step
             resume_from_checkpoint = str(checkpoint)
+        self.args.eval_on_start &= self.setup.held_out and not self._start_step
         return super().train(resume_from_checkpoint=resume_from_checkpoint or None, **kwargs)
 
     def get_train_dataloader(self) -> TrainingBatches:
@@ -207,6 +240,28 @@ class PretrainingTrainer(Trainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, result)
         return result
 
+    def _evaluate(self, trial: Any, ignore_keys_for_eval: Any, skip_scheduler: bool = False) -> dict[str, float]:
+        """What was measured at this step, measured now unless it was before."""
+        known = evaluations(self.state.log_history).get(self.state.global_step)
+        return known or super()._evaluate(trial, ignore_keys_for_eval, skip_scheduler)
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        # Trainer's best is that of all evaluations, whether or not there is a checkpoint of it.
+        state, args = self.state, self.args
+        steps = saved_steps(args.output_dir)
+        if self.control.should_save or args.save_strategy == SaveStrategy.BEST:
+            steps.add(state.global_step)
+        return self._note_best(steps) == state.global_step
+
+    def _note_best(self, steps: set[int]) -> int | None:
+        """The best of the checkpoints at `steps`, which the state remembers."""
+        state, args = self.state, self.args
+        best = best_step(state.log_history, steps, args.metric_for_best_model, args.greater_is_better)
+        if best is not None:
+            state.best_global_step = best
+            state.best_metric = values(state.log_history, args.metric_for_best_model)[best]
+        return best
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs and self._contrasts:
             contrast = self.accelerator.reduce(torch.stack(self._contrasts).mean(), reduction="mean")
@@ -214,6 +269,10 @@ class PretrainingTrainer(Trainer):
             self._contrasts.clear()
         self.state.epoch = self.state.global_step / self.args.max_steps  # the run as one epoch, also when resumed
         super().log(logs, start_time)
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        missing = [name for name in load_result.missing_keys if name not in self.model.all_tied_weights_keys]
+        super()._issue_warnings_after_load(type(load_result)(missing, load_result.unexpected_keys))
 
     def _get_output_dir(self, trial: Any) -> str:
         return self._staging or super()._get_output_dir(trial)

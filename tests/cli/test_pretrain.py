@@ -28,13 +28,15 @@ def test_trains_resumes_and_shows_bits_per_character(folder):
     output = folder / "out"
     result = CliRunner().invoke(app, arguments(folder, "-o", output), env={"COLUMNS": "160"})
     assert result.exit_code == 0, (result.output, result.exception)
-    for word in ("deu", "swh_Latn", "zho", "mean", "bits/character", str(output)):
+    for word in ("deu", "swh_Latn", "zho", "mean", "bits/character", "before", f"{output}, those of step "):
         assert word in result.stdout
+    lines = [line.split(":")[0] for line in result.stderr.splitlines() if "held out, loss" in line]
+    assert lines == ["step 0 of 4", "step 2 of 4", "step 4 of 4"]
     AutoModelForMaskedLM.from_pretrained(output)
     assert len(AutoTokenizer.from_pretrained(output)) == len(AutoTokenizer.from_pretrained(folder / "dropout"))
     assert sorted(path.name for path in output.glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4"]
 
-    more = ["-n", 6, "--streaming", "--whole-words", "--line-by-line", "--load-best", "--keep", 1]
+    more = ["-n", 6, "--streaming", "--whole-words", "--line-by-line", "--best", "bits_per_byte", "--keep", 1]
     result = CliRunner().invoke(app, arguments(folder, "-o", output, *more), env={"COLUMNS": "160"})
     assert result.exit_code == 0, (result.output, result.exception)
     assert (output / "checkpoint-6").is_dir() and not (output / "checkpoint-2").exists()
@@ -68,6 +70,8 @@ def test_a_recorded_run_is_repeated_bit_for_bit(folder):
         (["--max-length", "500"], "take at most"),
         (["--tokenizer", "{folder}/other"], "doesn't fit the model"),
         (["-o", "{folder}/dropout"], "holds a model, but no checkpoint"),
+        (["--eval-steps", "3"], "--save-steps 2 is no multiple of --eval-steps 3"),
+        (["--best", "accuracy"], "'accuracy' is no measure of held-out text; there are loss, bits_per_character"),
     ],
 )
 def test_bad_input_is_one_line(folder, tiny_tokenizers, monkeypatch, capsys, extra, message):
