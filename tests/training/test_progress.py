@@ -41,20 +41,23 @@ class Scripted:
         return {language: MaskedLMScore(bits * math.log(2), max(1, round(100 * bits**2)), 1) for language in texts}
 
 
-def with_trainer(folder: Path, output: Path, scripted: Scripted, monkeypatch, **changes) -> dict:
+def with_trainer(
+    folder: Path, output: Path, scripted: Scripted, monkeypatch, data: dict | None = None, **changes
+) -> dict:
     monkeypatch.setattr("ofa_transformers.training.trainer.score_languages", scripted)
     options = {
         "max_steps": 6, "save_steps": 2, "eval_steps": 1, "eval_strategy": "steps", "learning_rate": 1e-2,
         "per_device_train_batch_size": 2, "use_cpu": True, "report_to": "none", "disable_tqdm": True,
     }  # fmt: skip
+    text = {
+        "train": [str(folder / "train")], "validation": [str(folder / "validation")], "max_seq_length": 32,
+        "data_cache_dir": str(folder / "cache"),
+    }  # fmt: skip
     return pretrain(
         ModelArguments(str(folder / "plain")),
-        DataArguments(
-            train=[str(folder / "train")], validation=[str(folder / "validation")], max_seq_length=32,
-            data_cache_dir=str(folder / "cache"),
-        ),
+        DataArguments(**(text | (data or {}))),
         PretrainingArguments(output_dir=str(output), **(options | changes)),
-    )  # fmt: skip
+    )
 
 
 def with_loop(folder: Path, output: Path, scripted: Scripted, monkeypatch, **changes) -> None:
@@ -156,6 +159,20 @@ def test_the_measure_can_be_chosen(folder, tmp_path, monkeypatch, changes, best)
     scripted = Scripted([6.0, 5.0, 4.0, 4.5])  # at steps 0, 2, 4, 6
     with_trainer(folder, tmp_path, scripted, monkeypatch, eval_steps=2, **changes)
     assert json.loads((tmp_path / "trainer_state.json").read_text())["best_global_step"] == best
+
+
+def test_without_other_text_retrieval_chooses(folder, tmp_path, monkeypatch):
+    for language, word in (("eng", "house"), ("deu", "Haus")):
+        lines = (f"v{i}\t{word} {chr(97 + i)} {word}\n" for i in range(20))
+        (tmp_path / f"{language}.tsv").write_text("".join(lines), encoding="utf-8")
+    (tmp_path / "ids.txt").write_text("v1\nv2\nv3\n")
+    shares = iter([0.1, 0.3, 0.5, 0.2])  # at steps 0, 2, 4, 6
+    monkeypatch.setattr("ofa_transformers.training.trainer.retrieval", lambda *_: {"retrieval": next(shares)})
+    data = {"parallel": [str(tmp_path / f"{name}.tsv") for name in ("eng", "deu")], "validation": None,
+            "parallel_validation": str(tmp_path / "ids.txt")}  # fmt: skip
+    options = {"eval_steps": 2, "load_best_model_at_end": True}
+    result = with_trainer(folder, tmp_path / "out", Scripted([]), monkeypatch, data, **options)
+    assert (result["step"], result["eval_retrieval"], result["start_retrieval"]) == (4, 0.5, 0.1)
 
 
 def test_a_measure_that_is_none(folder, tmp_path, monkeypatch):
