@@ -168,9 +168,10 @@ def work_is_over() -> None:
 
 
 def _end(number: int) -> None:
-    from ..utils.files import remove_unfinished
-
-    remove_unfinished()
+    # Nothing is imported here: this can be in the midst of an import. What isn't there yet has begun nothing.
+    remove_unfinished = getattr(sys.modules.get("ofa_transformers.utils.files"), "remove_unfinished", None)
+    if remove_unfinished is not None:
+        remove_unfinished()
     _say_stopped()
     os._exit(128 + number)
 

@@ -133,6 +133,9 @@ def new_folder(path: str | os.PathLike, overwrite: bool = False, *, needed: int 
         Busy: another process writes there.
         OSError: the disk is full, or can't be written.
     """
+    if located(path) in _unfinished:  # one in the other
+        yield Path(path)
+        return
     check_output_folder(path, overwrite, needed=needed)
     with reserved(path), writing_to(path):
         folder = check_output_folder(path, overwrite)  # under the lock, after what was left aside is back

@@ -95,14 +95,12 @@ def exchange(new: Path, target: Path) -> Path:
         os.rename(target, retired)
         os.rename(new, target)
     except BaseException:
-        put_back(retired, target)
+        if os.path.lexists(target):
+            remove(retired)
+        else:
+            os.rename(retired, target)
         raise
     return retired
-
-
-def put_back(retired: Path, target: Path) -> None:
-    if os.path.lexists(retired) and not os.path.lexists(target):
-        os.rename(retired, target)
 
 
 @functools.cache

@@ -49,6 +49,39 @@ def stop(place: str, wait: str, number: int, *arguments: object) -> tuple[int, s
     return process.returncode, error, time.monotonic() - start
 
 
+# Sends itself a signal when a module is looked for, in the midst of the imports that lead there.
+_IMPORTING = """
+import os, sys
+module, number = sys.argv.pop(1), int(sys.argv.pop(1))
+class Finder:
+    def find_spec(self, name, *_):
+        if name == module:
+            os.kill(os.getpid(), number)
+sys.meta_path.insert(0, Finder())
+sys.path.insert(0, "")
+from ofa_command import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "number"),
+    [
+        ("ofa_transformers", signal.SIGTERM),
+        ("wrapt.importer", signal.SIGINT),
+        ("typer.core", signal.SIGTERM),
+        ("transformers.utils", signal.SIGINT),
+        ("torch.nn", signal.SIGTERM),
+    ],
+)
+def test_while_modules_are_imported(module, number, tmp_path):
+    output = tmp_path / "out"
+    command = [sys.executable, "-c", _IMPORTING, module, int(number), "convert", "nothing", "-o", output]
+    ended = subprocess.run(list(map(str, command)), cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stderr) == (128 + number, "Stopped.\n")
+    assert os.listdir(tmp_path) == []
+
+
 def test_adapt_leaves_the_folder_as_it_was(inputs, tmp_path):
     output = tmp_path / "outputs" / "out"
     output.mkdir(parents=True)

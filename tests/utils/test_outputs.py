@@ -252,3 +252,11 @@ def test_a_file_that_cannot_grow_is_one_plain_error_whoever_writes(tmp_path):
     for line in lines:
         assert f"{tmp_path / 'out'} could not be written: " in line and "What was there before is as it was" in line
     assert os.listdir(tmp_path) == ["out"] and (tmp_path / "out" / "content").read_text() == "old"
+
+
+def test_one_in_the_other_is_written_once(tmp_path):
+    with pytest.raises(RuntimeError), new_folder(tmp_path / "out") as outer:
+        with new_folder(outer) as inner:
+            assert inner == outer and len(os.listdir(tmp_path)) == 2  # and the lock
+        raise RuntimeError
+    assert os.listdir(tmp_path) == []
