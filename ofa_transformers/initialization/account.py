@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from importlib.metadata import version
+from typing import Any
 
 from transformers import PreTrainedModel
 
@@ -24,9 +25,13 @@ def make_report(
     made: TargetRows,
     model: PreTrainedModel,
     head_bias: str | None,
+    proof: dict[str, Any],
     run: Run,
 ) -> OfaReport:
-    """Counts and measures what was made; `head_bias` says where the head's bias came from, None without one."""
+    """Counts and measures what was made; `head_bias` says where the head's bias came from, None without one.
+
+    `proof` is what [`Reference.prove`] found.
+    """
     words, size = inputs.word_vectors, settings.embedding_size
     with run("report"):
         total, by_script = run.once("tokens", lambda: count_tokens(mapping))
@@ -67,10 +72,13 @@ def make_report(
         warnings=[
             *find_warnings(total, by_script, by_language, unused, words.language_counts()),
             *inputs.rules.notes,
+            *source.special.notes,
+            *([f"The result could not be compared with the source: {proof['reason']}"] if "reason" in proof else []),
         ],
         tokens_by_language=by_language,
         matches=mapping.count_matches(),
         figures=figures,
         mapping=mapping,
         map=picture,
+        proof=proof,
     )

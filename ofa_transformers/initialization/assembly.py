@@ -1,6 +1,7 @@
 """Step 5, put together: the model with its new rows, and a tokenizer that fits it."""
 
 import copy
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -9,27 +10,32 @@ from ..models.embeddings import factorized_model, with_new_embeddings
 from ..scoring.batching import longest_input
 from .inputs import Source
 from .mapping.token_mapping import TokenMapping
+from .proof import take_reference
 from .rows import TargetRows
-from .special_tokens import set_special_tokens
 
 
 def put_together(
-    source: Source,
-    tokenizer: PreTrainedTokenizerBase,
-    mapping: TokenMapping,
-    made: TargetRows,
-    bias: torch.Tensor | None,
-) -> PreTrainedModel:
+    source: Source, mapping: TokenMapping, made: TargetRows, bias: torch.Tensor | None, carried: bool
+) -> tuple[PreTrainedModel, dict[str, Any]]:
     """The adapted model: the source's own at full size, else the Ofa* class with its body.
 
+    Args:
+        bias: (V_t,), of the head; `carried` says whether copied tokens have theirs from the source.
+
+    Returns:
+        The model, and the proof that it gives what the source gives for text of copied tokens; see [`Reference.prove`].
+
     Raises:
-        ValueError: a pad id that the source can't count its positions from.
+        RuntimeError: it doesn't, or isn't what its configuration constructs.
     """
-    set_special_tokens(source.model, tokenizer, mapping)
+    reference = take_reference(source, mapping, made, bias, carried)
+    source.special.apply(source.model)
     if not made.primitives:
-        return with_new_embeddings(source.model, source.embeddings, made.rows, bias)
-    size = len(made.primitives["input"])
-    return factorized_model(source.model, source.embeddings, made.rows, made.primitives, bias, size)
+        model = with_new_embeddings(source.model, source.embeddings, made.rows, bias, made.others)
+    else:
+        size = len(made.primitives["input"])
+        model = factorized_model(source.model, source.embeddings, made.rows, made.primitives, bias, size)
+    return model, reference.prove(model)
 
 
 def limited_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> PreTrainedTokenizerBase:

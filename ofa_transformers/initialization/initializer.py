@@ -197,10 +197,11 @@ class OfaInitializer:
         bias = make_bias(read.embeddings.bias, mapping, inputs.text, settings)
         # 5. Put the model together.
         with run("model"):
-            model = put_together(read, inputs.target_tokenizer, mapping, rows, bias)
+            carried = inputs.text is None and not settings.authors_compatible
+            model, proof = put_together(read, mapping, rows, bias, carried)
         head_bias = None if bias is None else fit_bias(model, inputs.target_tokenizer, inputs.text, run)
         # 6. Report.
-        report = make_report(inputs, read, settings, mapping, rows, model, head_bias, run)
+        report = make_report(inputs, read, settings, mapping, rows, model, head_bias, proof, run)
         logger.info("%s", report)
         return cls(model, limited_tokenizer(inputs.target_tokenizer, model), mapping, report)
 

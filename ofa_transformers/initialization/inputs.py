@@ -24,6 +24,7 @@ from .memory import needed_memory, refuse_too_little_memory
 from .methods import Donor, find_method
 from .run import Run
 from .settings import InitializationSettings, Rules
+from .special_tokens import SpecialTokens, plan_special_tokens
 
 
 logger = logging.get_logger(__name__)
@@ -72,11 +73,13 @@ class Source:
     Attributes:
         model: a copy of its own, dense, which becomes the result, or gives it its body.
         embeddings: what depends on the vocabulary in it.
+        special: what becomes of the token ids in its configurations.
         facts: what the report says of it.
     """
 
     model: PreTrainedModel
     embeddings: ModelEmbeddings
+    special: SpecialTokens
     facts: dict[str, Any]
 
 
@@ -184,17 +187,18 @@ def read_source(inputs: Inputs, settings: InitializationSettings, run: Run) -> S
     """Reads the source's weights, and checks that its tokenizer fits them.
 
     Raises:
-        ValueError: a damaged checkpoint; embeddings that aren't found, or don't fit the tokenizer.
+        ValueError: a damaged checkpoint; embeddings that aren't found, or don't fit the tokenizer; something else that
+            depends on the vocabulary in a way that isn't known; a special token that the target lacks and the model needs.
     """
     with run("load"):
         model = take_source(
             inputs.source,
             inputs.source_class,
             inputs.hub_kwargs,
-            share_embeddings=settings.embedding_size is not None,
         )
     embeddings = find_embeddings(model)
     check_rows(embeddings.rows, inputs.source_tokenizer, model)
+    special = plan_special_tokens(model, embeddings.rows, inputs.source_tokenizer, inputs.target_tokenizer)
     name = str(getattr(inputs.config, "_name_or_path", "") or type(model).__name__)
     facts = {
         "name": name,
@@ -207,7 +211,7 @@ def read_source(inputs: Inputs, settings: InitializationSettings, run: Run) -> S
         "embedding_parameters": embeddings.input.numel()
         + (embeddings.output.numel() if embeddings.output is not None else 0),
     }
-    return Source(model, embeddings, facts)
+    return Source(model, embeddings, special, facts)
 
 
 def check_rows(rows: int, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:

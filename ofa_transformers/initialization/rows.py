@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from ..models.dependents import VocabularyTensor
 from ..models.embeddings import ModelEmbeddings
 from ..models.factorization import truncation_errors
 from .factors import Factorizer
@@ -21,11 +22,13 @@ class TargetRows:
         rows: (V_t, D), factorized the coordinates (V_t, D').
         primitives: (D', D), factorized only.
         singular_values: (D,) float64, largest first, factorized only; of what `Factorizer` decomposes.
+        others: entries of `ModelEmbeddings.others`, at full size only.
     """
 
     rows: dict[str, torch.Tensor] = field(default_factory=dict)
     primitives: dict[str, torch.Tensor] = field(default_factory=dict)
     singular_values: dict[str, torch.Tensor] = field(default_factory=dict)
+    others: list[torch.Tensor] = field(default_factory=list)
 
     def reconstruction_error(self, embedding_size: int) -> dict[str, float]:
         """||E - F P|| / ||E|| in Frobenius norm."""
@@ -44,7 +47,7 @@ def make_rows(
 ) -> TargetRows:
     """Applies the mapping to the source's embeddings, or to their coordinates where they are factorized."""
     made = TargetRows()
-    for part, matrix in embeddings.matrices():
+    for stream, (part, matrix) in enumerate(embeddings.matrices()):
         norm = None
         if factorizer is not None:
             with run("factorization"):
@@ -61,5 +64,23 @@ def make_rows(
                 language_offset=settings.language_offset,
                 primitives=made.primitives.get(part),
                 source_norm=norm,
+                stream=stream,
+            )
+    if factorizer is None:
+        with run("rows"):
+            made.others.extend(
+                _make_other(one, stream, mapping, settings) for stream, one in enumerate(embeddings.others, start=2)
             )
     return made
+
+
+def _make_other(
+    one: VocabularyTensor, stream: int, mapping: TokenMapping, settings: InitializationSettings
+) -> torch.Tensor:
+    """The target's entries of something else that has one for each token."""
+    entries = one.by_token(mapping.shape[1])
+    if one.is_assigned:
+        return entries[torch.from_numpy(mapping.nearest_source).to(entries.device)]
+    if entries.ndim == 1:
+        return mapping.apply(entries, fallback="mean")
+    return mapping.apply(entries.float(), settings.fallback, settings.seed, stream=stream)

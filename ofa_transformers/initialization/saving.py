@@ -7,6 +7,7 @@ from typing import Any
 from huggingface_hub import EvalResult
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..models.checkpoints import check_saved
 from ..report import PAGE_FILE, REPORT_FILE, OfaReport, model_card, write_page
 from ..utils.hub import CARD_FILE
 from ..utils.progress import stage
@@ -22,9 +23,14 @@ def write_checkpoint(
     eval_results: Sequence[EvalResult] | None = None,
     **kwargs: Any,
 ) -> None:
-    """Writes model, tokenizer, report and card into a folder; arguments as `OfaInitializer.save_pretrained`."""
+    """Writes model, tokenizer, report and card into a folder; arguments as `OfaInitializer.save_pretrained`.
+
+    Raises:
+        RuntimeError: the model doesn't load as what was saved.
+    """
     with stage("Writing model and report"):
         model.save_pretrained(folder, **kwargs)
+        check_saved(model, folder, kwargs.get("variant"))
         tokenizer.save_pretrained(folder)
         report.save(os.path.join(folder, REPORT_FILE))
         if report_page:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 import transformers
 from safetensors import SafetensorError
 from torch import nn
@@ -20,6 +21,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from .dependents import quiet, vocabulary_tensors
 from .modeling_ofa import FAMILIES, OfaForMaskedLM, OfaPreTrainedMixin
 
 
@@ -108,12 +110,10 @@ def reading_weights(argument: str, checkpoint: Any) -> Iterator[None]:
         ) from error
 
 
-def take_source(
-    source: Any, source_class: type[PreTrainedModel], hub_kwargs: dict[str, Any], share_embeddings: bool
-) -> PreTrainedModel:
+def take_source(source: Any, source_class: type[PreTrainedModel], hub_kwargs: dict[str, Any]) -> PreTrainedModel:
     """A model of our own to change: the loaded checkpoint, or a copy; factors of an Ofa model multiplied out.
 
-    Where the embeddings are only read, `share_embeddings` leaves them out of the copy.
+    A copy shares with the source what has an entry for each token, which is never written to, but replaced.
 
     Raises:
         ValueError: a damaged or incomplete checkpoint.
@@ -121,8 +121,9 @@ def take_source(
     if isinstance(source, OfaPreTrainedMixin):
         return source.to_dense()
     if isinstance(source, PreTrainedModel):
-        shared = {id(p): p for p in _embedding_parameters(source)} if share_embeddings else {}
-        return copy.deepcopy(source, shared)
+        table = getattr(input_embeddings(source), "weight", None)
+        shared = [] if table is None else vocabulary_tensors(source, len(table))[0]
+        return copy.deepcopy(source, {id(one.tensor): one.tensor for one in shared})
     with reading_weights("source", source):
         model, loaded = source_class.from_pretrained(source, output_loading_info=True, **hub_kwargs)
     own = {id(p) for p in _embedding_parameters(model)}
@@ -146,6 +147,39 @@ def input_embeddings(model: PreTrainedModel) -> nn.Module | None:
 def _embedding_parameters(model: PreTrainedModel) -> list[nn.Parameter]:
     module = input_embeddings(model)
     return [] if module is None else list(module.parameters())
+
+
+def check_saved(model: PreTrainedModel, folder: str | os.PathLike, variant: str | None = None) -> None:
+    """That a checkpoint that was just written loads key by key: nothing is missing, left over, or of another shape.
+
+    Its weights are read only where keys are missing that may have been left out as tied to others.
+
+    Args:
+        model: what was written.
+        folder: where to.
+        variant: as it was given to `save_pretrained`.
+
+    Raises:
+        RuntimeError: it doesn't load as what was saved.
+    """
+    options = {"variant": variant, "output_loading_info": True, "local_files_only": True}
+    with quiet():
+        _, loaded = type(model).from_pretrained(folder, device_map={"": "meta"}, **options)
+    own = model.state_dict()
+    missing = sorted(set(loaded.pop("missing_keys")) & set(own))
+    problems = {name.replace("_", " "): sorted(map(str, keys)) for name, keys in loaded.items() if keys}
+    if missing and not problems:
+        with quiet():
+            again = type(model).from_pretrained(folder, dtype=model.dtype, **options)[0].state_dict()
+        missing = [name for name in missing if not torch.equal(again[name], own[name].to(again[name].device))]
+    if missing:
+        problems["missing keys"] = missing
+    if problems:
+        shown = "; ".join(f"{name}: {', '.join(keys)}" for name, keys in problems.items())
+        raise RuntimeError(
+            f"The checkpoint of {type(model).__name__} that was written doesn't load as what was saved ({shown}), and was "
+            "removed. Please report this, with the model's configuration."
+        )
 
 
 def check_fit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -10,6 +10,14 @@ from transformers import PreTrainedModel
 
 from .checkpoints import factorized_class, input_embeddings
 from .configuration_ofa import OFA_FIELDS
+from .dependents import (
+    VocabularyTensor,
+    configurations,
+    follow_configuration,
+    replace_tensors,
+    set_vocabulary_size,
+    vocabulary_tensors,
+)
 from .modeling_ofa import swap_prefix
 
 
@@ -19,15 +27,21 @@ class ModelEmbeddings:
 
     Attributes:
         input: (V, D), the input embeddings.
-        output: (V, D), the output embeddings, None where there are none or they are tied to the input's.
+        output: (V, D), the output embeddings, None where there are none or they are tied to the input's. RemBERT's
+            and Reformer's have a width of their own.
         bias: (V,), the head's bias, or None.
         tied: whether there are output embeddings, tied to the input's.
+        others: everything else with an entry for each token: biases beside the head's, tables of an untied encoder and
+            decoder, of the layers (Gemma 3n), of experts by token (DeepSeek-V4).
+        skeleton: the model as its configuration has it, without weights; None where it can't be built so.
     """
 
     input: torch.Tensor
     output: torch.Tensor | None
     bias: torch.Tensor | None
     tied: bool
+    others: tuple[VocabularyTensor, ...] = ()
+    skeleton: PreTrainedModel | None = None
 
     @property
     def rows(self) -> int:
@@ -45,61 +59,90 @@ class ModelEmbeddings:
 
 
 def find_embeddings(model: PreTrainedModel) -> ModelEmbeddings:
-    """Input and output embeddings and the head's bias of a dense model.
+    """Input and output embeddings of a dense model, the head's bias, and what else has an entry for each token.
 
     Raises:
-        ValueError: a model whose embeddings Transformers doesn't expose as a matrix.
+        ValueError: a model whose embeddings Transformers doesn't expose as a matrix, or with something that depends on
+            the vocabulary in a way that isn't known.
     """
     module = input_embeddings(model)
-    if not isinstance(module, nn.Embedding) or module.weight.ndim != 2:
+    table = getattr(module, "weight", None)
+    if not isinstance(table, torch.Tensor) or table.ndim != 2 or isinstance(module, nn.Linear):
         raise ValueError(
             f"source: the token embeddings of {type(model).__name__} were not found: get_input_embeddings() gives "
             f"{type(module).__name__}, not an nn.Embedding. Use a text model that looks its tokens up in one table."
         )
+    found, skeleton = vocabulary_tensors(model, len(table))
+    tensors = {id(one.tensor): one for one in found}
     projection = model.get_output_embeddings()
-    weight = getattr(projection, "weight", None)
-    if weight is None or weight.shape != module.weight.shape:
-        return ModelEmbeddings(module.weight.detach(), None, None, tied=False)
-    tied = weight is module.weight or weight.data_ptr() == module.weight.data_ptr()
-    bias = getattr(projection, "bias", None)
+    weight, bias = (getattr(projection, name, None) for name in ("weight", "bias"))
+    output = tensors.get(id(weight))
+    bias = bias if id(bias) in tensors else None
+    own = {id(table), *(id(tensor) for tensor in (weight, bias) if tensor is not None)}
+    tied = weight is table or (weight is not None and 0 != weight.data_ptr() == table.data_ptr())
     return ModelEmbeddings(
-        module.weight.detach(),
-        None if tied else weight.detach(),
+        table.detach(),
+        None if output is None or tied else weight.detach(),
         None if bias is None else bias.detach(),
         tied=tied,
+        others=tuple(one for key, one in tensors.items() if key not in own),
+        skeleton=skeleton,
     )
 
 
 def with_new_embeddings(
-    model: PreTrainedModel, embeddings: ModelEmbeddings, rows: dict[str, torch.Tensor], bias: torch.Tensor | None
+    model: PreTrainedModel,
+    embeddings: ModelEmbeddings,
+    rows: dict[str, torch.Tensor],
+    bias: torch.Tensor | None,
+    others: list[torch.Tensor],
 ) -> PreTrainedModel:
-    """The model itself at full size, with other rows and as many of them."""
-    dtype = embeddings.input.dtype
-    # Resizing draws rows, which are all replaced below; the draws shall not disturb the caller's random state.
-    with torch.random.fork_rng(devices=[]):
-        model.resize_token_embeddings(len(rows["input"]), mean_resizing=False)
-    _resize_tied_biases(model)
-    model.get_input_embeddings().weight.data = rows["input"].to(dtype)
-    projection = model.get_output_embeddings()
-    if "output" in rows:
-        model.config.tie_word_embeddings = model.config.get_text_config().tie_word_embeddings = False
-        projection.weight.data = rows["output"].to(dtype)
-    if bias is not None:
-        projection.bias.data = bias.to(dtype)
+    """The model itself at full size, with other rows and as many of them.
+
+    Args:
+        model: changed in place; what was tied stays so.
+        embeddings: of it.
+        rows: (V_t, D), as [`ModelEmbeddings.matrices`] names them.
+        bias: (V_t,), of the head.
+        others: entries for `embeddings.others`, as `VocabularyTensor.by_token` gives them.
+
+    Raises:
+        RuntimeError: the result isn't what its configuration constructs.
+    """
+    module, projection = model.get_input_embeddings(), model.get_output_embeddings()
+    old, new = embeddings.rows, len(rows["input"])
+    made = {id(module.weight): rows["input"].to(module.weight.dtype)}
     if embeddings.tied:
-        model.tie_weights()
+        made[id(projection.weight)] = made[id(module.weight)]
+    if "output" in rows:
+        made[id(projection.weight)] = rows["output"].to(projection.weight.dtype)
+    if bias is not None:
+        made[id(projection.bias)] = bias.to(projection.bias.dtype)
+    for one, entries in zip(embeddings.others, others, strict=True):
+        made[id(one.tensor)] = one.shaped(entries)
+    replace_tensors(model, made)
+    if "output" in rows:
+        _declare_untied(model)
+    set_vocabulary_size(configurations(model), old, new)
+    follow_configuration(model, embeddings.skeleton, (old, new))
     return model
 
 
-def _resize_tied_biases(model: PreTrainedModel) -> None:
-    """Gives a head's own bias the size of the projection's, to which it is tied.
-
-    Resizing in Transformers forgets it where nothing is tied, and the checkpoint then fails to load.
-    """
-    for target, source in (model._tied_weights_keys or {}).items():
-        if target.endswith(".bias") and model.get_parameter(source).shape != model.get_parameter(target).shape:
-            parent, name = source.rsplit(".", 1)
-            setattr(model.get_submodule(parent), name, nn.Parameter(model.get_parameter(target).detach().clone()))
+def _declare_untied(model: PreTrainedModel) -> None:
+    """Has the configuration say that nothing is tied, where a head of its own would be tied when it is loaded again."""
+    pairs = model.get_expanded_tied_weights_keys(all_submodels=True)
+    projection = model.get_output_embeddings()
+    name = f"{_name_of(model, projection)}.weight"
+    if name not in pairs or model.get_parameter(pairs[name]) is projection.weight:
+        return
+    for config in (model.config, model.config.get_text_config()):
+        if getattr(config, "tie_word_embeddings", False):
+            config.tie_word_embeddings = False
+    for target, source in pairs.items():
+        # What the flag tied beside them is saved once, and would then be missing.
+        if target != name and model.get_parameter(target) is model.get_parameter(source):
+            parent, attribute = target.rsplit(".", 1)
+            setattr(model.get_submodule(parent), attribute, nn.Parameter(model.get_parameter(source).detach().clone()))
 
 
 def factorized_model(
@@ -138,7 +181,12 @@ def factorized_model(
     config = target_class.config_class(**fields, vocab_size=len(rows["input"]), embedding_size=embedding_size)
     config._name_or_path = str(getattr(model.config, "_name_or_path", ""))
     result, loaded = target_class.from_pretrained(
-        None, config=config, state_dict=state_dict, dtype=model.dtype, output_loading_info=True
+        None,
+        config=config,
+        state_dict=state_dict,
+        dtype=model.dtype,
+        attn_implementation=model.config._attn_implementation,
+        output_loading_info=True,
     )
     problems = {name: keys for name, keys in loaded.items() if keys}
     if problems:

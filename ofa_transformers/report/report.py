@@ -47,6 +47,8 @@ class OfaReport:
         warnings: what a person should know before training.
         figures: histograms of norms and similarities, and the singular values of what `reconstruction_error` is about,
             at full size the source's; see `measure_rows`.
+        proof: of the result: for text of `tokens` copied tokens it gave the source's hidden states, and logits where it
+            has some, but for `difference`, relative to the largest value; or the reason why that couldn't be tried.
         mapping, map: what made the rows, and a picture of them; not part of the JSON.
     """
 
@@ -63,6 +65,7 @@ class OfaReport:
     tokens_by_language: dict[str, dict[str, int]] = field(default_factory=dict)
     matches: dict[str, int] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
+    proof: dict[str, Any] = field(default_factory=dict)
     mapping: TokenMapping | None = field(default=None, repr=False)
     map: EmbeddingMap | None = field(default=None, repr=False)
 
@@ -108,6 +111,8 @@ class OfaReport:
         shown.append(f"{self.source['parameters']:,} -> {self.target['parameters']:,} parameters")
         total = sum(self.tokens.values())
         shown.append(", ".join(f"{name} {count:,} ({count / total:.1%})" for name, count in self.tokens.items()))
+        if "difference" in self.proof:
+            shown.append(f"proven on {self.proof['tokens']} copied tokens: gives what the source gives")
         return "\n".join(shown)
 
 

@@ -20,6 +20,7 @@ def fallback_rows(
     fallback: str,
     seed: int,
     authors_compatible: bool = False,
+    stream: int = 0,
 ) -> None:
     """Writes the rows `missing` of `result` (V_t, D'), in place.
 
@@ -31,6 +32,7 @@ def fallback_rows(
         seed: each block of target ids has its own generator, seeded with this and the block's number.
         authors_compatible: statistics over all rows in the precision of the input, and one `RandomState` for the
             whole matrix, as in the published code (whose seed is 114514).
+        stream: other numbers give draws that are independent of those of 0.
     """
     if not len(missing) or fallback == "zeros":
         result[missing] = 0
@@ -53,7 +55,9 @@ def fallback_rows(
         if generator is not None:  # one stream of numbers, so that blocks without missing rows are drawn, too
             result[rows] = generator.normal(mean, std, shape)[rows - start]
         elif len(rows):
-            draws = np.random.default_rng([seed, block]).standard_normal(shape, dtype=np.float32)
+            draws = np.random.default_rng([seed, block, stream] if stream else [seed, block]).standard_normal(
+                shape, dtype=np.float32
+            )
             chosen = draws[rows - start]
             result[rows] = mean + (chosen @ std.T if std.ndim == 2 else std * chosen)
 

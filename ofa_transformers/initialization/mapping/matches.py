@@ -28,7 +28,7 @@ class Matches:
 
 
 # A token with the first role may take its row from a source token with one of the others, in this order.
-_COUNTERPARTS = {
+COUNTERPARTS = {
     "cls": ("cls", "bos"),
     "bos": ("bos", "cls"),
     "sep": ("sep", "eos"),
@@ -139,7 +139,7 @@ def _match_special(source: Vocabulary, target: Vocabulary, usable: int) -> dict[
         index = target.roles.get(role)
         if index is None or index in matched:
             continue
-        for counterpart in _COUNTERPARTS[role]:
+        for counterpart in COUNTERPARTS[role]:
             found = source.roles.get(counterpart)
             if found is not None and found < usable:
                 matched[index] = found

@@ -118,6 +118,19 @@ class TokenMapping:
         return {kind.name.lower(): int(numbers[kind]) for kind in MatchKind if kind is not MatchKind.NONE}
 
     @cached_property
+    def nearest_source(self) -> np.ndarray:
+        """(V_t,) int64: the source id that each row has most of; for fallbacks any, the same for the same target id."""
+        used = np.flatnonzero(self.source_rows)
+        nearest = used[np.arange(self.shape[0]) % len(used)]
+        filled = np.flatnonzero(np.diff(self.weights.indptr))
+        if len(filled):
+            largest = np.maximum.reduceat(self.weights.data, self.weights.indptr[filled])
+            rows = np.repeat(np.arange(len(filled)), np.diff(self.weights.indptr)[filled])
+            first = np.flatnonzero(self.weights.data == largest[rows])[::-1]
+            nearest[filled[rows[first]]] = self.weights.indices[first]  # of equals the first, which is written last
+        return nearest
+
+    @cached_property
     def languages(self) -> np.ndarray:
         """(V_t,) str: the language whose words use each token most (ISO 639-3), "" for tokens of no word.
 
@@ -178,6 +191,7 @@ class TokenMapping:
         language_offset: float = 0.0,
         primitives: torch.Tensor | np.ndarray | None = None,
         source_norm: float | None = None,
+        stream: int = 0,
     ) -> torch.Tensor | np.ndarray:
         """The target's rows, made from the source's: input or output embeddings, coordinates, or a head's bias.
 
@@ -195,6 +209,7 @@ class TokenMapping:
             primitives: (D', D), where `source_rows` are coordinates: the offset then has that norm after them.
             source_norm: the mean norm that the offset is a share of; by default that of `source_rows`, after the
                 primitives. Coordinates have lost a part of that of the embeddings that they stand for.
+            stream: of the draws of fallback rows; those of several matrices of a model are independent.
 
         Returns:
             (V_t, D') or (V_t,), of the type, dtype and device of `source_rows`.
@@ -218,6 +233,7 @@ class TokenMapping:
                 language_offset=language_offset,
                 primitives=primitives,
                 source_norm=source_norm,
+                stream=stream,
             )
             return torch.from_numpy(rows).to(device=source_rows.device, dtype=source_rows.dtype)
         if source_rows.ndim not in (1, 2) or len(source_rows) != self.shape[1]:
@@ -231,7 +247,7 @@ class TokenMapping:
         result = self.combine(work)
         missing = np.flatnonzero(self.kinds == TokenKind.FALLBACK)
         published = bool(self.settings.get("authors_compatible", False))
-        fallback_rows(result, missing, work, self.source_rows, fallback, seed, published)
+        fallback_rows(result, missing, work, self.source_rows, fallback, seed, published, stream)
         if language_offset:
             theirs = self.settings.get("source_languages") or []
             receives = (self.kinds == TokenKind.COMPOSED) & ~np.isin(self.languages, theirs)
