@@ -10,6 +10,7 @@ parallelism come from accelerate's configuration.
 """
 
 import contextlib
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,14 @@ from ofa_transformers.training.checkpoints import (
 from ofa_transformers.training.evaluation import metrics, score_languages
 from ofa_transformers.training.head import fit_head
 from ofa_transformers.training.logs import Clock
-from ofa_transformers.training.objective import check_finite, count_labels, training_loss
-from ofa_transformers.training.optimization import delay_body, parameter_groups
+from ofa_transformers.training.objective import (
+    check_finite,
+    check_gradient,
+    check_weights,
+    count_labels,
+    training_loss,
+)
+from ofa_transformers.training.optimization import clip_gradients, delay_body, parameter_groups
 from ofa_transformers.training.progress import BEST, PREFIX, best_step
 from ofa_transformers.training.run import check_output
 from ofa_transformers.utils.strict_json import dumps
@@ -160,6 +167,7 @@ def main(arguments: list[str] | None = None) -> None:
             (output / "results.json").write_text(new, encoding="utf-8")
 
     def save() -> None:
+        check_weights(model, progress.step, args.output_dir)
         with new_checkpoint(output, progress.step, accelerator) as folder:
             accelerator.save_state(str(folder))
             if accelerator.is_main_process:
@@ -198,7 +206,10 @@ def main(arguments: list[str] | None = None) -> None:
                         check_finite(contrast, step, batches, number_of_batch, args.output_dir)
                         loss = loss + contrast / len(parts)
                     accelerator.backward(loss)
-            accelerator.clip_grad_norm_(model.parameters(), args.max_grad_norm)
+            most = args.max_grad_norm or math.inf  # 0 clips nothing, as in Trainer
+            norm = clip_gradients(accelerator, model, optimizer, most, step <= args.freeze_body_steps)
+            if accelerator.scaler is None:  # fp16's leaves out steps of infinite gradients
+                check_gradient(norm, step, batches.describe_step(step - first_step - 1, per_step), args.output_dir)
             optimizer.step()
             scheduler.step()
             optimizer.zero_grad()

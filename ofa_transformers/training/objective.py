@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -120,9 +121,47 @@ def check_finite(loss: torch.Tensor, step: int, batches: TrainingBatches, number
     """
     if torch.isfinite(loss):
         return
-    checkpoint = last_checkpoint(output_dir)
-    saved = f"the last checkpoint is {checkpoint}" if checkpoint else "no checkpoint was written yet"
     raise FloatingPointError(
         f"The loss of step {step:,} is {loss.item()}, in the batch of {batches.describe(number)}. It did not reach the "
-        f"weights, and {saved}. Try a lower learning rate, more warmup, or bf16 instead of fp16."
+        f"weights, and {_saved(output_dir)}. Try a lower learning rate, more warmup, or bf16 instead of fp16."
     )
+
+
+def check_gradient(norm: float, step: int, samples: str, output_dir: str) -> None:
+    """Stops a run before a gradient that is no number reaches the weights: its loss may well be one.
+
+    Args:
+        norm: of the gradients.
+        step: the step that they belong to.
+        samples: of the step, in words.
+        output_dir: of the run.
+
+    Raises:
+        FloatingPointError: the norm is infinite or NaN.
+    """
+    if not math.isfinite(norm):
+        raise FloatingPointError(
+            f"The gradient of step {step:,} has the norm {norm}, of {samples}. It did not reach a checkpoint: "
+            f"{_saved(output_dir)}. Try a lower learning rate, more warmup, or bf16 instead of fp16."
+        )
+
+
+def check_weights(model: nn.Module, step: int, output_dir: str) -> None:
+    """Stops a run before weights that are no numbers are saved.
+
+    Raises:
+        FloatingPointError: a parameter has such values; the message names it.
+    """
+    for name, parameter in model.named_parameters():
+        values = parameter.detach()
+        values = values.to_local() if hasattr(values, "to_local") else values
+        if not values.isfinite().all():
+            raise FloatingPointError(
+                f"After step {step:,} the weights {name} are not finite, and are not saved: {_saved(output_dir)}. Try a "
+                f"lower learning rate."
+            )
+
+
+def _saved(output_dir: str) -> str:
+    checkpoint = last_checkpoint(output_dir)
+    return f"the last checkpoint is {checkpoint}" if checkpoint else "no checkpoint was written yet"

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
 from typing import Any
 
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
+from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from transformers import PreTrainedModel
 
@@ -81,3 +86,39 @@ def _delayed(schedule: Callable[[int], float], steps: int, warmup_steps: int) ->
         return 0.0 if step < steps else schedule(step) * min((step - steps + 1) / max(warmup_steps, 1), 1.0)
 
     return delayed
+
+
+def clip_gradients(
+    accelerator: Accelerator, model: nn.Module, optimizer: torch.optim.Optimizer, max_norm: float, frozen: bool
+) -> float:
+    """Clips the gradients that are about to move weights, by their own norm.
+
+    While the body is `frozen`, its gradients, which Adam only remembers, are clipped apart by theirs. DeepSpeed clips
+    by itself, all together.
+
+    Args:
+        accelerator: of the run.
+        model: as it was prepared.
+        optimizer: with groups of `parameter_groups`, where something is frozen.
+        max_norm: infinite to clip nothing.
+        frozen: whether the body stays as it is in this step.
+
+    Returns:
+        The norm before; one that isn't finite if that of the frozen gradients isn't.
+    """
+    body = [
+        parameter for group in optimizer.param_groups if group.get("name") == BODY for parameter in group["params"]
+    ]
+    if not frozen or accelerator.distributed_type == DistributedType.DEEPSPEED:
+        return _number(accelerator.clip_grad_norm_(model.parameters(), max_norm))
+    apart = {id(parameter) for parameter in body}
+    trained = [parameter for parameter in model.parameters() if id(parameter) not in apart]
+    norm = _number(accelerator.clip_grad_norm_(trained, max_norm))  # fp16's scale goes out of all gradients
+    other = _number(nn.utils.clip_grad_norm_(body, max_norm))
+    return norm if math.isfinite(other) else other
+
+
+def _number(norm: torch.Tensor | float | None) -> float:
+    if norm is None:  # DeepSpeed's before its first step
+        return 0.0
+    return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)

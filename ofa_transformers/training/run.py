@@ -14,6 +14,7 @@ from ..utils.targets import check_space, check_target, follow_umask
 from .arguments import DataArguments, ModelArguments, PretrainingArguments
 from .checkpoints import last_checkpoint
 from .head import fit_head
+from .objective import check_weights
 from .progress import PREFIX, evaluations
 from .setup import prepare
 from .trainer import PretrainingTrainer
@@ -87,6 +88,7 @@ def _pretrain(
     result = trainer.train(resume_from_checkpoint=resume).metrics
     if trainer.is_fsdp_enabled:
         trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
+    check_weights(trainer.model, trainer.state.global_step, args.output_dir)
     trainer.save_model()
     if args.process_index == 0:
         follow_umask(*output.glob("*.safetensors"))

@@ -203,6 +203,11 @@ class TrainingBatches:
                 item, self.streams = item
             yield item
 
+    def describe_step(self, number: int, samples: int) -> str:
+        """For messages: which samples the `number`-th step of so many holds, counted from 0."""
+        first = self.start + number * samples
+        return self.schedule.describe(range(first, first + samples))
+
     def describe(self, number: int) -> str:
         """For messages: which samples the `number`-th batch holds, counted from 0."""
         first = self.start + (number * self.share.count + self.share.rank) * self.share.size

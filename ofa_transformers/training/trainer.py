@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import time
 from pathlib import Path
@@ -27,8 +28,8 @@ from .checkpoints import (
 )
 from .evaluation import check_measure, metrics, retrieval, score_languages
 from .logs import Clock, LogInTime
-from .objective import check_finite, training_loss
-from .optimization import delay_body, parameter_groups
+from .objective import check_finite, check_gradient, check_weights, training_loss
+from .optimization import clip_gradients, delay_body, parameter_groups
 from .progress import BEST, RETRIEVAL, EarlyStop, best_step, evaluations, stops_early, values, why_stopped
 from .samples import Share, TrainingBatches
 from .setup import Setup
@@ -166,6 +167,20 @@ class PretrainingTrainer(Trainer):
     def _unwrapped(self, model: nn.Module) -> PreTrainedModel:
         return self.accelerator.unwrap_model(model, keep_torch_compile=False)
 
+    def _clip_grad_norm(self, model: nn.Module, max_norm: float | None = None) -> float:
+        args = self.args
+        frozen = self.state.global_step < args.freeze_body_steps
+        max_norm = args.max_grad_norm if max_norm is None else max_norm
+        return clip_gradients(self.accelerator, model, self.optimizer, max_norm, frozen)
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: float | None = None) -> float:
+        norm = self._clip_grad_norm(model, math.inf) if grad_norm is None else grad_norm
+        if getattr(self.accelerator, "scaler", None) is None:  # fp16's leaves out steps of infinite gradients
+            step = self.state.global_step
+            samples = self._batches.describe_step(step - self._start_step, self.global_batch_size)
+            check_gradient(norm, step + 1, samples, self.args.output_dir)
+        return norm
+
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         args = self.args
         if self.optimizer is None:
@@ -286,6 +301,7 @@ class PretrainingTrainer(Trainer):
         # Trainer writes into the final folder, where a killed run leaves a part that a resumed one takes for a checkpoint.
         step, output_dir = self.state.global_step, self.args.output_dir
         final = os.path.join(output_dir, f"{PREFIX_CHECKPOINT_DIR}-{step}")
+        check_weights(self.model, step, output_dir)
         with new_checkpoint(output_dir, step, self.accelerator) as folder:
             self._staging = str(folder.parent)
             try:

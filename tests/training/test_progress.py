@@ -7,6 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
+from accelerate import Accelerator
 from conftest import REPOSITORY
 from safetensors.torch import load_file
 
@@ -16,6 +18,7 @@ pytest.importorskip("datasets")
 from ofa_transformers.scoring.score import MaskedLMScore
 from ofa_transformers.training import DataArguments, ModelArguments, PretrainingArguments, pretrain
 from ofa_transformers.training.logs import Clock
+from ofa_transformers.training.optimization import clip_gradients
 from ofa_transformers.training.progress import best_step, evaluations_since_best
 
 from .workspace import make_workspace
@@ -211,3 +214,54 @@ def test_best_step_and_evaluations_since():
     assert best_step(history, {6}, "x") is None and best_step([], None) is None
     assert evaluations_since_best(history, "x") == 2 and evaluations_since_best(history, "x", greater=True) == 3
     assert evaluations_since_best([], "x") == 0
+
+
+@pytest.mark.parametrize("run", [with_trainer, with_loop])
+@pytest.mark.parametrize("options", [{}, {"max_grad_norm": 0.5}, {"freeze_body_steps": 4}], ids=str)
+def test_an_infinite_gradient_reaches_no_checkpoint(folder, tmp_path, monkeypatch, run, options):
+    """Its loss is a number; what only the body gets, which is frozen at first, counts as well."""
+    steps, backward = 0, Accelerator.backward
+
+    def infinite(accelerator: Accelerator, loss: torch.Tensor, **kwargs) -> None:
+        nonlocal steps
+        steps += 1
+        backward(accelerator, loss, **kwargs)
+        if steps == 3:
+            parameters = dict(accelerator._models[0].named_parameters())
+            next(p for name, p in parameters.items() if "attention" in name).grad[0] = math.inf
+
+    monkeypatch.setattr(Accelerator, "backward", infinite)
+    message = r"gradient of step 3 has the norm (inf|nan), of samples 4 to 5 \(.*did not reach a checkpoint: .*-2\."
+    with pytest.raises(FloatingPointError, match=message):
+        run(folder, tmp_path, Scripted([5.0] * 9), monkeypatch, save_steps=1, eval_steps=9, **options)
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-1", "checkpoint-2"]
+
+
+@pytest.mark.parametrize("run", [with_trainer, with_loop])
+def test_weights_that_are_no_numbers_reach_no_checkpoint(folder, tmp_path, monkeypatch, run):
+    step, steps = torch.optim.AdamW.step, 0
+
+    def infinite(optimizer: torch.optim.AdamW, *args, **kwargs) -> None:
+        nonlocal steps
+        steps += 1
+        step(optimizer, *args, **kwargs)
+        if steps == 3:
+            optimizer.param_groups[0]["params"][0].data[0] = math.nan
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", infinite)
+    with pytest.raises(FloatingPointError, match=r"After step 3 the weights \S+ are not finite.*checkpoint-2"):
+        run(folder, tmp_path, Scripted([5.0] * 9), monkeypatch, save_steps=1, eval_steps=9)
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-1", "checkpoint-2"]
+
+
+def test_the_frozen_body_is_clipped_apart():
+    body, embeddings = (torch.nn.Parameter(torch.zeros(4)) for _ in range(2))
+    body.grad, embeddings.grad = torch.full((4,), 5e5), torch.full((4,), 1.5)
+    groups = [{"params": [body], "name": "body"}, {"params": [embeddings], "name": "embeddings"}]
+    model, optimizer = torch.nn.ParameterList([body, embeddings]), torch.optim.SGD(groups, lr=1.0)
+    assert clip_gradients(Accelerator(cpu=True), model, optimizer, 1.0, frozen=True) == pytest.approx(3.0)
+    assert embeddings.grad.norm().item() == pytest.approx(1.0, rel=1e-4)
+    assert body.grad.norm().item() == pytest.approx(1.0, rel=1e-4)
+    embeddings.grad = torch.full((4,), 1.5)
+    norm = clip_gradients(Accelerator(cpu=True), model, optimizer, 2.0, frozen=False)
+    assert norm == pytest.approx(math.hypot(1.0, 3.0), rel=1e-4)
