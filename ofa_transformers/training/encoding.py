@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -28,6 +30,8 @@ Collator = Callable[[Sequence[dict[str, Any]]], Batch]
 @dataclass(frozen=True)
 class Encoder:
     """Lines of one language to samples of at most `max_length` tokens, the tokenizer's special tokens included.
+
+    `<mask>`, `</s>` and their like that a line happens to hold are text: only what this class adds is a special token.
 
     Args:
         tokenizer: any; packing puts its sep token (or else its eos token) between lines.
@@ -70,18 +74,35 @@ class Encoder:
     @property
     def identity(self) -> str:
         """A hash of all that samples depend on beside the text."""
-        parts = (self.tokenizer.backend_tokenizer.to_str(), self.max_length, self.packed, self.separator, BLOCK_LINES)
+        tokenizer = json.loads(self.tokenizer.backend_tokenizer.to_str())
+        for last_call in ("truncation", "padding"):  # not of the tokenizer, but of what it was last asked for
+            tokenizer.pop(last_call, None)
+        parts = (tokenizer, self.max_length, self.packed, self.separator, BLOCK_LINES, "text has no special tokens")
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
-    def __call__(self, lines: Sequence[str]) -> list[np.ndarray]:
-        """Samples, int32, in the order of the text."""
-        encoded = self.tokenizer(
-            list(lines),
+    def tokens(self, lines: Sequence[str]) -> list[list[int]]:
+        """The tokens of each line alone, none of them special but the unknown one."""
+        encoded = self._encoded(list(lines))
+        # A Unigram model, XLM-R's for one, has <s> and its like among its pieces, and finds them in any text.
+        special = {i for i in self.tokenizer.all_special_ids if i != self.tokenizer.unk_token_id}
+        for number in [number for number, ids in enumerate(encoded) if not special.isdisjoint(ids)]:
+            cut = _cut(lines[number], self.tokenizer.all_special_tokens)
+            encoded[number] = [i for ids in self._encoded(cut) for i in ids]
+        return encoded
+
+    def _encoded(self, texts: list[str]) -> list[list[int]]:
+        return self.tokenizer(
+            texts,
             add_special_tokens=False,
+            split_special_tokens=True,
             return_attention_mask=False,
             return_token_type_ids=False,
             verbose=False,
         )["input_ids"]
+
+    def __call__(self, lines: Sequence[str]) -> list[np.ndarray]:
+        """Samples, int32, in the order of the text."""
+        encoded = self.tokens(lines)
         if self.packed:
             joined = [i for ids in encoded if ids for i in (*ids, *self.separator)]
             encoded = [joined[: len(joined) - len(self.separator)]]
@@ -91,6 +112,15 @@ class Encoder:
             for ids in encoded
             for start in range(0, len(ids), room)
         ]
+
+
+def _cut(line: str, names: Sequence[str]) -> list[str]:
+    """A line in parts none of which holds one of the names: each is cut after its first character."""
+    parts, start = [], 0
+    for found in re.finditer("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)), line):
+        parts.append(line[start : found.start() + 1])
+        start = found.start() + 1
+    return [*parts, line[start:]]
 
 
 def blocks(lines: Iterable[str]) -> Iterator[list[str]]:

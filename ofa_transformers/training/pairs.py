@@ -68,15 +68,8 @@ class PairedText:
         for language, keys in shared.items():
             lines = [texts[language][key] for key in keys]
             digest.update(repr((language, keys, lines)).encode())
-            encoded = encoder.tokenizer(
-                lines,
-                add_special_tokens=False,
-                return_attention_mask=False,
-                return_token_type_ids=False,
-                verbose=False,
-            )["input_ids"]
             # Cut here: truncation by the tokenizer would become a part of its state.
-            encoded = [ids[: encoder.room] for ids in encoded]
+            encoded = [ids[: encoder.room] for ids in encoder.tokens(lines)]
             lengths.append(np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded)))
             tokens.append(np.fromiter(itertools.chain.from_iterable(encoded), dtype=np.int32))
         self._tokens = np.concatenate(tokens)

@@ -43,7 +43,8 @@ def make_data(
     schedule = LanguageSchedule({name: text.characters() for name, text in texts.items()}, seed=5)
     collate = MaskingCollator(tokenizer, seed=5, **options)
     encoder = Encoder(tokenizer, LENGTH, packed)
-    return TrainingData(texts, encoder, collate, schedule, streaming, str(folder / "cache"), {"num_workers": workers})
+    loader = {"num_workers": workers}
+    return TrainingData(texts, encoder, collate, schedule, streaming, str(folder / "cache"), loader_options=loader)
 
 
 def read(data: TrainingData, size: int, count: int = 1, start: int = 0, stop: int = 400, streams=None) -> dict:
@@ -104,6 +105,27 @@ def test_every_sample_once_in_each_pass(folder, tiny_tokenizers, streaming: bool
         assert first != expected and second != first[: len(second)]  # in an order of its own each time
         if len(second) == size:
             assert sorted(second) == expected
+
+
+def test_special_tokens_in_running_text_are_text(tiny_tokenizer):
+    """A page about HTML or about masked LMs ends no sequence and masks nothing."""
+    special = {i for i in tiny_tokenizer.all_special_ids if i != tiny_tokenizer.unk_token_id}
+    names = [name for name in tiny_tokenizer.all_special_tokens if name != tiny_tokenizer.unk_token]
+    lines = [f"the house {name} of my mother" for name in names]
+    encoder = Encoder(tiny_tokenizer, 64, packed=False)
+    plain = Encoder(tiny_tokenizer, 64, packed=False)(["the house of my mother"])[0]
+    for sample in encoder(lines):
+        content = sample[len(encoder.prefix) : len(sample) - len(encoder.suffix)]
+        assert not special & set(content.tolist()) and len(sample) > len(plain)
+    if tiny_tokenizer.mask_token is not None:
+        assert tiny_tokenizer.mask_token_id in tiny_tokenizer(lines[-1])["input_ids"] or names[-1] != "<mask>"
+
+
+def test_what_a_tokenizer_was_asked_for_before_does_not_matter(tiny_tokenizers):
+    tokenizer = tiny_tokenizers["unigram"]
+    before = Encoder(tokenizer, 64).identity
+    tokenizer(["a b", "c"], truncation=True, max_length=5, padding=True)
+    assert Encoder(tokenizer, 64).identity == before != Encoder(tokenizer, 32).identity
 
 
 def test_encoding_drops_nothing(tiny_tokenizer):
