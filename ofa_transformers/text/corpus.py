@@ -16,16 +16,13 @@ import regex
 from tokenizers import Tokenizer
 from transformers.utils import logging
 
-from ..utils.compression import COMPRESSED_SUFFIXES, open_compressed
+from ..utils.compression import COMPRESSED_SUFFIXES, bounded_lines, open_compressed
 
 
 logger = logging.get_logger(__name__)
 
 # Of the weight of a word: language sampling gives fractions of occurrences.
 WEIGHT_UNIT = 16
-
-# A longer line than this is no line of text.
-_MAX_LINE_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -54,17 +51,13 @@ class TextFile:
         suffixes = [suffix.lower() for suffix in self.path.suffixes if suffix.lower() not in COMPRESSED_SUFFIXES]
         kind = suffixes[-1] if suffixes else ""
         with open_compressed(self.path) as file:
-            number = 0
-            while line := file.stream.readline(_MAX_LINE_BYTES):
-                number += 1
+            for number, line in bounded_lines(self.path, file.stream):
                 yield self._text(line, number, kind)
 
     def _text(self, line: bytes, number: int, kind: str) -> str:
         where = f"{self.path}, line {number}"
         if b"\0" in line:
             raise ValueError(f"{where}: holds a NUL byte, so this is no text in UTF-8; convert it or leave it out.")
-        if len(line) == _MAX_LINE_BYTES:
-            raise ValueError(f"{where}: longer than {_MAX_LINE_BYTES:,} bytes; cut the text into lines.")
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:

@@ -3,17 +3,17 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..utils.compression import open_compressed
+from ..utils.compression import bounded_lines, open_compressed
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """The lines of a UTF-8 file, plain, gzip or zstd, that are not blank, without their line breaks, from 1 on.
 
     Raises:
-        ValueError: a line that is not valid UTF-8; file, line and content are named.
+        ValueError: a line that is not valid UTF-8 or far too long; file, line and content are named.
     """
     with open_compressed(path) as file:
-        for number, line in enumerate(file.stream, start=1):
+        for number, line in bounded_lines(path, file.stream):
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
             except UnicodeDecodeError as error:

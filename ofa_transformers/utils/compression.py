@@ -13,6 +13,9 @@ from typing import BinaryIO, NamedTuple
 # as small as 4 bytes.
 _MAX_RATIO = {None: 1, "gzip": 1032, "zstd": 1 << 15}
 
+# A longer line than this is no line of text.
+MAX_LINE_BYTES = 1 << 24
+
 COMPRESSED_SUFFIXES = (".gz", ".zst", ".zstd")
 
 
@@ -52,7 +55,10 @@ class _DamagedZstd(Exception):
 
 
 class _ZstdFile(io.RawIOBase):
-    """Unpacks zstd frames. zstandard's own stream reader takes a file that is cut short for a complete one."""
+    """Unpacks zstd frames, never more at once than is asked for: 64 KiB can unpack to 2 GiB.
+
+    zstandard's own stream reader takes a file that is cut short for a complete one; here that is an error.
+    """
 
     def __init__(self, path: Path, raw: BinaryIO):
         try:
@@ -63,29 +69,73 @@ class _ZstdFile(io.RawIOBase):
                 "unpack the file (zstd -d)."
             ) from error
         self._error = zstandard.ZstdError
-        self._new_frame = zstandard.ZstdDecompressor().decompressobj
-        self._frame = None
-        self._raw, self._packed, self._unpacked = raw, b"", b""
+        self._raw, self._path = raw, path
+        unpacker = zstandard.ZstdDecompressor()
+        self._reader = unpacker.stream_reader(raw, read_size=1 << 16, read_across_frames=True, closefd=False)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer) -> int:
-        while not self._unpacked:
-            self._packed = self._packed or self._raw.read(1 << 16)
-            if not self._packed:
-                if self._frame is not None:
-                    raise _DamagedZstd("the last zstd frame is not complete")
-                return 0
-            self._frame = self._frame or self._new_frame()
-            try:
-                self._unpacked = self._frame.decompress(self._packed)
-            except self._error as error:
-                raise _DamagedZstd(str(error)) from error
-            self._packed = b""
-            if self._frame.eof:
-                self._packed, self._frame = self._frame.unused_data, None
-        size = min(len(buffer), len(self._unpacked))
-        buffer[:size] = self._unpacked[:size]
-        self._unpacked = self._unpacked[size:]
+        try:
+            size = self._reader.readinto(buffer)
+        except self._error as error:
+            raise _DamagedZstd(str(error)) from error
+        if not size:
+            _check_frames(self._path)
         return size
+
+
+def _check_frames(path: Path) -> None:
+    """That the last frame of a zstd file is complete, by the sizes of its blocks (RFC 8878, section 3.1)."""
+    import zstandard
+
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        while head := file.read(18):
+            place = file.tell() - len(head)
+            magic = int.from_bytes(head[:4], "little")
+            if magic & 0xFFFFFFF0 == 0x184D2A50:  # to be skipped
+                file.seek(place + 8 + int.from_bytes(head[4:8], "little"))
+                if len(head) < 8 or file.tell() > size:
+                    raise _DamagedZstd("the last zstd frame is not complete")
+                continue
+            try:
+                file.seek(place + zstandard.frame_header_size(head))
+                checksum = zstandard.get_frame_parameters(head).has_checksum
+            except zstandard.ZstdError as error:
+                raise _DamagedZstd(str(error)) from error
+            last = False
+            while not last:
+                block = int.from_bytes(file.read(3), "little")
+                last, kind, length = block & 1, block >> 1 & 3, block >> 3
+                file.seek(1 if kind == 1 else length, 1)
+                if file.tell() + 4 * checksum > size:
+                    raise _DamagedZstd("the last zstd frame is not complete")
+            file.seek(4 * checksum, 1)
+
+
+def bounded_line(path: Path, stream: BinaryIO, number: int) -> bytes:
+    """The next line, with its line break; empty at the end.
+
+    Raises:
+        ValueError: it is longer than any line of text, so that memory would run out on it.
+    """
+    line = stream.readline(MAX_LINE_BYTES + 1)
+    if len(line) > MAX_LINE_BYTES:
+        raise too_long(path, number)
+    return line
+
+
+def too_long(path: Path, number: int) -> ValueError:
+    return ValueError(
+        f"{path}, line {number}: longer than {MAX_LINE_BYTES:,} bytes; this is no text in lines, or cut it into lines."
+    )
+
+
+def bounded_lines(path: Path, stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """The lines with their numbers, from 1 on. Raises as `bounded_line`."""
+    number = 1
+    while line := bounded_line(path, stream, number):
+        yield number, line
+        number += 1

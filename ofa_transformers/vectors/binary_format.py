@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..utils.compression import OpenFile
+from ..utils.compression import OpenFile, bounded_line
 from .text_format import parse_header, shown
 
 
@@ -18,7 +18,7 @@ _MAX_WORD_BYTES = 1 << 14
 
 def read_word2vec_binary(path: Path, file: OpenFile, progress: Callable[[], None]) -> tuple[list[str], np.ndarray]:
     """Keys and vectors (N, d) float32 of word2vec's binary format, as word2vec.c and gensim write it."""
-    header = file.stream.readline()
+    header = bounded_line(path, file.stream, 1)
     count, dimension = parse_header(path, header, file.max_bytes)
     width = 4 * dimension
     if count * (width + 2) > file.max_bytes:  # a letter and a space at least

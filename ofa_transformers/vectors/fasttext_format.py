@@ -27,6 +27,9 @@ _DICTIONARY = struct.Struct("<3i2q")
 # Whether the matrix is quantized, its rows and columns.
 _MATRIX = struct.Struct("<?2q")
 
+# Numbers of a model hardly pack at all.
+_MAX_RATIO = 100
+
 # Bytes unpacked at once.
 _BLOCK_BYTES = 1 << 22
 
@@ -86,8 +89,14 @@ def _unpacked(path: Path) -> Iterator[Path]:
             yield path
             return
         with tempfile.NamedTemporaryFile(suffix=".bin") as plain:
+            most = max(_MAX_RATIO * path.stat().st_size, _BLOCK_BYTES)
             while block := file.stream.read(_BLOCK_BYTES):
                 plain.write(block)
+                if plain.tell() > most:
+                    raise ValueError(
+                        f"{path} unpacks to more than {most:,} bytes, {_MAX_RATIO} times its size, as no model does; it "
+                        "is damaged, download it again."
+                    )
             plain.flush()
             yield Path(plain.name)
 

@@ -10,7 +10,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from ..utils.compression import OpenFile
+from ..utils.compression import MAX_LINE_BYTES, OpenFile, bounded_line, too_long
 
 
 # Bytes read and parsed at once.
@@ -24,7 +24,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 def read_word2vec_text(path: Path, file: OpenFile, progress: Callable[[], None]) -> tuple[list[str], np.ndarray]:
     """Keys and vectors (N, d) float32 of word2vec text, fastText .vec among it: header `N d`, `word v1 .. vd`."""
-    count, dimension = parse_header(path, file.stream.readline(), file.max_bytes)
+    count, dimension = parse_header(path, bounded_line(path, file.stream, 1), file.max_bytes)
     vectors = np.empty((count, dimension), dtype=np.float32)
     keys: list[str] = []
     layout = _Layout(path, dimension, "the header says")
@@ -56,7 +56,7 @@ def read_glove_text(path: Path, file: OpenFile, progress: Callable[[], None]) ->
 
     Words with spaces (glove.840B has a few, as `. . .`) are read from the right.
     """
-    line = file.stream.readline()
+    line = bounded_line(path, file.stream, 1)
     first = line.removeprefix(b"\xef\xbb\xbf")
     layout = _Layout(path, glove_dimension(first), "line 1 has", spaces_in_words=True)
     if not layout.dimension:
@@ -111,7 +111,7 @@ class _Block(NamedTuple):
         return self.data.split(b"\n")[:-1]
 
 
-def _blocks(stream: BinaryIO, first_line: int, rest: bytes) -> Iterator[_Block]:
+def _blocks(path: Path, stream: BinaryIO, first_line: int, rest: bytes) -> Iterator[_Block]:
     """`rest` and the stream in blocks of whole lines; blank lines at the end of the file are left out."""
     blank = 0  # lines at the end of the last block
     while True:
@@ -119,6 +119,8 @@ def _blocks(stream: BinaryIO, first_line: int, rest: bytes) -> Iterator[_Block]:
         data = rest + read if read else rest + b"\n"
         cut = data.rfind(b"\n") + 1
         whole, rest = data[:cut], data[cut:]
+        if len(rest) > MAX_LINE_BYTES:
+            raise too_long(path, first_line + blank + whole.count(b"\n"))
         text = len(whole.rstrip())
         end = whole.find(b"\n", text) + 1 if text else 0
         if end:
@@ -146,7 +148,7 @@ class _Layout:
         """
         with ThreadPoolExecutor(_THREADS) as pool:
             under_way: deque = deque()
-            for block in _blocks(stream, first_line, begin):
+            for block in _blocks(self.path, stream, first_line, begin):
                 under_way.append((block, pool.submit(self.parse, block)))
                 if len(under_way) > _THREADS:
                     block, parsed = under_way.popleft()
