@@ -139,6 +139,9 @@ def adapt(
     seed: Annotated[
         int, typer.Option(metavar="N", help="Of fallback rows and offsets.", min=0, rich_help_panel=RUN)
     ] = 114514,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that lies with the model.", rich_help_panel=RUN)
+    ] = False,
     config: Config = None,
     dry_run: DryRun = False,
     overwrite: Overwrite = False,
@@ -171,11 +174,13 @@ def adapt(
         "parallel_text": translations(parallel, settings) if parallel else None,
         "donor": donor,
     }
+    access = {"trust_remote_code": True} if trust_remote_code else {}
     if dry_run:
-        show_plan(console, plan_adaptation(source, **inputs, **settings.arguments()), output)
+        plan = plan_adaptation(source, **inputs, hub_kwargs=access, **settings.arguments())
+        show_plan(console, plan, output)
         return
     record = RunRecord(context, read)
-    adapted = OfaInitializer.from_pretrained(source, **inputs, **settings.arguments())
+    adapted = OfaInitializer.from_pretrained(source, **inputs, **access, **settings.arguments())
     with new_folder(output, overwrite) as folder:
         adapted.save_pretrained(folder)
         record.write(folder)

@@ -137,8 +137,9 @@ class OfaInitializer:
             seed: of the fallback rows.
             device: where neighbours and factorization are computed; a GPU if there is one by default. The model stays
                 where it is.
-            **hub_kwargs: handed on to the loading of the source: `revision`, `token`, `cache_dir`, `dtype`,
-                `trust_remote_code`, ... (`token` and `cache_dir` also to that of tokenizers and vectors).
+            **hub_kwargs: handed on to the loading of the source: `revision`, `token`, `cache_dir`, `dtype`, ... (`token`
+                and `cache_dir` also to that of tokenizers and vectors). Code that lies with the source, or with its
+                tokenizer, is run with `trust_remote_code=True` only; the target tokenizer's never is.
 
         Returns:
             [`OfaInitializer`]
@@ -234,7 +235,7 @@ class OfaInitializer:
             raise ValueError(f"embedding_sizes must name one size or more, each once, but is {sizes}.")
         config = source.config if isinstance(source, PreTrainedModel) else load_config(source, options)
         for size in sizes:
-            InitializationSettings(embedding_size=size).check_source(model_class(source, config), config)
+            InitializationSettings(embedding_size=size).check_source(model_class(source, config, options), config)
         factorized = [size for size in sizes if size is not None]
         run = Run(options.get("device"), largest_size=max(factorized) if len(factorized) > 1 else None)
         return (cls.from_pretrained(source, embedding_size=size, _run=run.again(), **options) for size in sizes)

@@ -16,7 +16,7 @@ from ..models.checkpoints import (
     reading_weights,
     take_source,
 )
-from ..models.embeddings import ModelEmbeddings, find_embeddings
+from ..models.embeddings import ModelEmbeddings, find_embeddings, token_table
 from ..report import source_license
 from ..vectors import WordVectors
 from .head_bias import TargetText, read_target_text
@@ -115,11 +115,11 @@ def read_inputs(
     method.check({name for name, value in given.items() if value is not None}, settings.method_settings or {})
     access = {name: hub_kwargs[name] for name in ("token", "cache_dir") if name in hub_kwargs}
     # A revision is one of the source's repository, and of its tokenizer where that lies there.
-    beside = ("revision",) if source_tokenizer is None else ()
+    beside = ("revision", "trust_remote_code") if source_tokenizer is None else ()
     source_access = {**access, **{name: hub_kwargs[name] for name in beside if name in hub_kwargs}}
     with run("load"):
         config = source.config if isinstance(source, PreTrainedModel) else load_config(source, hub_kwargs)
-        source_class = model_class(source, config)
+        source_class = model_class(source, config, hub_kwargs)
         settings.check_source(source_class, config)
         target = _load_tokenizer(target_tokenizer, "target_tokenizer", access)
         original = _load_tokenizer(*_source_tokenizer(source, source_tokenizer, config), source_access)
@@ -178,7 +178,7 @@ def _load_donor(
         config = load_config(donor, access)
         with reading_weights("donor", donor):
             model = model_class(donor, config).from_pretrained(donor, **access)
-    embeddings = find_embeddings(model).input
+    embeddings = token_table(model)
     check_rows(len(embeddings), tokenizer, model)
     return Donor(tokenizer, embeddings.float())
 
@@ -250,7 +250,7 @@ def _load_tokenizer(tokenizer: Any, argument: str, access: dict[str, Any]) -> Pr
         return tokenizer
     remedy = "Pass a loaded tokenizer" + (" as source_tokenizer." if argument == "source" else ".")
     try:
-        loaded = AutoTokenizer.from_pretrained(tokenizer, **access)
+        loaded = AutoTokenizer.from_pretrained(tokenizer, **{"trust_remote_code": False, **access})
     except Exception as error:  # tokenizer files that don't fit their class fail in any way
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(

@@ -17,6 +17,7 @@ from .mapping.matches import match_tokens
 from .memory import needed_memory, refuse_too_little_memory
 from .run import Run
 from .settings import InitializationSettings
+from .special_tokens import plan_special_tokens
 
 
 # CPU seconds and rates of one core, from jobs A, B and C in docs/performance.md, which they give within 15 %.
@@ -76,12 +77,13 @@ def plan_adaptation(
     target_text: Iterable[str] | None = None,
     parallel_text: Iterable[tuple[str, str]] | None = None,
     donor: Any = None,
+    hub_kwargs: dict[str, Any] | None = None,
     **settings: Any,
 ) -> AdaptationPlan:
     """Reads and checks all that `OfaInitializer.from_pretrained` does, but for the source's weights.
 
     Args:
-        source, target_tokenizer, word_vectors, source_tokenizer, target_text, parallel_text, donor: as there.
+        source, target_tokenizer, word_vectors, source_tokenizer, target_text, parallel_text, donor, hub_kwargs: as there.
         **settings: of [`InitializationSettings`].
 
     Raises:
@@ -97,15 +99,17 @@ def plan_adaptation(
         target_text=target_text,
         parallel_text=parallel_text,
         donor=donor,
+        hub_kwargs=hub_kwargs,
         run=run,
     )
     chosen = chosen.with_rules(inputs.rules)
     embedding_size = chosen.embedding_size
     words, num_words = inputs.word_vectors, chosen.count_words(inputs.word_vectors)
-    model = _without_weights(source, inputs.source_class, inputs.config)
+    model = _without_weights(source, inputs.source_class, inputs.config, hub_kwargs or {})
     embeddings = find_embeddings(model)
     rows, hidden_size = embeddings.rows, embeddings.hidden_size
     check_rows(rows, inputs.source_tokenizer, model)
+    plan_special_tokens(model, rows, inputs.source_tokenizer, inputs.target_tokenizer)
     target = Vocabulary.from_tokenizer(inputs.target_tokenizer, "target_tokenizer")
     matches = match_tokens(
         Vocabulary.from_tokenizer(inputs.source_tokenizer, "source_tokenizer"), target, num_source_rows=rows
@@ -118,7 +122,11 @@ def plan_adaptation(
     new = matrices * (len(target) * size + (0 if embedding_size is None else size * hidden_size))
     before = model.num_parameters()
     bias = 0 if embeddings.bias is None else len(target) - len(embeddings.bias)
-    after = before - old + new + bias
+    parameters = {id(parameter) for parameter in model.parameters()}
+    others = sum(one.tensor.numel() for one in embeddings.others if id(one.tensor) in parameters)
+    # Ofa* heads have no second bias.
+    others = -others if embedding_size is not None else others // rows * (len(target) - rows)
+    after = before - old + new + bias + others
     itemsize = model.dtype.itemsize
     work = needed_memory(chosen, embeddings, len(target), words)
     refuse_too_little_memory(work)
@@ -154,11 +162,13 @@ def plan_adaptation(
     )
 
 
-def _without_weights(source: Any, source_class: type, config: PreTrainedConfig) -> PreTrainedModel:
+def _without_weights(
+    source: Any, source_class: type, config: PreTrainedConfig, hub_kwargs: dict[str, Any]
+) -> PreTrainedModel:
     """The source, dense, on the meta device."""
     with torch.device("meta"):
         if source_class is AutoModel:
-            return AutoModel.from_config(config)
+            return AutoModel.from_config(config, trust_remote_code=bool(hub_kwargs.get("trust_remote_code")))
         if not isinstance(config, source_class.config_class):  # a checkpoint of the authors
             config = source_class.config_class.from_pretrained(source)
         model = source_class._from_config(config)

@@ -44,6 +44,7 @@ _NO_SETTINGS = (
     "target_text",
     "parallel",
     "donor",
+    "trust_remote_code",
     "output",
     "record",
     "head_bias",

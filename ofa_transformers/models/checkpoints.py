@@ -19,6 +19,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
 from transformers.utils import logging
 
 from .dependents import quiet, vocabulary_tensors
@@ -41,13 +42,16 @@ _LANGUAGE_MODELS = {
     "ForCausalLM": AutoModelForCausalLM,
     "LMHeadModel": AutoModelForCausalLM,
 }
+# Pretraining that tells replaced or masked spans apart, and predicts no tokens.
+_OTHER_PRETRAINING = {"ElectraForPreTraining", "FunnelForPreTraining", "SplinterForPreTraining"}
+# Arguments of the loading of a model that are arguments of the loading of its configuration and code, too.
+_ACCESS = ("revision", "token", "cache_dir", "trust_remote_code", "local_files_only", "force_download", "subfolder")
 
 
 def load_config(source: str | os.PathLike, hub_kwargs: dict[str, Any]) -> PreTrainedConfig:
     """The configuration of a checkpoint; `hub_kwargs` may hold arguments of the model's loading, which are left out."""
-    names = ("revision", "token", "cache_dir", "trust_remote_code", "local_files_only", "force_download", "subfolder")
     try:
-        return AutoConfig.from_pretrained(source, **{k: v for k, v in hub_kwargs.items() if k in names})
+        return AutoConfig.from_pretrained(source, **_access(hub_kwargs))
     except (KeyError, TypeError) as error:
         raise ValueError(f"source: the configuration of {str(source)!r} could not be read. {error}") from error
     except OSError as error:
@@ -60,19 +64,69 @@ def is_empty(tokenizer: PreTrainedTokenizerBase) -> bool:
     return len(set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)) <= 1
 
 
+def _access(hub_kwargs: dict[str, Any]) -> dict[str, Any]:
+    # Said in so many words: where nothing is said, Transformers asks on the terminal.
+    return {"trust_remote_code": False, **{k: v for k, v in hub_kwargs.items() if k in _ACCESS and v is not None}}
+
+
 def language_model_loader(class_name: str) -> type | None:
     """What loads a class with a masked or causal language-modelling head, which pretraining trains; None for others."""
+    if class_name in _OTHER_PRETRAINING:
+        return None
     return next((auto for ending, auto in _LANGUAGE_MODELS.items() if class_name.endswith(ending)), None)
 
 
-def model_class(source: Any, config: PreTrainedConfig) -> type[PreTrainedModel]:
-    """The class that a checkpoint was saved from, so that its head is kept; a base model where that isn't known."""
+def model_class(
+    source: Any, config: PreTrainedConfig, hub_kwargs: dict[str, Any] | None = None
+) -> type[PreTrainedModel]:
+    """The class that a checkpoint was saved from, so that its head is kept.
+
+    Its own code is consulted only with `trust_remote_code=True`, and then comes before a class of Transformers of the
+    same name. A checkpoint that names no class is loaded by `AutoModel`; `take_source` sees to it that it has no head.
+
+    Raises:
+        ValueError: a class that is known neither to Transformers nor here, or only to the checkpoint's own code.
+    """
     if isinstance(source, PreTrainedModel):
         return type(source)
+    access = _access(hub_kwargs or {})
     name = (config.architectures or [""])[0]
     ours = {cls.__name__: cls for family in FAMILIES for cls in family.classes.values()}
-    known = _AUTHORS_CLASSES.get(name) or ours.get(name) or getattr(transformers, name, None)
-    return known or AutoModel
+    known = _AUTHORS_CLASSES.get(name) or ours.get(name)
+    if known is not None or not name:
+        return known or AutoModel
+    auto_map = getattr(config, "auto_map", None) or {}
+    own_code = {
+        reference.rsplit(".", 1)[-1]: (auto, reference)
+        for auto, reference in auto_map.items()
+        if auto.startswith("AutoModel") and isinstance(reference, str)
+    }
+    if name in own_code and access["trust_remote_code"]:
+        return _class_of_own_code(source, config, *own_code[name], access)
+    known = getattr(transformers, name, None)
+    if known is not None:
+        return known
+    if name in own_code:
+        raise ValueError(
+            f"source: {name} is code that lies with {str(source)!r}, which isn't run unasked. Read it, and pass "
+            "trust_remote_code=True, or --trust-remote-code."
+        )
+    raise ValueError(
+        f"source: the configuration of {str(source)!r} says that it was saved from {name}, which Transformers "
+        f"{transformers.__version__} doesn't have. Load the model with what has it, and pass it as source."
+    )
+
+
+def _class_of_own_code(
+    source: Any, config: PreTrainedConfig, auto: str, reference: str, access: dict[str, Any]
+) -> type[PreTrainedModel]:
+    """A class of the checkpoint's own code, which goes along when a model of it is saved."""
+    arguments = {name: value for name, value in access.items() if name not in ("trust_remote_code", "subfolder")}
+    found = get_class_from_dynamic_module(reference, str(source), **arguments)
+    found.register_for_auto_class(auto)
+    if type(config).__module__.startswith("transformers_modules."):
+        type(config).register_for_auto_class()
+    return found
 
 
 def factorized_class(source_class: type[PreTrainedModel]) -> type[PreTrainedModel]:
@@ -125,15 +179,32 @@ def take_source(source: Any, source_class: type[PreTrainedModel], hub_kwargs: di
         shared = [] if table is None else vocabulary_tensors(source, len(table))[0]
         return copy.deepcopy(source, {id(one.tensor): one.tensor for one in shared})
     with reading_weights("source", source):
-        model, loaded = source_class.from_pretrained(source, output_loading_info=True, **hub_kwargs)
-    own = {id(p) for p in _embedding_parameters(model)}
-    missing = [name for name in loaded["missing_keys"] if id(model.get_parameter_or_buffer(name)) in own]
-    if missing:
-        raise ValueError(
-            f"source: {str(source)!r} has no {', '.join(sorted(missing))}: the checkpoint is incomplete, or its weights "
-            "have other names than its configuration says."
+        model, loaded = source_class.from_pretrained(
+            source, output_loading_info=True, **{"trust_remote_code": False, **hub_kwargs}
         )
+    _check_complete(source, source_class, model, loaded)
     return model.to_dense() if isinstance(model, OfaPreTrainedMixin) else model
+
+
+def _check_complete(source: Any, source_class: type, model: PreTrainedModel, loaded: dict[str, Any]) -> None:
+    """Raises ValueError for a checkpoint without all of the model's weights, or with a head that isn't loaded."""
+    # Transformers makes a pooler anew where a checkpoint of another head has none, as XLM-R's.
+    missing = sorted(name for name in loaded["missing_keys"] if "pooler" not in name.split("."))
+    if missing:
+        shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+        raise ValueError(
+            f"source: {str(source)!r} has no {shown}: the checkpoint is incomplete, or its weights have other names than "
+            "its configuration says. Fetch it again; if it is meant to be so, load the model yourself and pass it as "
+            "source."
+        )
+    left = sorted(loaded["unexpected_keys"])
+    if source_class is AutoModel and left:
+        raise ValueError(
+            f"source: the configuration of {str(source)!r} doesn't say of which class it is, and {type(model).__name__} "
+            f"leaves out {', '.join(left[:3])}. Write the class into config.json, for example "
+            f'"architectures": ["{type(model).__name__.removesuffix("Model")}ForMaskedLM"], or load the model and pass it '
+            "as source."
+        )
 
 
 def input_embeddings(model: PreTrainedModel) -> nn.Module | None:
@@ -142,11 +213,6 @@ def input_embeddings(model: PreTrainedModel) -> nn.Module | None:
         return model.get_input_embeddings()
     except NotImplementedError:
         return None
-
-
-def _embedding_parameters(model: PreTrainedModel) -> list[nn.Parameter]:
-    module = input_embeddings(model)
-    return [] if module is None else list(module.parameters())
 
 
 def check_saved(model: PreTrainedModel, folder: str | os.PathLike, variant: str | None = None) -> None:

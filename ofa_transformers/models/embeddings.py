@@ -65,13 +65,7 @@ def find_embeddings(model: PreTrainedModel) -> ModelEmbeddings:
         ValueError: a model whose embeddings Transformers doesn't expose as a matrix, or with something that depends on
             the vocabulary in a way that isn't known.
     """
-    module = input_embeddings(model)
-    table = getattr(module, "weight", None)
-    if not isinstance(table, torch.Tensor) or table.ndim != 2 or isinstance(module, nn.Linear):
-        raise ValueError(
-            f"source: the token embeddings of {type(model).__name__} were not found: get_input_embeddings() gives "
-            f"{type(module).__name__}, not an nn.Embedding. Use a text model that looks its tokens up in one table."
-        )
+    table = _token_table(model)
     found, skeleton = vocabulary_tensors(model, len(table))
     tensors = {id(one.tensor): one for one in found}
     projection = model.get_output_embeddings()
@@ -88,6 +82,22 @@ def find_embeddings(model: PreTrainedModel) -> ModelEmbeddings:
         others=tuple(one for key, one in tensors.items() if key not in own),
         skeleton=skeleton,
     )
+
+
+def token_table(model: PreTrainedModel) -> torch.Tensor:
+    """(V, D), the input embeddings alone; raises ValueError where they aren't one table."""
+    return _token_table(model).detach()
+
+
+def _token_table(model: PreTrainedModel) -> nn.Parameter:
+    module = input_embeddings(model)
+    table = getattr(module, "weight", None)
+    if not isinstance(table, torch.Tensor) or table.ndim != 2 or isinstance(module, nn.Linear):
+        raise ValueError(
+            f"source: the token embeddings of {type(model).__name__} were not found: get_input_embeddings() gives "
+            f"{type(module).__name__}, not an nn.Embedding. Use a text model that looks its tokens up in one table."
+        )
+    return table
 
 
 def with_new_embeddings(

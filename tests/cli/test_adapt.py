@@ -63,7 +63,7 @@ def test_adapt_takes_what_goes_beyond_the_paper(run, inputs, tmp_path, capsys):
         assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize("kind", ["roberta", "gpt2"])
+@pytest.mark.parametrize("kind", ["roberta", "roberta-untied", "gpt2"])
 @pytest.mark.parametrize("size", [None, 8])
 def test_dry_run_foresees_the_sizes_and_writes_nothing(run, inputs, tiny_tokenizers, tmp_path, capsys, kind, size):
     make_source(kind, tiny_tokenizers["byte_bpe"]).save_pretrained(tmp_path / "source")
