@@ -22,6 +22,7 @@ from transformers import (
 )
 
 import ofa_transformers  # noqa: F401 (registers the factorized models)
+from ofa_transformers.evaluation.tagging import word_prefix
 
 
 def read_conll(path: str) -> Dataset:
@@ -51,21 +52,22 @@ def main() -> None:
     data = DatasetDict(train=read_conll(arguments.train), test=read_conll(arguments.test))
     labels = sorted({tag for part in data.values() for tags in part["tags"] for tag in tags})
     ids = {label: number for number, label in enumerate(labels)}
-    # RoBERTa's byte-level tokenizers take words with a space before each; others do without the option.
-    tokenizer = AutoTokenizer.from_pretrained(arguments.model, add_prefix_space=True)
+    tokenizer = AutoTokenizer.from_pretrained(arguments.model)
+    space = word_prefix(tokenizer)  # by which RoBERTa's and Gemma's tokenizers know where a word begins
     # Checkpoints may be in half precision, in which small steps are lost.
     model = AutoModelForTokenClassification.from_pretrained(
         arguments.model, id2label=dict(enumerate(labels)), label2id=ids, dtype="float32"
     )
 
     def encode(batch: dict) -> dict:
-        encoded = tokenizer(batch["words"], is_split_into_words=True, truncation=True)
+        words = [[space + word for word in sentence] for sentence in batch["words"]]
+        encoded = tokenizer(words, is_split_into_words=True, truncation=True)
         encoded["labels"] = []
         for number, tags in enumerate(batch["tags"]):
-            words = encoded.word_ids(number)
+            places = encoded.word_ids(number)
             # The first token of a word carries its tag.
-            first = [word is not None and word != before for word, before in zip(words, [None, *words])]
-            encoded["labels"].append([ids[tags[word]] if keep else -100 for word, keep in zip(words, first)])
+            first = [word is not None and word != before for word, before in zip(places, [None, *places])]
+            encoded["labels"].append([ids[tags[word]] if keep else -100 for word, keep in zip(places, first)])
         return encoded
 
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:

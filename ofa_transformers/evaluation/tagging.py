@@ -102,8 +102,7 @@ def encode_words(
         int64, the position of each word's first token, -1 where it has none.
     """
     index = {label: number for number, label in enumerate(labels)}
-    # A byte-level tokenizer knows the beginning of a word by the space before it, which words by themselves haven't.
-    space = " " if _is_byte_level(tokenizer) else ""
+    space = word_prefix(tokenizer)
     encoded = tokenizer(
         [[f"{space}{word}" for word in words] for words in examples.inputs],
         is_split_into_words=True,
@@ -130,9 +129,18 @@ def encode_words(
     return features
 
 
-def _is_byte_level(tokenizer: PreTrainedTokenizerBase) -> bool:
-    splitter = tokenizer.backend_tokenizer.pre_tokenizer
-    return splitter is not None and any("Ġ" in piece for piece, _ in splitter.pre_tokenize_str("a b"))
+def word_prefix(tokenizer: PreTrainedTokenizerBase) -> str:
+    """What to put before words given by themselves, so that they are cut as within a line: a space, or nothing.
+
+    Byte-level tokenizers, and those of SentencePiece that put no mark before a line (Gemma, Metaspace with "never"), know
+    the beginning of a word by the space before it, which words by themselves haven't.
+    """
+    line = tokenizer("a b", add_special_tokens=False)["input_ids"]
+    for prefix in ("", " "):
+        words = tokenizer(["a", f"{prefix}b"], is_split_into_words=True, add_special_tokens=False)["input_ids"]
+        if words == line:
+            return prefix
+    return ""
 
 
 def _score(

@@ -2,6 +2,8 @@
 
 import pytest
 from labelled_corpora import entity_sentences, part_of_speech_sentences, save_subject, write_columns
+from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
 
 from ofa_transformers.evaluation.tagging import UPOS, encode_words, evaluate_tagging
 from ofa_transformers.text.labelled.examples import Examples
@@ -86,6 +88,29 @@ def test_the_first_token_of_a_word_bears_its_tag(tiny_tokenizer):
     assert sum(label >= 0 for label in encoded["labels"]) == 4
     for place, word in zip(encoded["first"], words):
         assert tokens[place] in ("▁", "Ġ") or tokens[place].lstrip("▁Ġ")[0] in (word[0], "[", "<"), tokens
+
+
+def without_mark_before_lines(kind: str, tokenizer) -> PreTrainedTokenizerFast:
+    """SentencePiece as Gemma has it (a space is replaced by its mark, and none put before a line), or Metaspace "never"."""
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    if kind == "gemma":
+        backend.normalizer = normalizers.Replace(" ", "▁")
+    else:
+        backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=kind)
+    backend.post_processor = processors.TemplateProcessing("$A", None, [])
+    return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>")
+
+
+@pytest.mark.parametrize("kind", ["gemma", "never", "first"])
+def test_words_keep_their_boundary_without_a_mark_before_lines(tiny_tokenizers, kind: str):
+    tokenizer = without_mark_before_lines(kind, tiny_tokenizers["sentencepiece_bpe" if kind == "gemma" else "unigram"])
+    words = ["the", "old", "river", "runs"]
+    (encoded,) = encode_words(examples(words), TAGS, tokenizer, 64)
+    line = tokenizer("the the old river runs", add_special_tokens=False)["input_ids"]
+    first = tokenizer("the", add_special_tokens=False)["input_ids"]
+    assert encoded["input_ids"] == line[len(first) :]  # each as it is within a line
+    tokens = tokenizer.convert_ids_to_tokens(encoded["input_ids"])
+    assert [tokens[place][0] for place in encoded["first"]] == ["▁"] * 4
 
 
 def test_words_that_are_cut_off_or_nothing_have_no_token(subject, tmp_path):
