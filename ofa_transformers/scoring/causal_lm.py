@@ -10,6 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .batching import Rows, batches_by_length, evaluation_mode, input_length, tokens_that_fit
 from .characters import Characters
+from .framing import decoder_prefix
 from .score import MaskedLMScore, check_fast, scores_of
 
 
@@ -22,7 +23,7 @@ def score_causal_lm(
     max_length: int | None = None,
     tokens_per_batch: int = 4096,
 ) -> list[MaskedLMScore]:
-    """Score each text with every token predicted from those before it; the first from `start_token`.
+    """Score each text with every token predicted from those before it; the first from `decoder_prefix`, as in training.
 
     What the tokenizer can't write is charged at 8 bits a byte (`MaskedLMScore.bits`).
 
@@ -41,16 +42,16 @@ def score_causal_lm(
         ValueError: a tokenizer that is slow, or has neither bos nor eos token.
     """
     check_fast(tokenizer)
-    start = start_token(tokenizer)
-    if start is None:
+    prefix = decoder_prefix(tokenizer)
+    if not prefix:
         raise ValueError("the tokenizer has neither a bos nor an eos token to predict the first token from")
     if not texts:
         return []
     device = next(model.parameters()).device
-    room = input_length(model, tokenizer, max_length) - 1
+    room = input_length(model, tokenizer, max_length) - len(prefix)
     encoded = tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     parts = [
-        (number, [start, *ids[first : first + room]])
+        (number, [*prefix, *ids[first : first + room]])
         for number, ids in enumerate(encoded["input_ids"])
         for first in range(0, len(ids), room)
     ]
@@ -59,19 +60,15 @@ def score_causal_lm(
     nats = torch.zeros(len(texts), dtype=torch.float64)
     with evaluation_mode(model):
         for batch in batches_by_length(windows.lengths.tolist(), tokens):
-            ids, attention = windows.padded(batch, start), windows.within(batch)
-            logits = model(input_ids=ids.to(device), attention_mask=attention.long().to(device)).logits[:, :-1]
+            ids, attention = windows.padded(batch, prefix[0]), windows.within(batch)
+            logits = model(input_ids=ids.to(device), attention_mask=attention.long().to(device)).logits
+            targets = ids[:, len(prefix) :]
             losses = torch.nn.functional.cross_entropy(
-                logits.float().transpose(1, 2), ids[:, 1:].to(device), reduction="none"
+                logits[:, len(prefix) - 1 : -1].float().transpose(1, 2), targets.to(device), reduction="none"
             )
-            sums = losses.double().cpu().masked_fill(~attention[:, 1:], 0).sum(1)
+            sums = losses.double().cpu().masked_fill(~attention[:, len(prefix) :], 0).sum(1)
             nats.index_add_(0, torch.from_numpy(text_of[batch]), sums)
     predicted = Rows(encoded["input_ids"])
     spans = np.array([span for row in encoded["offset_mapping"] for span in row], dtype=np.int64).reshape(-1, 2)
     owner = np.repeat(np.arange(len(texts)), predicted.lengths)
     return scores_of(texts, Characters(texts), tokenizer, predicted.numbers, owner, spans, nats.numpy())
-
-
-def start_token(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """What a decoder's text begins with, in training and in scores: the bos token, or else the eos token."""
-    return tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from ..scoring.framing import decoder_prefix, special_frame
 from ..text.sources import LanguageText
 
 
@@ -38,6 +39,8 @@ class Encoder:
         max_length: tokens of a sample.
         packed: lines joined and cut into samples of full length, the last one shorter; else each line is a sample, and a
             long one several. Nothing is dropped.
+        causal: for a decoder: each sample begins with `decoder_prefix`, as texts that are scored do, and each line ends
+            with the eos token, unless the tokenizer's template ends texts by itself.
 
     Raises:
         ValueError: a `max_length` without room for text.
@@ -46,15 +49,14 @@ class Encoder:
     tokenizer: PreTrainedTokenizerBase
     max_length: int
     packed: bool = True
+    causal: bool = False
     prefix: list[int] = field(init=False, repr=False)
     suffix: list[int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        probe = self.tokenizer("a", return_special_tokens_mask=True)
-        ids, special = probe["input_ids"], probe["special_tokens_mask"]
-        content = [i for i, flag in enumerate(special) if not flag] or [0]
-        object.__setattr__(self, "prefix", ids[: content[0]])
-        object.__setattr__(self, "suffix", ids[content[-1] + 1 :] if not all(special) else [])
+        prefix, suffix = special_frame(self.tokenizer)
+        object.__setattr__(self, "prefix", decoder_prefix(self.tokenizer) if self.causal else prefix)
+        object.__setattr__(self, "suffix", suffix)
         if self.room < 1:
             raise ValueError(
                 f"max_length={self.max_length} has no room for text beside {len(self.prefix + self.suffix)} special tokens."
@@ -78,6 +80,8 @@ class Encoder:
         for last_call in ("truncation", "padding"):  # not of the tokenizer, but of what it was last asked for
             tokenizer.pop(last_call, None)
         parts = (tokenizer, self.max_length, self.packed, self.separator, BLOCK_LINES, "text has no special tokens")
+        if self.causal:
+            parts += (self.prefix, self.suffix)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def tokens(self, lines: Sequence[str]) -> list[list[int]]:
@@ -103,9 +107,13 @@ class Encoder:
     def __call__(self, lines: Sequence[str]) -> list[np.ndarray]:
         """Samples, int32, in the order of the text."""
         encoded = self.tokens(lines)
+        ends = self.causal and not self.suffix and self.tokenizer.eos_token_id is not None
+        if ends:
+            encoded = [[*ids, self.tokenizer.eos_token_id] for ids in encoded if ids]
         if self.packed:
-            joined = [i for ids in encoded if ids for i in (*ids, *self.separator)]
-            encoded = [joined[: len(joined) - len(self.separator)]]
+            between = [] if ends else self.separator
+            joined = [i for ids in encoded if ids for i in (*ids, *between)]
+            encoded = [joined[: len(joined) - len(between)]]
         room = self.room
         return [
             np.array([*self.prefix, *ids[start : start + room], *self.suffix], dtype=np.int32)

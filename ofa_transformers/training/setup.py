@@ -145,7 +145,7 @@ def prepare(
             whole_words=arguments.whole_word_masking,
             pad_to_multiple_of=arguments.pad_to_multiple_of,
         )
-    encoder = Encoder(tokenizer, max_length, packed=not arguments.line_by_line)
+    encoder = Encoder(tokenizer, max_length, packed=not arguments.line_by_line, causal=causal)
     alignment = Alignment(
         arguments.alignment_weight,
         arguments.alignment_temperature,

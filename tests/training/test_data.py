@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import TEXT
+from tokenizers import Tokenizer, processors
+from transformers import PreTrainedTokenizerFast
 
 
 pytest.importorskip("datasets")
 
+from ofa_transformers.scoring.framing import decoder_prefix
 from ofa_transformers.training import (
     CausalCollator,
     Encoder,
@@ -147,6 +150,32 @@ def test_encoding_drops_nothing(tiny_tokenizer):
         assert samples[0][: len(encoder.prefix)].tolist() == encoder.prefix
     with pytest.raises(ValueError, match="no room for text"):
         Encoder(tiny_tokenizer, 0)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["lines", "packed"])
+@pytest.mark.parametrize("bos", [False, True], ids=["eos only", "bos"])
+def test_a_decoders_samples_begin_and_end_as_its_scores_do(tiny_tokenizers, packed: bool, bos: bool):
+    """Without a template: bos, or else eos, before each sample, from which scores predict the first token; eos after lines."""
+    backend = Tokenizer.from_str(tiny_tokenizers["byte_bpe"].backend_tokenizer.to_str())
+    backend.post_processor = processors.TemplateProcessing("$A", None, [])
+    names = {"eos_token": "</s>", "pad_token": "<pad>"} | ({"bos_token": "<s>"} if bos else {})
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **names)
+    first = tokenizer.bos_token_id if bos else tokenizer.eos_token_id
+    lines = ["the old river", "", "the small house stands by the river", "a"]
+    samples = [sample.tolist() for sample in Encoder(tokenizer, 8, packed, causal=True)(lines)]
+    assert all(sample[0] == first and len(sample) <= 8 for sample in samples)
+    texts = [tokenizer(line)["input_ids"] for line in lines if line]
+    content = [token for sample in samples for token in sample[1:]]
+    assert content == [token for text in texts for token in (*text, tokenizer.eos_token_id)]
+    if not packed:
+        assert samples[-1] == [first, *texts[-1], tokenizer.eos_token_id]
+    assert decoder_prefix(tokenizer) == [first]
+    # What a template puts there stays, and an encoder's samples are as they were.
+    llama = Tokenizer.from_str(backend.to_str())
+    llama.post_processor = processors.TemplateProcessing("<s> $A", None, [("<s>", 0)])
+    templated = PreTrainedTokenizerFast(tokenizer_object=llama, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
+    assert Encoder(templated, 8, packed, causal=True)(lines)[-1].tolist()[0] == 0
+    assert Encoder(tokenizer, 8, packed)(["a"])[0].tolist() == texts[-1]
 
 
 def test_schedule_has_the_shares():
