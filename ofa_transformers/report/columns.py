@@ -12,9 +12,9 @@ import safetensors.numpy
 
 from ..initialization.mapping.token_mapping import TokenKind, TokenMapping
 from ..text.languages import language_name
+from ..text.scripts import scripts_of
 from ..tokenization.vocabulary import Vocabulary
 from .measures import EmbeddingMap, nearest_cosines
-from .scripts import scripts_of
 
 
 # Source tokens and words that are listed, over all tokens: what keeps the page of 400,000 tokens under 15 MB.
