@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from ofa_transformers import WordVectors
-from ofa_transformers.text.parallel import texts_by_language
+from ofa_transformers.text.segments import texts_by_language
 from ofa_transformers.vectors import Dictionary
 from ofa_transformers.vectors.evaluation import segment_retrieval
 

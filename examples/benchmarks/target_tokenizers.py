@@ -27,7 +27,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from ofa_transformers.text.parallel import read_ids, read_segments, texts_by_language
+from ofa_transformers.text.segments import read_ids, read_segments, texts_by_language
 from ofa_transformers.tokenization import extend_tokenizer, measure_changes, measure_fertility, train_tokenizer
 
 

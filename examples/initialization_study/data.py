@@ -3,8 +3,8 @@
 import random
 from pathlib import Path
 
-from ofa_transformers.text.parallel import read_ids, read_segments
-from ofa_transformers.text.parallel_text import ParallelText, read_pairs, read_segments_by_id, segment_files
+from ofa_transformers.text.parallel import ParallelText, read_pairs, read_segments_by_id
+from ofa_transformers.text.segments import read_ids, read_segments, segment_files
 
 
 def training_text(folder: Path, languages: list[str]) -> dict[str, dict[str, str]]:

@@ -31,8 +31,8 @@ from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from ofa_transformers import WordVectors
-from ofa_transformers.text.parallel import read_ids, read_segments
-from ofa_transformers.text.parallel_text import evenly, read_pairs, read_segments_by_id, segment_files
+from ofa_transformers.text.parallel import evenly, read_pairs, read_segments_by_id
+from ofa_transformers.text.segments import read_ids, read_segments, segment_files
 from ofa_transformers.tokenization import train_tokenizer
 from ofa_transformers.utils.files import new_file
 

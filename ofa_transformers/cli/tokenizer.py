@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .options import Json, Markdown, Output, Overwrite, quiet_unless_interactive, reserve_output
 
+
+if TYPE_CHECKING:
+    from ..text.corpus import LanguageText
 
 app = typer.Typer(help="Train a target tokenizer, extend an existing one, measure both.", no_args_is_help=True)
 
@@ -26,7 +27,7 @@ Texts = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[TEXT]...",
-        help="Files of lines, .tsv (text after the first tab) or .jsonl, plain, .gz or .zst. The language is what the "
+        help="Files of lines, .tsv (text after the first tab) or .jsonl, plain, .gz or .zst, .parquet, or folders. The language is what the "
         "name begins with (deu_Latn.tsv.gz), or is written before it: deu=file.txt.",
         show_default=False,
     ),
@@ -209,33 +210,13 @@ def _named_tokenizer(value: str) -> tuple[str, str]:
     return Path(value).name or value, value
 
 
-def _named_text(value: str) -> tuple[str | None, Path]:
-    """The language of LANGUAGE=FILE, and the file."""
-    match = re.fullmatch(r"([A-Za-z][\w-]*)=(.+)", value)
-    if match and not Path(value).exists():
-        return match[1], Path(match[2])
-    return None, Path(value)
-
-
 def _paths(values: list[str] | None) -> list[Path]:
-    return [_named_text(value)[1] for value in values or ()]
+    from ..text.file_names import named
+
+    return [named(value)[1] for value in values or ()]
 
 
-def _texts(files: list[str] | None, datasets: list[str] | None, column: str, split: str) -> dict[str, Iterable[str]]:
-    from ..text.corpus import Chain, DatasetText, TextFile, language_of
+def _texts(files: list[str] | None, datasets: list[str] | None, column: str, split: str) -> dict[str, LanguageText]:
+    from ..text.corpus import find_text
 
-    parts: dict[str, list[Iterable[str]]] = {}
-    for value in files or ():
-        language, path = _named_text(value)
-        text = TextFile(path, column)
-        parts.setdefault(language or language_of(path), []).append(text)
-    for value in datasets or ():
-        language, equals, name = value.partition("=")
-        if not equals or not language or not name:
-            raise ValueError(f"--dataset {value}: write LANGUAGE=ID, for instance swh=wikimedia/wikipedia:20231101.sw")
-        name, _, config = name.partition(":")
-        source = DatasetText.from_hub(name, config=config or None, split=split, column=column)
-        parts.setdefault(language, []).append(source)
-    if not parts:
-        raise ValueError("no text: name text files, or data sets with --dataset")
-    return {language: texts[0] if len(texts) == 1 else Chain(texts) for language, texts in parts.items()}
+    return find_text(files or (), datasets or (), column=column, split=split)

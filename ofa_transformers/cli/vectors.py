@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import json
-import re
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -399,23 +398,20 @@ def _write_json(path: Path | None, content: dict[str, Any]) -> None:
 
 def _texts(values: list[str]) -> dict[str, list[Path]]:
     """language -> files, from names, `deu=name`, and patterns."""
-    from ..text.parallel import texts_by_language
+    from ..text.file_names import named
+    from ..text.segments import texts_by_language
 
-    texts: dict[str, list[Path]] = {}
+    files: list[str] = []
     for value in values:
-        match = re.fullmatch(r"([a-z]{2,3})=(.+)", value)
-        if Path(value).exists():
-            match = None
-        name = value if match is None else match[2]
-        paths = [Path(name)]
-        if not paths[0].exists() and glob.has_magic(name):
-            paths = list(map(Path, sorted(glob.glob(name, recursive=True))))
-            if not paths:
-                raise FileNotFoundError(f"No file matches {name}.")
-        found = {match[1]: paths} if match else texts_by_language(paths)
-        for language, files in found.items():
-            texts.setdefault(language, []).extend(files)
-    return texts
+        language, path = named(value)
+        if path.exists() or not glob.has_magic(str(path)):
+            files.append(value)
+            continue
+        found = sorted(glob.glob(str(path), recursive=True))
+        if not found:
+            raise FileNotFoundError(f"No file matches {path}.")
+        files += [f"{language}={name}" for name in found] if language else found
+    return texts_by_language(files)
 
 
 def _dictionary(files: list[str], pair: str | None, rename: list[str] | None) -> Dictionary:

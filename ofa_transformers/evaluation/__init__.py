@@ -6,7 +6,7 @@ What fine-tunes is imported when it is used: it needs more of Transformers, and 
 from ..scoring.masked_lm import score_masked_lm
 from ..scoring.score import MaskedLMScore
 from ..scoring.sentences import embed_texts, retrieval_accuracy
-from ..text.parallel_text import ParallelText, read_pair_datasets, read_pairs, read_segments_by_id
+from ..text.parallel import ParallelText, read_pair_datasets, read_pairs, read_segments_by_id
 from .results import Measurement, group_means, model_index, read_json, to_csv, to_json
 from .tables import to_markdown
 

@@ -9,7 +9,7 @@ import numpy as np
 from transformers.utils import logging
 
 from ..scoring.sentences import centered, default_layer, embed_texts
-from ..text.parallel_text import ParallelText
+from ..text.parallel import ParallelText
 from ..utils.search import retrieval_ranks
 from .results import Measurement, group_means, ratio_interval
 from .subjects import check_subjects, load_encoder

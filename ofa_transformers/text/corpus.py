@@ -1,28 +1,24 @@
-"""Text for tokenizers: files, data sets of the Hub, any iterable; streamed, and counted as words."""
+"""Running text by language, from files, folders, data sets and any iterable: checked first, then read as streams."""
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
-import zlib
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import regex
-from tokenizers import Tokenizer
-from transformers.utils import logging
-
-from ..utils.compression import COMPRESSED_SUFFIXES, bounded_lines, open_compressed
+from ..utils.compression import open_compressed
+from .file_names import files_by_language, kind_of, named_dataset
+from .lines import decoded_lines, json_row, parquet_rows
 
 
-logger = logging.get_logger(__name__)
+if TYPE_CHECKING:
+    from datasets import IterableDataset
 
-# Of the weight of a word: language sampling gives fractions of occurrences.
-WEIGHT_UNIT = 16
+# Of a text, to estimate its size from.
+_SAMPLE_CHARACTERS = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -30,11 +26,12 @@ class TextFile:
     """The lines of a text file, read anew by each iteration; never all in memory.
 
     Plain, gzip or (with the package `zstandard`) zstd, told by the first bytes. Of `.tsv` the text is what follows the
-    first tab (`id<TAB>text`); of `.jsonl` it is the field `column`; of any other file, each line.
+    first tab (`id<TAB>text`); of `.jsonl` and `.parquet` it is the field `column`; of any other file, each line.
 
-    Raises (while iterating):
-        ValueError: not UTF-8, binary content, a damaged archive, a line without tab or without the field; the message
-            names file and line.
+    Raises:
+        FileNotFoundError, ValueError: the file is missing or empty, or a Parquet file has no text in that column.
+        ValueError (while iterating): not UTF-8, binary content, a damaged archive, a line without tab or without the
+            field; the message names file and line.
     """
 
     path: Path
@@ -46,38 +43,84 @@ class TextFile:
             raise FileNotFoundError(f"{self.path} is not a file; give a text file, optionally .gz or .zst.")
         if self.path.stat().st_size == 0:
             raise ValueError(f"{self.path} is empty; give a text file with at least one line.")
+        if self.is_parquet:
+            import pyarrow.parquet
+
+            schema = pyarrow.parquet.read_schema(self.path)
+            if self.column not in schema.names:
+                names = ", ".join(schema.names)
+                raise ValueError(f"{self.path} has no column {self.column!r}, but {names}; name one of these.")
+            kind = schema.field(self.column).type
+            if "string" not in str(kind):
+                raise ValueError(f"{self.path}: the column {self.column!r} holds {kind}, not text; name another.")
+
+    @property
+    def is_parquet(self) -> bool:
+        return self.path.suffix.lower() == ".parquet"
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    @property
+    def identity(self) -> str:
+        """Changes when the file does."""
+        status = self.path.stat()
+        return f"{self.path.resolve()} {status.st_size} {status.st_mtime_ns} {self.column}"
 
     def __iter__(self) -> Iterator[str]:
-        suffixes = [suffix.lower() for suffix in self.path.suffixes if suffix.lower() not in COMPRESSED_SUFFIXES]
-        kind = suffixes[-1] if suffixes else ""
+        if self.is_parquet:
+            for _, row in parquet_rows(self.path, [self.column]):
+                yield from (row[self.column] or "").splitlines()
+            return
         with open_compressed(self.path) as file:
-            for number, line in bounded_lines(self.path, file.stream):
-                yield self._text(line, number, kind)
+            yield from self._texts(file.stream)
 
-    def _text(self, line: bytes, number: int, kind: str) -> str:
-        where = f"{self.path}, line {number}"
-        if b"\0" in line:
-            raise ValueError(f"{where}: holds a NUL byte, so this is no text in UTF-8; convert it or leave it out.")
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{where}: not valid UTF-8 ({error.reason} at byte {error.start}); convert the file to UTF-8, for "
-                f"instance with iconv."
-            ) from error
-        if not text.strip():
-            return ""
-        if kind == ".tsv":
-            _, tab, text = text.partition("\t")
-            if not tab:
-                raise ValueError(f"{where}: a .tsv file needs `id<TAB>text`, but this line has no tab.")
-        elif kind == ".jsonl":
-            try:
-                record = json.loads(text)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{where}: not valid JSON ({error}); a .jsonl file has one object a line.") from error
-            text = _field(record, self.column, where)
-        return text
+    def _texts(self, stream: Any) -> Iterator[str]:
+        kind = kind_of(self.path)
+        for number, line in decoded_lines(self.path, stream):
+            where = f"{self.path}, line {number}"
+            if not line or line.isspace():
+                yield ""
+            elif kind == ".jsonl":
+                yield _field(json_row(self.path, number, line, f"the field {self.column!r}"), self.column, where)
+            elif kind == ".tsv":
+                _, tab, text = line.partition("\t")
+                if not tab:
+                    raise ValueError(f"{where}: a .tsv file needs `id<TAB>text`, but this line has no tab.")
+                yield text
+            else:
+                yield line
+
+    def characters(self) -> int:
+        """About how many characters of text it holds, ids and markup not among them, from its first four million."""
+        sample = 0
+        if self.is_parquet:
+            import pyarrow.parquet
+
+            total = pyarrow.parquet.read_metadata(self.path).num_rows
+            for number, row in parquet_rows(self.path, [self.column]):
+                sample += len(row[self.column] or "")
+                if sample > _SAMPLE_CHARACTERS:
+                    return round(sample * total / number)
+            return sample
+        with open_compressed(self.path) as file:
+            for text in self._texts(file.stream):
+                sample += len(text)
+                if sample > _SAMPLE_CHARACTERS:
+                    return round(sample * self.path.stat().st_size / file.raw.tell())
+        return sample
+
+    def dataset(self) -> IterableDataset:
+        """As a data set with the column `text`."""
+        import datasets
+
+        if self.is_parquet:
+            return _text_column(_streamed("parquet", data_files=[self.name]), self.column)
+        features = datasets.Features({"text": datasets.Value("string")})
+        return datasets.IterableDataset.from_generator(
+            _rows, features=features, gen_kwargs={"paths": [self.name], "column": self.column}
+        )
 
 
 @dataclass(frozen=True)
@@ -96,40 +139,98 @@ class DatasetText:
             yield from _field(row, self.column, f"data set, row {number}").splitlines()
 
     @classmethod
-    def from_hub(cls, name: str, *, config: str | None = None, split: str = "train", column: str = "text"):
+    def from_hub(cls, name: str, *, config: str | None = None, split: str = "train", column: str = "text") -> HubText:
         """Streams a data set of the Hub; nothing is downloaded as a whole. Remote code is never run.
 
         Raises:
             ImportError: the package `datasets` is missing.
         """
-        try:
-            from datasets import load_dataset
-        except ImportError as error:
-            raise ImportError(
-                "Data sets of the Hub need the package `datasets`: pip install 'ofa-transformers[datasets]'"
-            ) from error
-        return cls(load_dataset(name, config, split=split, streaming=True), column)
+        require_datasets()
+        return HubText(name, config, split, column)
 
 
-def _field(record: Any, column: str, where: str) -> str:
-    if not isinstance(record, Mapping):
-        raise ValueError(f"{where}: expected an object with the field {column!r}, but found {type(record).__name__}.")
-    text = record.get(column)
-    if not isinstance(text, str):
-        found = f"has the fields {', '.join(map(repr, record))}" if column not in record else "holds no string there"
-        raise ValueError(f"{where}: needs text in the field {column!r}, but {found}; name another column.")
-    return text
+@dataclass(frozen=True)
+class HubText:
+    """The lines of a split of a data set of the Hub, streamed. Remote code is never run."""
+
+    name: str
+    config: str | None = None
+    split: str = "train"
+    column: str = "text"
+
+    @property
+    def identity(self) -> str:
+        return f"{self.name} {self.config} {self.split} {self.column}"
+
+    def __iter__(self) -> Iterator[str]:
+        return lines_of(row["text"] for row in self.dataset())
+
+    def characters(self) -> int:
+        """Its number of rows times the mean length of the first ones.
+
+        Raises:
+            ValueError: the data set doesn't say how many rows it has.
+        """
+        dataset = self.dataset()
+        rows = (dataset.info.splits or {}).get(self.split)
+        if rows is None or not rows.num_examples:
+            raise ValueError(
+                f"The data set {self.name} doesn't say how many rows its split {self.split!r} has; give the sizes of "
+                f"the languages with sampling_sizes."
+            )
+        sample = [len(row["text"] or "") for row in dataset.take(100)]
+        return round(sum(sample) / max(len(sample), 1) * rows.num_examples)
+
+    def dataset(self) -> IterableDataset:
+        """As a data set with the column `text`."""
+        return _text_column(_streamed(self.name, self.config, split=self.split), self.column)
 
 
-def language_of(path: str | os.PathLike) -> str:
-    """The language that a file name begins with: `deu_Latn` of `deu_Latn.tsv.gz`, `eng_Latn` of `eng_Latn-KJV.txt`."""
-    match = regex.match(r"[a-z]{2,3}(?:_[A-Z][a-z]{3})?(?=[.\-]|$)", Path(path).name)
-    if match is None:
-        raise ValueError(
-            f"The file name {Path(path).name!r} does not begin with a language code (like deu.txt or "
-            f"deu_Latn.tsv.gz); write the language before it: deu={path}"
-        )
-    return match[0]
+@dataclass(frozen=True)
+class LanguageText:
+    """The text of one language, of one or several parts. Iteration gives its lines, without blank ones."""
+
+    language: str
+    parts: tuple[TextFile | HubText, ...]
+
+    @property
+    def identity(self) -> str:
+        """A hash that changes when the text does (a data set of the Hub goes by its name)."""
+        return hashlib.sha256("\n".join(part.identity for part in self.parts).encode()).hexdigest()
+
+    def characters(self) -> int:
+        """About how many characters there are.
+
+        Raises:
+            ValueError: none.
+        """
+        characters = sum(part.characters() for part in self.parts)
+        if not characters:
+            raise ValueError(f"{self.language} has no text: {', '.join(self.names)}.")
+        return characters
+
+    @property
+    def names(self) -> list[str]:
+        return [part.name for part in self.parts]
+
+    def dataset(self) -> IterableDataset:
+        """An iterable data set with the column `text`."""
+        import datasets
+
+        parts = [part.dataset() for part in self.parts]
+        return parts[0] if len(parts) == 1 else datasets.concatenate_datasets(parts)
+
+    def __iter__(self) -> Iterator[str]:
+        return self.lines()
+
+    def lines(self) -> Iterator[str]:
+        """Its lines, without blank ones.
+
+        Raises:
+            ValueError: text that can't be read; the message names file and line.
+        """
+        for part in self.parts:
+            yield from lines_of(part)
 
 
 class Chain:
@@ -143,12 +244,44 @@ class Chain:
             yield from part
 
 
+def find_text(
+    files: Sequence[str | os.PathLike] = (),
+    datasets: Sequence[str] = (),
+    *,
+    column: str = "text",
+    split: str = "train",
+) -> dict[str, LanguageText]:
+    """language -> text, sorted; all files are looked at first, and one language may have several.
+
+    Args:
+        files: text or Parquet files whose names begin with the language (`deu_Latn.tsv.gz`), or `LANGUAGE=FILE`, or
+            folders of such files, or of folders that are named by languages.
+        datasets: `LANGUAGE=ID` or `LANGUAGE=ID:CONFIG` of data sets on the Hub.
+        column: of Parquet files, data sets, and the field of .jsonl files.
+        split: of the data sets.
+
+    Raises:
+        FileNotFoundError: a path that doesn't exist.
+        ValueError: an empty file, a name without language, a folder without text, nothing given.
+        ImportError: there are data sets, and the package `datasets` is missing.
+    """
+    parts: dict[str, list[TextFile | HubText]] = {
+        language: [TextFile(path, column) for path in paths] for language, paths in files_by_language(files).items()
+    }
+    for value in datasets:
+        language, name, config = named_dataset(value)
+        parts.setdefault(language, []).append(DatasetText.from_hub(name, config=config, split=split, column=column))
+    if not parts:
+        raise ValueError("No text: name files or folders, or data sets of the Hub.")
+    return {language: LanguageText(language, tuple(parts[language])) for language in sorted(parts)}
+
+
 def by_language(texts: Any) -> dict[str, Iterable[str]]:
     """language -> lines, from what users have.
 
     Args:
         texts: a mapping from a language to lines, a path, a list of paths, or a data set with a column `text`; or a
-            list of paths whose names begin with the language.
+            list of paths whose names begin with the language, as for `find_text`.
 
     Raises:
         ValueError: nothing given; a string for lines; a file name without a language; a file that is empty.
@@ -162,12 +295,7 @@ def by_language(texts: Any) -> dict[str, Iterable[str]]:
             raise ValueError(
                 f"texts must map each language to its lines of text, or be a list of pathlib.Path; got {type(texts).__name__}"
             )
-        grouped: dict[str, list[Any]] = {}
-        for path in paths:
-            if not Path(path).is_file():
-                raise FileNotFoundError(f"{path} is not a file; give a text file, optionally .gz or .zst.")
-            grouped.setdefault(language_of(path), []).append(Path(path))
-        texts = grouped
+        texts = files_by_language(paths)
     if not texts:
         raise ValueError("texts is empty: give at least one language")
     return {language: _lines(language, text) for language, text in texts.items()}
@@ -195,136 +323,49 @@ def checked(language: str, lines: Iterable[str]) -> Iterator[str]:
         yield line
 
 
-def sampling_factors(characters: list[int], alpha: float, max_characters: int | None = None) -> np.ndarray:
-    """How often each language is to be read, so that its share of the whole becomes n^alpha / sum n^alpha.
-
-    n in characters (Conneau and Lample, 2019, section 3.1, who count sentences).
-    """
-    counts = np.asarray(characters, dtype=np.float64)
-    shares = counts**alpha / (counts**alpha).sum()
-    total = counts.sum() if max_characters is None else min(max_characters, counts.sum())
-    return shares * total / counts
-
-
-@dataclass(frozen=True)
-class Words:
-    """The distinct words of a text as a tokenizer's model gets them: normalised, and cut by its pre-tokenizer.
-
-    Attributes:
-        words: N words, sorted.
-        weights: (N,) int64, occurrences times `WEIGHT_UNIT`.
-    """
-
-    words: list[str]
-    weights: np.ndarray
-
-
-def word_splitter(backend: Tokenizer) -> Callable[[str], list[str]]:
-    """A function that cuts a line into what the tokenizer's model gets, at `▁` too where nothing else cuts there."""
-    normalizer, pre_tokenizer = backend.normalizer, backend.pre_tokenizer
-    at_mark = regex.compile("▁+[^▁]*|[^▁]+").findall
-
-    def split(line: str) -> list[str]:
-        if normalizer is not None:
-            line = normalizer.normalize_str(line)
-        if pre_tokenizer is None:
-            return at_mark(line)
-        words = []
-        for word, _ in pre_tokenizer.pre_tokenize_str(line):
-            if word.find("▁", 1) > 0:
-                words.extend(at_mark(word))
-            else:
-                words.append(word)
-        return words
-
-    return split
-
-
-def count_words(
-    backend: Tokenizer,
-    texts: Mapping[str, Iterable[str]],
-    alpha: float,
-    *,
-    max_characters: int | None = None,
-    max_words: int = 8_000_000,
-) -> Words:
-    """Streams the texts once, in memory for `max_words` distinct words: their number a language is bounded.
-
-    Where a language has more, frequent ones stay and of the rarest a random part (by hash, so the same each time); the
-    weights grow by what has been left out.
+def lines_of(texts: Iterable[str | None]) -> Iterator[str]:
+    """Their lines, without blank ones.
 
     Raises:
-        ValueError: a language without text; something that is no string.
+        ValueError: something that is no text.
     """
-    split = word_splitter(backend)
-    # most tokenizers cut at spaces and look no further, so that each distinct string between spaces is cut only once
-    coarse = (lambda line: line.split(" ")) if _cuts_at_spaces(backend) else split
-    bound = max(max_words // len(texts), 1)
-    tables: list[Counter[str]] = []
-    characters: list[int] = []
-    left_out: list[float] = []
-    progress = logging.tqdm(sorted(texts), desc="Counting words", unit="language", delay=2, leave=False)
-    for language in progress:
-        table: Counter[str] = Counter()
-        read = mass = 0
-        for line in checked(language, texts[language]):
-            if line.isspace() or not line:
-                continue
-            read += len(line)
-            table.update(coarse(line))
-            if len(table) > bound:
-                table, lost = _halved(table, bound)
-                mass += lost
-        left_out.append(1 + mass / max(_mass(table), 1))
-        if mass:
-            logger.warning(f"{language} has more than {bound:,} distinct words; rare ones are left out.")
-        if coarse is not split:
-            table = _recut(table, split)
-        tables.append(table)
-        characters.append(read)
-    empty = [language for language, read in zip(sorted(texts), characters) if not read]
-    if empty:
-        raise ValueError(f"no text for: {', '.join(empty)}")
-    totals: Counter[str] = Counter()
-    factors = sampling_factors(characters, alpha, max_characters) * left_out
-    for table, factor in zip(tables, factors.tolist()):
-        for word, count in table.items():
-            totals[word] += round(WEIGHT_UNIT * factor * count)  # whole numbers add up alike in any order
-        table.clear()
-    words = sorted(word for word, weight in totals.items() if weight and word)
-    return Words(words, np.array([totals[word] for word in words], dtype=np.int64))
+    for text in texts:
+        if text is not None and not isinstance(text, str):
+            raise ValueError(f"Found {type(text).__name__} {text!r:.50} for text; name the column that holds text.")
+        yield from (line for line in (text or "").splitlines() if line.strip())
 
 
-def _recut(table: Counter[str], split: Callable[[str], list[str]]) -> Counter[str]:
-    words: Counter[str] = Counter()
-    for text, count in table.items():
-        for word in split(text):
-            words[word] += count
-    return words
+def require_datasets() -> None:
+    try:
+        import datasets  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "Data sets, and training, need the package `datasets`: pip install 'ofa-transformers[datasets]'"
+        ) from error
 
 
-def _cuts_at_spaces(backend: Tokenizer) -> bool:
-    """Whether what stands between two spaces is normalised and cut alike in any line."""
-    if backend.pre_tokenizer is None:
-        return False
-    if backend.normalizer is not None and "▁" in json.dumps(
-        json.loads(backend.normalizer.__getstate__()), ensure_ascii=False
-    ):  # it writes the mark itself, from the spaces
-        return False
-    part = json.loads(backend.pre_tokenizer.__getstate__())
-    if part["type"] == "Sequence":
-        part = part["pretokenizers"][0]
-    if part["type"] == "Metaspace":
-        return part.get("prepend_scheme") == "always" and part.get("split", True)
-    return part["type"] in ("WhitespaceSplit", "Whitespace", "BertPreTokenizer")
+def _field(record: Any, column: str, where: str) -> str:
+    if not isinstance(record, Mapping):
+        raise ValueError(f"{where}: expected an object with the field {column!r}, but found {type(record).__name__}.")
+    text = record.get(column)
+    if not isinstance(text, str):
+        found = f"has the fields {', '.join(map(repr, record))}" if column not in record else "holds no string there"
+        raise ValueError(f"{where}: needs text in the field {column!r}, but {found}; name another column.")
+    return text
 
 
-def _mass(table: Mapping[str, int]) -> int:
-    return sum(len(word) * count for word, count in table.items())
+def _rows(paths: list[str], column: str) -> Iterator[dict[str, str]]:
+    for path in paths:
+        for line in TextFile(Path(path), column):
+            yield {"text": line}
 
 
-def _halved(table: Counter[str], bound: int) -> tuple[Counter[str], int]:
-    """The more frequent words, and the characters of the others."""
-    ranked = sorted(table.items(), key=lambda item: (-item[1], zlib.crc32(item[0].encode("utf-8", "replace"))))
-    kept = Counter(dict(ranked[: max(bound // 2, 1)]))
-    return kept, _mass(table) - _mass(kept)
+def _streamed(name: str, config: str | None = None, split: str = "train", **options: Any) -> IterableDataset:
+    from datasets import load_dataset
+
+    return load_dataset(name, config, split=split, streaming=True, **options)
+
+
+def _text_column(dataset: IterableDataset, column: str) -> IterableDataset:
+    dataset = dataset.select_columns([column])
+    return dataset if column == "text" else dataset.rename_column(column, "text")

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..utils.provenance import named_with_checksum
-from .parallel import read_ids, read_segments
-from .parallel_text import segment_files
-from .sources import File, find_text
+from .corpus import HubText, find_text
+from .segments import read_ids, segment_files, text_by_id
 
 
 def read_held_out(
@@ -48,7 +47,7 @@ def read_held_out(
     data = {}
     for language, text in found.items():
         parts = [
-            named_with_checksum(part.path) if isinstance(part, File) else f"{part.name}, split {part.split}"
+            f"{part.name}, split {part.split}" if isinstance(part, HubText) else named_with_checksum(part.path)
             for part in text.parts
         ]
         data[language] = " and ".join(parts)
@@ -67,8 +66,7 @@ def _by_id(
     suffix = f", ids of {named_with_checksum(Path(ids))}" if isinstance(ids, (str, os.PathLike)) else ""
     texts, data = {}, {}
     for language, path in segment_files(files, ids).items():
-        lines = (text for identifier, text in read_segments(path) if identifier in wanted and text.strip())
-        texts[language] = list(itertools.islice(lines, max_texts))
+        texts[language] = list(text_by_id(path, wanted).values())[:max_texts]
         if not texts[language]:
             raise ValueError(f"{path} has no text with one of the ids; leave it out, or name other ids.")
         data[language] = named_with_checksum(path) + suffix

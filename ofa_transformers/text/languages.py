@@ -1,23 +1,20 @@
-"""Language codes as people and vector files write them, as ISO 639-3 codes."""
+"""Languages: their codes as people and files write them, names, and the macrolanguages that they belong to."""
 
 import difflib
 import re
 from functools import lru_cache
 
+from .scripts import CODES
+
 
 # Codes for local use, which ISO 639-3 leaves to everyone.
 _PRIVATE = re.compile(r"q[a-t][a-z]")
 
-# Names of Wikipedias, and so of fastText's files, that mean another language in ISO 639 or none.
-_WIKIPEDIAS = {"als": "gsw", "simple": "eng"}
+# deu, de, deu_Latn, zh-Hant
+_CODE = re.compile(r"([a-z]{2,3})(?:[_-]([A-Z][a-z]{3}))?")
 
-# MUSE (wiki.multi.de.vec), fastText (wiki.de.vec, wiki.de.align.vec, cc.de.300.vec; facebook/fasttext-de-vectors/... on
-# the Hub), MUSE's own exports (vectors-de.txt), ConceptNet Numberbatch (numberbatch-en.txt).
-_FILE_NAME = re.compile(
-    r"(?:wiki(?:\.multi)?\.(?P<wiki>[a-z]{2,3}|simple)(?:\.align)?|cc\.(?P<cc>[a-z]{2,3})\.\d+|"
-    r"(?:vectors|numberbatch)-(?P<other>[a-z]{2,3}))\.(?:vec|txt|bin|pth)|"
-    r"facebook/fasttext-(?P<hub>[a-z]{2,3})-vectors/.*",
-)
+# Codes of ISO 15924 for what Unicode has no script of its own: varieties, and scripts together.
+_VARIETIES = {"Aran", "Cyrs", "Geok", "Hanb", "Hans", "Hant", "Jpan", "Kore", "Latf", "Latg", "Syre", "Syrj", "Syrn"}
 
 
 @lru_cache
@@ -36,11 +33,19 @@ def _languages() -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
     return codes, names, short
 
 
+def iso639_3(code: object) -> str | None:
+    """The ISO 639-3 code of a language code with or without script (deu_Latn), or None; see `to_iso639_3`."""
+    match = _CODE.fullmatch(code) if isinstance(code, str) else None
+    if match is None or (match[2] is not None and match[2] not in _VARIETIES and match[2] not in CODES):
+        return None
+    return match[1] if _PRIVATE.fullmatch(match[1]) else _languages()[0].get(match[1])
+
+
 def to_iso639_3(code: str, name: str = "language") -> str:
     """The ISO 639-3 code of a code of two letters (ISO 639-1) or three (ISO 639-3, or ISO 639-2's other names).
 
     Macrolanguages stay themselves (`sw` is `swa`, not `swh`), and so do retired codes and those for local use (qaa to
-    qtz).
+    qtz). A script after it, as in `deu_Latn`, is left out.
 
     Args:
         code: in lower case.
@@ -49,15 +54,12 @@ def to_iso639_3(code: str, name: str = "language") -> str:
     Raises:
         ValueError: no such code; the nearest ones are named.
     """
-    if isinstance(code, str):
-        if _PRIVATE.fullmatch(code):
-            return code
-        codes, _, _ = _languages()
-        if code in codes:
-            return codes[code]
-    raise ValueError(
-        f"{name} is {code!r}, which is not an ISO 639 code in lower case (like 'deu' or 'de'){nearest_codes(code)}."
-    )
+    found = iso639_3(code)
+    if found is None:
+        raise ValueError(
+            f"{name} is {code!r}, which is not an ISO 639 code in lower case (like 'deu' or 'de'){nearest_codes(code)}."
+        )
+    return found
 
 
 def is_iso639_3(code: str) -> bool:
@@ -104,13 +106,3 @@ def language_name(language: str) -> str:
     """The English name of an ISO 639 code without additions in brackets, or the code itself where it has none."""
     codes, names, _ = _languages()
     return names.get(codes.get(language, language), language).partition(" (")[0]
-
-
-def language_of_file(name: str) -> str | None:
-    """The language that a file's name (without .gz or .zst) states in a way that publishers use, or None."""
-    match = _FILE_NAME.fullmatch(name)
-    if match is None:
-        return None
-    if match["wiki"] in _WIKIPEDIAS:
-        return _WIKIPEDIAS[match["wiki"]]
-    return _languages()[0].get(match["wiki"] or match["cc"] or match["other"] or match["hub"])

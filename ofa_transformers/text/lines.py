@@ -1,25 +1,67 @@
-"""Lines of text files, each with its number for error messages."""
+"""Lines and rows of text files, plain, gzip or zstd, each with its number for error messages."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from ..utils.compression import bounded_lines, open_compressed
 
 
-def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a UTF-8 file, plain, gzip or zstd, that are not blank, without their line breaks, from 1 on.
+Row = tuple[int, Mapping[str, Any]]
+
+
+def decoded_lines(path: Path, stream: BinaryIO) -> Iterator[tuple[int, str]]:
+    """The lines of an open UTF-8 file without their line breaks, from 1 on.
 
     Raises:
-        ValueError: a line that is not valid UTF-8 or far too long; file, line and content are named.
+        ValueError: what is no text in UTF-8, or far too long for a line; file, line and content are named.
     """
+    for number, line in bounded_lines(path, stream):
+        if b"\0" in line:
+            raise ValueError(
+                f"{path}, line {number}: holds a NUL byte, so this is no text in UTF-8; convert it or leave it out."
+            )
+        try:
+            yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{path}, line {number}: not valid UTF-8 ({error.reason} at byte {error.start}), in {line[:60]!r}; "
+                "convert the file to UTF-8, for instance with iconv."
+            ) from error
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a UTF-8 file that are not blank; see `decoded_lines`."""
     with open_compressed(path) as file:
-        for number, line in bounded_lines(path, file.stream):
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-            except UnicodeDecodeError as error:
-                raise ValueError(
-                    f"{path}, line {number}: not valid UTF-8 ({error.reason}), in {line[:60]!r}; convert the file to "
-                    "UTF-8."
-                ) from error
-            if text and not text.isspace():
-                yield number, text
+        for number, line in decoded_lines(path, file.stream):
+            if line and not line.isspace():
+                yield number, line
+
+
+def json_row(path: Path, number: int, line: str, fields: str) -> Mapping[str, Any]:
+    """The object of a line of a .jsonl file, with certain fields as the error names them.
+
+    Raises:
+        ValueError: the line is none; file and line are named.
+    """
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{path}, line {number}: not valid JSON ({error}); a .jsonl file has one object a line."
+        ) from error
+    if not isinstance(row, dict):
+        raise ValueError(f"{path}, line {number}: expected an object with {fields}, but found {type(row).__name__}.")
+    return row
+
+
+def parquet_rows(path: Path, columns: list[str] | None = None) -> Iterator[Row]:
+    """The rows of a Parquet file, from 1 on."""
+    import pyarrow.parquet
+
+    number = 0
+    for batch in pyarrow.parquet.ParquetFile(path).iter_batches(columns=columns):
+        for row in batch.to_pylist():
+            number += 1
+            yield number, row

@@ -1,331 +1,267 @@
-"""Word vectors from parallel text by segment identity (Levy et al., 2017)."""
+"""Translations with a pivot language, from the files that corpora come in and from data sets of the Hub."""
+
+from __future__ import annotations
 
 import itertools
 import os
-import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import scipy.linalg
-import scipy.sparse
-from transformers.utils import logging
-
-from .languages import to_iso639_3
+from ..utils.provenance import named_with_checksum
+from .file_names import named_dataset, pair_of, unpacked_name
+from .language_groups import is_called
 from .lines import numbered_lines
-from .segmentation import WordSplitter
-from .segmentation import lowercase as lower
+from .segments import Paths, read_ids, segment_files, text_by_id
 
 
-logger = logging.get_logger(__name__)
+@dataclass(frozen=True)
+class ParallelText:
+    """Sentences of one language and their translations into the pivot, line by line.
 
-# Up to this many segments or words, a dense eigendecomposition is exact, quick, and not bound to dim < both.
-_DENSE_SIDE = 2048
+    Attributes:
+        language: as the data names it, deu or deu_Latn.
+        texts: N sentences.
+        translations: N sentences in the pivot language.
+        data: where they come from, with checksums.
 
-# Block Krylov iterations. On 34 Bibles in 200 dimensions, 8 give the singular values to half a percent at the last,
-# less before, and the retrieval of the exact ones.
-_ITERATIONS = 8
+    Raises:
+        ValueError: there are none, or more on one side than on the other.
+    """
 
-_BLOCK_SEGMENTS, _BLOCK_ROWS = 8192, 16_384
+    language: str
+    texts: list[str]
+    translations: list[str]
+    data: str
 
-Columns = tuple[list[str], np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]
-
-
-def build_from_parallel(
-    texts: Mapping[str, Any] | Iterable[str | os.PathLike],
-    *,
-    dim: int,
-    min_count: int,
-    lowercase: bool,
-    segmentation: str,
-    tokenize: Callable[[str], list[str]] | None,
-    exclude: str | os.PathLike | Iterable[str] | None,
-    seed: int,
-) -> Columns:
-    """See `WordVectors.from_parallel`. Returns words, languages, vectors, frequencies, metadata."""
-    for name, value in (("dim", dim), ("min_count", min_count)):
-        if value < 1:
-            raise ValueError(f"{name} is {value}, but must be at least 1.")
-    if tokenize is not None and segmentation != "auto":
-        raise ValueError(f"segmentation={segmentation!r} and tokenize exclude each other; pass one of them.")
-    sources = texts_by_language(texts)
-    excluded, left_out = read_ids(exclude), set()
-
-    def used(parts: list[Any]) -> Iterator[tuple[str, str]]:
-        for identifier, text in itertools.chain.from_iterable(map(read_segments, parts)):
-            if identifier in excluded:
-                left_out.add(identifier)
-            else:
-                yield identifier, text
-
-    splitter = None if tokenize is not None else WordSplitter(segmentation)
-    segment_ids: dict[str, int] = {}
-    words: list[str] = []
-    blocks: list[scipy.sparse.csr_array] = []
-    frequencies: list[np.ndarray] = []
-    segments_of: dict[str, int] = {}
-    unspaced: list[str] = []
-    for language in logging.tqdm(sorted(sources), desc="Counting words", unit="language", delay=2, leave=False):
-        counts, language_words = count_words(
-            language, [used(sources[language])], segment_ids, tokenize or splitter, lowercase=lowercase
-        )
-        totals = counts.sum(axis=1, dtype=np.float64)
-        kept = np.flatnonzero(totals >= min_count)
-        if not len(kept):
+    def __post_init__(self) -> None:
+        if len(self.texts) != len(self.translations):
             raise ValueError(
-                f"No word of {language!r} occurs {min_count} times or more in its {int(totals.sum())} words; pass a "
-                "smaller min_count or more text."
+                f"{self.data}: {len(self.texts):,} sentences of {self.language}, but {len(self.translations):,} "
+                "translations; line i of one must translate line i of the other."
             )
-        if splitter is not None and splitter.met_unspaced:
-            unspaced.append(language)
-            splitter.met_unspaced = False
-        segments_of[language] = len(np.unique(counts.indices))
-        words.extend(language_words[i] for i in kept.tolist())
-        blocks.append(counts[kept])
-        frequencies.append(totals[kept])
-    if excluded and not left_out:
-        logger.warning("None of the %d ids of exclude is in the texts, so that nothing was left out.", len(excluded))
-    for block in blocks:  # later languages brought more segments
-        block.resize(block.shape[0], len(segment_ids))
-    _check_aligned(dict(zip(segments_of, blocks)))
-    counts = scipy.sparse.vstack(blocks, format="csr")
-    del blocks
-    vectors = _factorize(_ppmi(counts), dim, seed)
+        if not self.texts:
+            raise ValueError(f"{self.data} has no sentence of {self.language}; name other files, or leave it out.")
 
-    frequency = np.concatenate(frequencies)
-    language = np.repeat(list(segments_of), list(map(len, frequencies)))
-    norms = np.linalg.norm(vectors, axis=1)
-    informative = norms > 1e-6 * norms.max()
-    order = np.lexsort((np.arange(len(frequency)), -frequency))
-    order = order[informative[order]]
-    if not informative.all():
-        logger.info("%d words occur evenly in all segments and were left out.", int((~informative).sum()))
-    metadata = {
-        "origin": "parallel text",
-        "method": "segment identity, PPMI, truncated SVD",
-        "segments": segments_of,
-        "excluded_segments": len(left_out),
-        "dim": dim,
-        "min_count": min_count,
-        "lowercase": lowercase,
-        "segmentation": _described(splitter, unspaced),
-        "frequencies": "counts",
-        "seed": seed,
-    }
-    vectors = vectors[order]
-    vectors /= norms[order, None]
-    return [words[i] for i in order.tolist()], language[order], vectors, frequency[order].astype(np.float32), metadata
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __getitem__(self, part: slice) -> ParallelText:
+        """Some of the pairs, as of lists."""
+        return ParallelText(self.language, self.texts[part], self.translations[part], self.data)
+
+    def spread(self, number: int | None) -> ParallelText:
+        """So many of the pairs, evenly spaced; all if there are no more, or with None."""
+        if number is None:
+            return self
+        return ParallelText(self.language, evenly(self.texts, number), evenly(self.translations, number), self.data)
 
 
-def texts_by_language(texts: Mapping[str, Any] | Iterable[str | os.PathLike]) -> dict[str, list[Any]]:
-    """ISO 639-3 code -> list of paths or of iterables of (id, text) pairs; every path exists.
-
-    Raises:
-        ValueError: no text, or a language code that isn't one.
-        FileNotFoundError: a path that is no file.
-    """
-    sources: dict[str, list[Any]] = {}
-    if isinstance(texts, Mapping):
-        for language, text in texts.items():
-            if isinstance(text, (str, os.PathLike)):
-                parts = [Path(text)]
-            elif isinstance(text, (list, tuple)) and text and all(isinstance(t, (str, os.PathLike)) for t in text):
-                parts = [Path(t) for t in text]
-            else:
-                parts = [text]
-            sources.setdefault(to_iso639_3(language, "the language of a text"), []).extend(parts)
-    else:
-        for path in map(Path, [texts] if isinstance(texts, (str, os.PathLike)) else texts):
-            match = re.match(r"[a-z]{2,3}(?![a-z])", path.name)
-            if match is None:
-                raise ValueError(
-                    f"The file name {path.name!r} doesn't begin with an ISO 639-3 code (like deu_Latn.tsv.gz); pass "
-                    "a dict language -> path instead."
-                )
-            sources.setdefault(to_iso639_3(match[0], f"the language in the file name {path.name!r}"), []).append(path)
-    if not sources:
-        raise ValueError("texts is empty; pass at least one language.")
-    for language, parts in sources.items():
-        for part in parts:
-            if isinstance(part, Path) and not part.is_file():
-                raise FileNotFoundError(f"The text of {language!r}, {part}, is not a file.")
-    return sources
-
-
-def read_ids(ids: str | os.PathLike | Iterable[str] | None) -> frozenset[str]:
-    """Segment ids from an iterable, or from a text file: one a line, up to the first tab."""
-    if ids is None:
-        return frozenset()
-    if not isinstance(ids, (str, os.PathLike)):
-        return frozenset(map(str, ids))
-    if not Path(ids).is_file():
-        raise FileNotFoundError(f"The file of segment ids, {ids}, is not there.")
-    return frozenset(line.partition("\t")[0] for _, line in numbered_lines(Path(ids)))
-
-
-def read_segments(part: Any) -> Iterator[tuple[str, str]]:
-    """(id, text) pairs of a path to a file of `id<TAB>text` lines, or of an iterable of such pairs."""
-    if isinstance(part, Path):
-        for number, line in numbered_lines(part):
-            identifier, tab, text = line.partition("\t")
-            if not tab or not identifier:
-                raise ValueError(
-                    f"{part}, line {number}: expected `id<TAB>text`, but found {line[:80]!r}; correct or remove the "
-                    "line."
-                )
-            yield identifier, text
-        return
-    for item in part:
-        if not isinstance(item, (tuple, list)) or len(item) != 2 or not isinstance(item[1], str):
-            raise ValueError(f"Expected pairs of a segment's id and its text, but found {str(item)[:80]!r}.")
-        yield str(item[0]), item[1]
-
-
-def count_words(
-    language: str,
-    parts: Iterable[Any],
-    segment_ids: dict[str, int],
-    tokenize: Callable[[str], list[str]],
+def read_pairs(
+    paths: Paths,
     *,
-    lowercase: bool,
-) -> tuple[scipy.sparse.csr_array, list[str]]:
-    """The word x segment counts of one language, float32, and its words; new ids are added to `segment_ids`.
+    pivot: str = "eng",
+    languages: Sequence[str] | None = None,
+    max_sentences: int | None = None,
+) -> list[ParallelText]:
+    """Sentence pairs, as of Tatoeba: files named by both languages, plain, gzip or zstd.
+
+    Either `deu-eng.tsv` with `sentence<TAB>translation` (more columns are passed over), the sides in the name's order;
+    or two files with a sentence a line, `NAME.deu-eng.deu` and `NAME.deu-eng.eng`.
+
+    Args:
+        paths: files, or folders of them.
+        pivot: the language that all others are paired with, as it is called in the names.
+        languages: those to read, as the names have them or by the code before "_"; default: all.
+        max_sentences: of each language, evenly spaced.
+
+    Returns:
+        A text for each language, sorted.
 
     Raises:
-        ValueError: a line or pair that isn't one, or no words.
+        FileNotFoundError: a path that isn't there, or the file of one side.
+        ValueError: no pair of files, a line without tab, sides of unequal length.
     """
-    vocabulary: defaultdict[str, int] = defaultdict()
-    vocabulary.default_factory = vocabulary.__len__
-    rows: list[np.ndarray] = []
-    columns: list[np.ndarray] = []
-    segments = itertools.chain.from_iterable(map(read_segments, parts))
-    while block := list(itertools.islice(segments, _BLOCK_SEGMENTS)):
-        found = [tokenize(lower(text) if lowercase else text) for _, text in block]
-        ids = [segment_ids.setdefault(identifier, len(segment_ids)) for identifier, _ in block]
-        columns.append(np.repeat(np.array(ids, dtype=np.int32), list(map(len, found))))
-        numbers = map(vocabulary.__getitem__, itertools.chain.from_iterable(found))
-        rows.append(np.fromiter(numbers, dtype=np.int32, count=len(columns[-1])))
-    if not vocabulary:
-        raise ValueError(
-            f"The text of {language!r} has no words in the segments to use; pass a text, or leave the language out."
-        )
-    cells = np.concatenate(rows), np.concatenate(columns)
-    ones = np.ones(len(cells[0]), dtype=np.float32)
-    counts = scipy.sparse.coo_array((ones, cells), shape=(len(vocabulary), len(segment_ids)))
-    return counts.tocsr(), list(vocabulary)
+    found: dict[str, ParallelText] = {}
+    for path in _files(paths):
+        pair = pair_of(path)
+        if pair is None or not (pair.side or pair.whole) or _same(pair.one, pivot) == _same(pair.other, pivot):
+            continue
+        language, in_pivot = (pair.other, pair.one) if _same(pair.one, pivot) else (pair.one, pair.other)
+        if not _wanted(language, languages):
+            continue
+        if pair.side is None:
+            columns = list(map(list, zip(*_tab_separated(path)))) or [[], []]
+            texts, translations = columns if language == pair.one else columns[::-1]
+            data = named_with_checksum(path)
+        elif pair.side != language:
+            continue  # read with the other side
+        else:
+            packing = path.name.removeprefix(unpacked_name(path))
+            other = path.with_name(f"{pair.stem}.{in_pivot}{packing}")
+            if not other.is_file():
+                raise FileNotFoundError(f"{path} has no counterpart {other.name} beside it; both sides are needed.")
+            texts, translations = _sentences(path), _sentences(other)
+            data = f"{named_with_checksum(path)} and {named_with_checksum(other)}"
+        if language in found:
+            raise ValueError(f"{found[language].data} and {path} are both of {language}; name one of them.")
+        found[language] = ParallelText(language, texts, translations, data).spread(max_sentences)
+    return _sorted(found, languages, f"sentence pairs with {pivot}, named like deu-{pivot}.tsv", paths)
 
 
-def _check_aligned(counts: Mapping[str, scipy.sparse.csr_array]) -> None:
-    """Every language shares a segment with another one."""
-    present = np.array([np.bincount(block.indices, minlength=block.shape[1]) > 0 for block in counts.values()])
-    shared = present.sum(axis=0) > 1
-    alone = [language for language, row in zip(counts, present) if not (row & shared).any()]
-    if alone and len(counts) > 1:
-        raise ValueError(
-            f"The text{'s' * (len(alone) > 1)} of {', '.join(alone)} share no segment id with another language, so "
-            "nothing aligns them; give the same id to segments that are translations of each other."
-        )
+def read_segments_by_id(
+    paths: Paths,
+    *,
+    pivot: str = "eng",
+    ids: str | os.PathLike | Sequence[str] | None = None,
+    languages: Sequence[str] | None = None,
+    max_sentences: int | None = None,
+) -> list[ParallelText]:
+    """Texts that are parallel by an id, as Bibles are by verse: files of `id<TAB>text` lines, plain, gzip or zstd.
 
+    Args:
+        paths: files named by their language (`deu_Latn.tsv.gz`), or folders of them. Of several of one language that
+            with the shortest name is read.
+        pivot: the language that the others are paired with.
+        ids: to use, or a file of them, one a line up to the first tab; default: all that a language shares with the
+            pivot.
+        languages: those to read; default: all.
+        max_sentences: of each language, evenly spaced among `ids`.
 
-def _described(splitter: WordSplitter | None, unspaced: list[str]) -> dict[str, Any]:
-    if splitter is None:
-        return {"method": "custom"}
-    if not unspaced:
-        return {"method": "spaces"}
-    return {"method": splitter.method, "version": splitter.version, "languages": unspaced}
-
-
-def _ppmi(counts: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
-    """Positive pointwise mutual information of words and segments, float32, in place of `counts`."""
-    row_sums, column_sums = (counts.sum(axis=axis, dtype=np.float64) for axis in (1, 0))
-    row_of = np.repeat(np.arange(counts.shape[0], dtype=np.int32), np.diff(counts.indptr))
-    ratios = counts.data * row_sums.sum() / row_sums[row_of]
-    ratios /= column_sums[counts.indices]
-    counts.data = np.log(np.maximum(ratios, 1)).astype(np.float32)
-    counts.eliminate_zeros()
-    return counts
-
-
-def _factorize(ppmi: scipy.sparse.csr_array, dim: int, seed: int) -> np.ndarray:
-    """(words, dim) U sqrt(S), float32, the signs such that the largest entry of each column is positive.
-
-    The square root of the singular values is what Levy et al. (2015, "Improving distributional similarity with lessons
-    learned from word embeddings", section 3.3) found best for SVD of PPMI.
+    Raises:
+        FileNotFoundError: a path that isn't there.
+        ValueError: no text of the pivot, no other, no shared id, or a line that isn't one.
     """
-    side = min(ppmi.shape)
-    block = dim // 2 + 12
-    dense = side <= max(_DENSE_SIDE, block * _ITERATIONS)
-    if dim > side:
-        raise ValueError(
-            f"dim is {dim}, but {ppmi.shape[0]} words in {ppmi.shape[1]} segments give at most {side} dimensions; "
-            f"pass dim={side} or less, or more text."
-        )
-    if not ppmi.nnz:
-        raise ValueError(
-            "Every word occurs evenly in all segments, so that nothing tells words apart; pass more text."
-        )
-    tall = ppmi if ppmi.shape[0] >= ppmi.shape[1] else ppmi.T.tocsr()
-    if dense:
-        precise = tall.astype(np.float64)
-        gram = (precise.T @ precise).toarray()
-        squares, directions = scipy.linalg.eigh(gram, subset_by_index=(side - dim, side - 1))
-    else:
-        squares, directions = _block_krylov(tall, dim, block, seed)
-    squares, directions = squares[::-1], directions[:, ::-1].astype(np.float32)
-    values = np.sqrt(np.maximum(squares, 0))
-    if tall is ppmi:
-        # X v = u s; a direction without weight stays zero.
-        left = ppmi @ directions
-        left *= np.where(values > 1e-4 * values[0], 1 / np.sqrt(np.maximum(values, 1e-30)), 0).astype(np.float32)
-    else:
-        left = directions * np.sqrt(values).astype(np.float32)
-    largest = np.abs(left).argmax(axis=0)
-    left *= np.where(left[largest, np.arange(dim)] < 0, -1, 1).astype(np.float32)
-    return left
+    wanted = None if ids is None else read_ids(ids)
+    files = segment_files(paths, ids, languages or ())
+    pivots = [language for language in files if _same(language, pivot)]
+    if not pivots:
+        raise ValueError(f"There is no text of {pivot}, the pivot, in {_shown(paths)}; its name begins with the code.")
+    pivot_file = files.pop(pivots[0])
+    pivot_text = text_by_id(pivot_file, wanted)
+    order = list(pivot_text)
+    if max_sentences is not None:
+        order = evenly(order, max_sentences)
+    shared_data = named_with_checksum(pivot_file)  # hashed once for all languages
+    if isinstance(ids, (str, os.PathLike)):
+        shared_data += f", ids of {named_with_checksum(Path(ids))}"
+    found = {}
+    for language, path in files.items():
+        if _wanted(language, languages):
+            texts = text_by_id(path, wanted)
+            shared = [name for name in order if name in texts]
+            if not shared:
+                raise ValueError(f"{path} shares no id with {pivot_file}; leave it out, or name other ids.")
+            data = f"{named_with_checksum(path)} and {shared_data}"
+            found[language] = ParallelText(
+                language, [texts[name] for name in shared], [pivot_text[name] for name in shared], data
+            )
+    return _sorted(found, languages, "texts with ids, named like deu_Latn.tsv", paths)
 
 
-def _block_krylov(matrix: scipy.sparse.csr_array, dim: int, block: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The largest eigenvalues of matrix^T matrix, rising, and their eigenvectors (columns, dim).
+def read_pair_datasets(
+    datasets: Mapping[str, str],
+    *,
+    columns: tuple[str, str] = ("sentence1", "sentence2"),
+    split: str = "test",
+    max_sentences: int | None = None,
+) -> list[ParallelText]:
+    """Sentence pairs of data sets of the Hub (extra `datasets`), such as `mteb/tatoeba-bitext-mining`.
 
-    Musco and Musco (2015), "Randomized block Krylov methods for stronger and faster approximate singular value
-    decomposition", algorithm 2.
+    Args:
+        datasets: language -> ID or ID:CONFIG.
+        columns: of the sentence and of its translation.
+        split: of the data sets.
+        max_sentences: of each language, evenly spaced.
+
+    Raises:
+        ImportError: the package `datasets` is missing.
+        ValueError: a column that isn't there.
     """
-    width = matrix.shape[1]
-    basis = np.empty((width, 0), dtype=np.float32)
-    projected = np.zeros((block * _ITERATIONS, block * _ITERATIONS))  # matrix^T matrix in the basis
-    new = np.random.default_rng(seed).standard_normal((width, block), dtype=np.float32)
-    for _ in logging.tqdm(range(_ITERATIONS), desc="Factorizing", unit="iteration", delay=2, leave=False):
-        length = np.linalg.norm(new)
-        for _ in range(2):  # once is not enough in float32
-            new -= basis @ (basis.T @ new)
-            new = _orthonormal(new, length)
-            length = 1
-        start, size = basis.shape[1], basis.shape[1] + new.shape[1]
-        if start == size:  # the matrix has no further rank
-            break
-        basis = np.concatenate([basis, new], axis=1)
-        image = np.zeros_like(new)
-        for row in range(0, matrix.shape[0], _BLOCK_ROWS):
-            rows = matrix[row : row + _BLOCK_ROWS]
-            image += rows.T @ (rows @ new)
-        projected[:size, start:size] = basis.T @ image
-        new = image
-    size = basis.shape[1]
-    projected = np.triu(projected[:size, :size])
-    squares, coordinates = scipy.linalg.eigh(projected + np.triu(projected, 1).T)
-    squares, vectors = squares[-dim:], basis @ coordinates[:, -dim:].astype(np.float32)
-    missing = dim - len(squares)
-    return np.pad(squares, (missing, 0)), np.pad(vectors, ((0, 0), (missing, 0)))
+    from .corpus import require_datasets
+
+    require_datasets()
+    from datasets import load_dataset
+
+    found = {}
+    for language, value in datasets.items():
+        _, name, config = named_dataset(f"{language}={value}")
+        rows = load_dataset(name, config, split=split)
+        if missing := [column for column in columns if column not in rows.column_names]:
+            raise ValueError(
+                f"The data set {value} has no column {missing[0]!r}, but {', '.join(rows.column_names)}; name one of "
+                "these."
+            )
+        data = f"{value}, split {split}" + (f", {rows._fingerprint}" if rows._fingerprint else "")
+        sides = [list(rows[column]) for column in columns]
+        found[language] = ParallelText(language, *sides, data).spread(max_sentences)
+    return [found[language] for language in sorted(found)]
 
 
-def _orthonormal(columns: np.ndarray, length: float) -> np.ndarray:
-    """An orthonormal basis of the columns, without directions that are rounding errors beside `length`.
+def _files(paths: Paths) -> Iterator[Path]:
+    for path in map(Path, [paths] if isinstance(paths, (str, os.PathLike)) else paths):
+        if path.is_dir():
+            yield from sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+        elif path.is_file():
+            yield path
+        else:
+            raise FileNotFoundError(f"{path} is neither a file nor a folder.")
 
-    By products and a small eigendecomposition, since QR of a tall matrix takes far longer.
-    """
-    precise = columns.astype(np.float64)
-    squares, directions = scipy.linalg.eigh(precise.T @ precise)
-    kept = squares > (1e-5 * length) ** 2
-    return columns @ (directions[:, kept] / np.sqrt(squares[kept])).astype(np.float32)
+
+def _same(code: str, other: str) -> bool:
+    """eng and eng_Latn are."""
+    return code.partition("_")[0] == other.partition("_")[0]
+
+
+def _wanted(language: str, languages: Sequence[str] | None) -> bool:
+    return languages is None or any(is_called(language, name) for name in languages)
+
+
+def _tab_separated(path: Path) -> list[tuple[str, str]]:
+    pairs = []
+    for number, line in numbered_lines(path):
+        columns = line.split("\t")
+        if len(columns) < 2 or not columns[0].strip() or not columns[1].strip():
+            raise ValueError(
+                f"{path}, line {number}: expected `sentence<TAB>translation`, but found {line[:80]!r}; correct or "
+                "remove the line."
+            )
+        pairs.append((columns[0], columns[1]))
+    return pairs
+
+
+def _sentences(path: Path) -> list[str]:
+    """A sentence a line; a blank line would shift all that follow, unless the other side has one, too."""
+    lines = []
+    for number, line in numbered_lines(path):
+        if number != len(lines) + 1:
+            raise ValueError(
+                f"{path}, line {len(lines) + 1} is blank; write a sentence, or remove it from both sides."
+            )
+        lines.append(line)
+    return lines
+
+
+def evenly(items: list[str], number: int) -> list[str]:
+    """So many of the items, evenly spaced; all if there are no more."""
+    if number >= len(items):
+        return items
+    return [items[i * len(items) // number] for i in range(number)]
+
+
+def _sorted(
+    found: Mapping[str, ParallelText],
+    languages: Sequence[str] | None,
+    what: str,
+    paths: Paths,
+) -> list[ParallelText]:
+    missing = [name for name in languages or () if not any(_wanted(language, [name]) for language in found)]
+    if missing or not found:
+        of = f" of {', '.join(missing)}" if missing else ""
+        raise ValueError(f"There are no {what}{of} in {_shown(paths)}.")
+    return [found[language] for language in sorted(found)]
+
+
+def _shown(paths: Paths) -> str:
+    names = [str(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
+    return ", ".join(itertools.islice(names, 3)) + (" and others" if len(names) > 3 else "")

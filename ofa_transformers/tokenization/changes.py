@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from ..text.corpus import by_language, checked, word_splitter
+from ..text.corpus import by_language, checked
 from .backend import load_fast_tokenizer, plain_backend
+from .word_counts import word_splitter
 
 
 _BLOCK = 1024  # lines tokenized at once

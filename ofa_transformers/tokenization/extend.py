@@ -18,11 +18,12 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from ..text.corpus import WEIGHT_UNIT, Words, by_language, count_words
+from ..text.corpus import by_language
 from .backend import load_fast_tokenizer, plain_backend, with_backend
 from .merges import learn_merges
 from .plan import BYTE_PIECES
 from .unigram import train_unigram_pieces
+from .word_counts import WEIGHT_UNIT, Words, count_words
 
 
 logger = logging.get_logger(__name__)

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from ..text.corpus import checked, sampling_factors
+from ..text.corpus import checked
 from ..utils.progress import stage
 from .plan import BYTE_PIECES, Plan, check_size
+from .word_counts import sampling_factors
 
 
 # sentencepiece's default: of the characters of a text, these have pieces and the others are written in bytes

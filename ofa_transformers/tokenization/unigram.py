@@ -12,9 +12,9 @@ import numpy as np
 import sentencepiece
 from tokenizers import models
 
-from ..text.corpus import WEIGHT_UNIT, Words, count_words
 from ..utils.progress import stage
 from .plan import BYTE_PIECES, Plan, check_size
+from .word_counts import WEIGHT_UNIT, Words, count_words
 
 
 # sentencepiece adds up its expectations by thread, so that their number shows in the last digits: it is always the same

@@ -1,6 +1,6 @@
 """Continued pretraining: text by language, masks, loss, checkpoints; shared by the scripts and `ofa pretrain`."""
 
-from ..text.sources import LanguageText, find_text
+from ..text.corpus import LanguageText, find_text
 from .arguments import DataArguments, ModelArguments, PretrainingArguments
 from .checkpoints import consolidate
 from .masking import CausalCollator, MaskingCollator

@@ -15,7 +15,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from ..scoring.framing import decoder_prefix, special_frame
-from ..text.sources import LanguageText
+from ..text.corpus import LanguageText
 
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from ..scoring.causal_lm import score_causal_lm
 from ..scoring.masked_lm import score_masked_lm
 from ..scoring.score import MaskedLMScore
 from ..scoring.sentences import default_layer, embed_texts, retrieval_accuracy
-from ..text.sources import LanguageText
+from ..text.corpus import LanguageText
 from .progress import PREFIX, RETRIEVAL
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from ..text.sources import LanguageText
+from ..text.corpus import LanguageText
 from ..utils.memory import available_memory
 from ..utils.progress import stage
 from ..utils.targets import check_space, check_target

@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 from transformers.utils import logging
 
-from ..text.sources import LanguageText, lines_of
+from ..text.corpus import LanguageText, lines_of
 from . import randomness
 from .encoding import BLOCK_LINES, Batch, Collator, Encoder, encode_to_disk
 from .pairs import MixedCollator, MixedSamples, Mixture, Pairs

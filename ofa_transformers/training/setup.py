@@ -23,9 +23,8 @@ from transformers.utils import logging
 
 from ..models.checkpoints import check_fit, is_empty, reading_weights
 from ..scoring.batching import longest_input
-from ..text.parallel import read_ids
-from ..text.sources import LanguageText, find_text
-from ..text.translations import read_translations
+from ..text.corpus import LanguageText, find_text, require_datasets
+from ..text.segments import read_ids, read_translations
 from .alignment import Alignment
 from .arguments import DataArguments, ModelArguments
 from .encoding import Collator
@@ -111,6 +110,7 @@ def prepare(
         ImportError: the package `datasets` is missing.
     """
     arguments = data_arguments
+    require_datasets()
     texts = find_text(
         arguments.train or (),
         arguments.train_datasets or (),

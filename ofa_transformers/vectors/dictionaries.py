@@ -1,7 +1,6 @@
 """`Dictionary`: translations between words of two or many languages, from files or tuples."""
 
 import os
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from transformers.utils import logging
 
+from ..text.file_names import pair_of
 from ..text.languages import to_iso639_3
 from ..text.lines import numbered_lines
 
@@ -19,9 +19,6 @@ logger = logging.get_logger(__name__)
 
 # The header of the Wiktionary dictionaries of WECHSEL (github.com/CPJKU/wechsel) put in one table.
 _WIKTIONARY_HEADER = ["language", "iso639_3", "source_word", "english_word"]
-
-# MUSE: en-fr.txt, en-fr.0-5000.txt, en-fr.5000-6500.txt.
-_PAIR_NAME = re.compile(r"([a-z]{2,3})-([a-z]{2,3})(?:\..*)?\.(?:txt|tsv)(?:\.gz|\.zst)?")
 
 # language, word, language, word, weight
 Entry = tuple[str, str, str, str, float]
@@ -358,13 +355,13 @@ def _fields(line: str) -> list[str]:
 
 
 def _languages_of_name(path: Path) -> tuple[str, str]:
-    match = _PAIR_NAME.fullmatch(path.name)
-    if match is None:
+    pair = pair_of(path)  # MUSE: en-fr.txt, en-fr.0-5000.txt
+    if pair is None or pair.side is not None:
         raise ValueError(
             f"{path} has words of two languages, which its name doesn't tell (as en-fr.txt does); pass "
             "languages=('eng', 'fra'), say."
         )
-    return to_iso639_3(match[1]), to_iso639_3(match[2])
+    return to_iso639_3(pair.one), to_iso639_3(pair.other)
 
 
 def _refuse_languages(path: Path, languages: tuple[str, str] | None) -> None:

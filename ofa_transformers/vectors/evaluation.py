@@ -14,11 +14,12 @@ import torch
 from transformers.utils import logging
 
 from ..text.languages import to_iso639_3
-from ..text.parallel import count_words, read_ids, read_segments, texts_by_language
 from ..text.segmentation import WordSplitter
+from ..text.segments import read_ids, read_segments, texts_by_language
 from ..utils.search import csls_neighbors, nearest_neighbors, retrieval_ranks
 from .dictionaries import Dictionary
 from .lookup import find_rows
+from .parallel import count_words
 
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from transformers.utils import logging
 
-from ..text.languages import language_of_file, to_iso639_3
-from ..utils.compression import COMPRESSED_SUFFIXES, open_compressed
+from ..text.file_names import kind_of, published_language, unpacked_name
+from ..text.languages import to_iso639_3
+from ..utils.compression import open_compressed
 from .binary_format import read_word2vec_binary
 from .fasttext_format import MAGIC as FASTTEXT_MAGIC
 from .fasttext_format import read_fasttext
@@ -132,7 +133,7 @@ def read_vectors(
         path=path,
         place=lambda i: _place(format, i),
         language=language,
-        language_of_file=language_of_file(unpacked_name(path)) or language_of_file(origin or ""),
+        language_of_file=published_language(unpacked_name(path)) or published_language(origin or ""),
         default_language=options.default_language,
     )
     kept = _first_of_each(path, keys, format)
@@ -168,7 +169,7 @@ def _choose_format(path: Path, format: str | None) -> str:
         sample = stream.read(_SAMPLE_BYTES)
     found = _recognise(path, sample)
     if format is None:
-        expected = _ENDINGS.get(Path(unpacked_name(path)).suffix.lower())
+        expected = _ENDINGS.get(kind_of(path))
         if expected is not None and found not in expected and found != "gensim":
             raise ValueError(
                 f"{path} ends like {' or '.join(_NAMES[name] for name in expected)}, but its content, {shown(sample)}, "
@@ -247,14 +248,9 @@ def _pickle_refused(path: Path) -> str:
     )
 
 
-def unpacked_name(path: Path) -> str:
-    """The name of a file without .gz or .zst."""
-    return path.stem if path.suffix.lower() in COMPRESSED_SUFFIXES else path.name
-
-
 def has_known_ending(path: Path) -> bool:
     """Whether a file's ending says that it can hold word vectors."""
-    return Path(unpacked_name(path)).suffix.lower() in _ENDINGS
+    return kind_of(path) in _ENDINGS
 
 
 def _place(format: str, index: int) -> str:

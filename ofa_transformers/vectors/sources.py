@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..text.languages import language_of_file, to_iso639_3
-from .readers import ReadOptions, VectorFile, dimension_of, has_known_ending, read_vectors, unpacked_name
+from ..text.file_names import find_language, published_language, unpacked_name
+from ..text.languages import iso639_3, to_iso639_3
+from .readers import ReadOptions, VectorFile, dimension_of, has_known_ending, read_vectors
 from .saved_format import FILES, is_saved_folder
 from .words import CodedLanguages
 
@@ -131,7 +132,7 @@ def _in_folder(folder: Path, language: str | None) -> list[Source]:
         )
     sources: dict[str, Source] = {}
     for path in files:
-        code = language_of_file(unpacked_name(path)) or _first_code(path.name)
+        code = published_language(unpacked_name(path)) or iso639_3(find_language(path))
         if code is None:
             raise ValueError(
                 f"{path}: its name doesn't say its language, as wiki.de.vec or deu.vec would, and {folder} has "
@@ -144,15 +145,6 @@ def _in_folder(folder: Path, language: str | None) -> list[Source]:
             )
         sources[code] = Source(path, code)
     return list(sources.values())
-
-
-def _first_code(name: str) -> str | None:
-    """The language that a name begins with, as deu.vec or swh_Latn.txt.gz."""
-    match = re.match(r"([a-z]{2,3})[._-]", name)
-    try:
-        return to_iso639_3(match[1]) if match else None
-    except ValueError:
-        return None
 
 
 def _could_be_vectors(name: str) -> bool:

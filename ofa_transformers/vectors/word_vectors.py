@@ -343,7 +343,7 @@ class WordVectors:
             ValueError: a language that isn't ISO 639, or shares no segment id with another; no word left; a dim that
                 is too large; a line that is not `id<TAB>text` (file, line and content are named).
         """
-        from ..text.parallel import build_from_parallel
+        from .parallel import build_from_parallel
 
         words, languages, vectors, frequencies, metadata = build_from_parallel(
             texts,

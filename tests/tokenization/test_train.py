@@ -11,8 +11,8 @@ import pytest
 from transformers import AutoTokenizer
 
 from ofa_transformers.demo.data import load_parallel_text
-from ofa_transformers.text.corpus import sampling_factors
 from ofa_transformers.tokenization import train_tokenizer
+from ofa_transformers.tokenization.word_counts import sampling_factors
 
 
 ALGORITHMS = ["unigram", "bpe", "wordpiece"]

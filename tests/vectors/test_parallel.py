@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from ofa_transformers.text import parallel
-from ofa_transformers.vectors import WordVectors
+from ofa_transformers.vectors import WordVectors, parallel
 
 
 # A made-up language of numbered concepts, each language with its own words for them.

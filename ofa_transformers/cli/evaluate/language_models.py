@@ -86,7 +86,7 @@ def retrieval(
     """
     from ...evaluation import evaluate_retrieval
     from ...text.languages import language_name
-    from ...text.parallel_text import read_pair_datasets, read_pairs, read_segments_by_id
+    from ...text.parallel import read_pair_datasets, read_pairs, read_segments_by_id
 
     given = [option for option in (pairs, parallel, dataset) if option]
     if len(given) != 1:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,23 +11,14 @@ from typing import Any
 from transformers.utils import logging
 
 from ...utils.provenance import named_with_checksum
+from ..corpus import require_datasets
+from ..file_names import SPLITS, language_and_split, named_dataset
 from ..language_groups import called
 from .examples import Examples, Kind, LabelledData
 from .formats import ENDINGS, columns_of, from_rows, read_classified, read_tagged, stem_and_ending
 
 
 logger = logging.get_logger(__name__)
-
-# How files and data sets call a split.
-SPLITS = {name: name for name in ("train", "dev", "test")} | dict.fromkeys(("validation", "valid", "val"), "dev")
-_SPLIT = "|".join(SPLITS)
-# Languages and treebanks: swa, deu_Latn, en_ewt, zh-min-nan.
-_LANGUAGE = r"[a-z]{2,3}(?:[_-]\w+?)*?"
-_NAMES = (
-    re.compile(rf"(?P<language>{_LANGUAGE})[._-](?:ud[._-])?(?P<split>{_SPLIT})"),
-    re.compile(rf"(?P<split>{_SPLIT})[._-](?P<language>{_LANGUAGE})"),
-    re.compile(rf"(?P<split>{_SPLIT})"),
-)
 
 
 def read_labelled_files(
@@ -120,27 +110,20 @@ def read_labelled_datasets(
         ImportError: the package `datasets` is missing.
         ValueError: as in `read_labelled_files`.
     """
-    try:
-        from datasets import get_dataset_split_names, load_dataset
-    except ImportError as error:
-        raise ImportError(
-            "Data sets of the Hub need the package `datasets`: pip install 'ofa-transformers[datasets]'"
-        ) from error
+    require_datasets()
+    from datasets import get_dataset_split_names, load_dataset
 
     examples: dict[str, dict[str, Examples]] = {}
     names = []
     for value in datasets:
-        language, _, name = value.partition("=")
-        if not language or not name:
-            raise ValueError(f"The data set {value!r} has no language; write LANGUAGE=ID or LANGUAGE=ID:CONFIG.")
+        language, identifier, config = named_dataset(value)
         if language in examples:
             raise ValueError(f"There are two data sets of {language!r}; name one of them.")
-        identifier, config = (name, None) if Path(name).exists() else name.partition(":")[::2]
         names.append(Path(identifier).name if Path(identifier).exists() else identifier)
-        splits = get_dataset_split_names(identifier, config or None, revision=revision)
+        splits = get_dataset_split_names(identifier, config, revision=revision)
         examples[language] = {}
         for split in (split for split in splits if split in SPLITS):
-            dataset = load_dataset(identifier, config or None, split=split, revision=revision)
+            dataset = load_dataset(identifier, config, split=split, revision=revision)
             origin = f"{identifier}{f' {config}' if config else ''}, split {split}"
             text, label = columns_of(dataset.column_names, kind, text_column, label_column, origin)
             feature = dataset.features[label]
@@ -198,8 +181,5 @@ def _language_and_split(path: Path, kind: Kind) -> tuple[str, str] | None:
     stem, ending = stem_and_ending(path)
     if ending not in (*ENDINGS[kind], "") or (kind == "classification" and not ending):
         return None
-    for pattern in _NAMES:
-        if match := pattern.fullmatch(stem):
-            found = match.groupdict()
-            return found.get("language", path.resolve().parent.name), SPLITS[found["split"]]
-    return None
+    found = language_and_split(stem)
+    return None if found is None else (found[0] or path.resolve().parent.name, found[1])

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import csv
-import json
-import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...utils.compression import COMPRESSED_SUFFIXES
-from ..lines import numbered_lines
+from ..file_names import kind_of, unpacked_name
+from ..lines import Row, json_row, numbered_lines, parquet_rows
 from .entities import ENTITY_TAG, to_iob2
 from .examples import Examples, Kind
 
 
-Row = tuple[int, Mapping[str, Any]]
-
 ENDINGS = {
-    "classification": (".tsv", ".csv", ".jsonl"),
-    "tagging": (".conll", ".conllu", ".iob", ".iob2", ".bio", ".tsv", ".txt", ".jsonl"),
+    "classification": (".tsv", ".csv", ".jsonl", ".parquet"),
+    "tagging": (".conll", ".conllu", ".iob", ".iob2", ".bio", ".tsv", ".txt", ".jsonl", ".parquet"),
 }
 _TEXT_COLUMNS = {"classification": ("text", "sentence"), "tagging": ("tokens", "words")}
 _LABEL_COLUMNS = {"classification": ("label", "labels"), "tagging": ("ner_tags", "upos", "pos_tags", "tags")}
@@ -31,17 +27,15 @@ _WIKIANN_PREFIX = re.compile(r"([a-z][a-z-]{1,11}):.")
 
 def stem_and_ending(path: Path) -> tuple[str, str]:
     """The name of a file without endings, and the ending that isn't of a packer."""
-    name = path.name
-    for suffix in COMPRESSED_SUFFIXES:
-        name = name.removesuffix(suffix)
-    stem, ending = os.path.splitext(name)
-    return (stem, ending) if ending in {*ENDINGS["tagging"], *ENDINGS["classification"]} else (name, "")
+    name, ending = unpacked_name(path), kind_of(path)
+    known = ending in {*ENDINGS["tagging"], *ENDINGS["classification"]}
+    return (name[: -len(ending)], ending) if known else (name, "")
 
 
 def read_tagged(path: Path, text_column: str | None, label_column: str | None) -> Examples:
     """Sentences of words with tags, entities as IOB2: CoNLL, CoNLL-U or .jsonl; see `read_labelled_files`."""
-    if stem_and_ending(path)[1] == ".jsonl":
-        return _from_table(_json_rows(path), "tagging", text_column, label_column, str(path))
+    if stem_and_ending(path)[1] in (".jsonl", ".parquet"):
+        return _from_table(_rows(path), "tagging", text_column, label_column, str(path))
     sentences: list[list[str]] = []
     tags: list[list[str]] = []
     lines: list[list[int]] = []
@@ -99,21 +93,14 @@ def read_classified(path: Path, text_column: str | None, label_column: str | Non
     ending = stem_and_ending(path)[1]
     if ending not in ENDINGS["classification"]:
         raise ValueError(f"{path} must end in {', '.join(ENDINGS['classification'])}, optionally packed.")
-    rows = _json_rows(path) if ending == ".jsonl" else _table_rows(path, ending, text_column, label_column)
+    rows = _rows(path) if ending in (".jsonl", ".parquet") else _table_rows(path, ending, text_column, label_column)
     return _from_table(rows, "classification", text_column, label_column, str(path))
 
 
-def _json_rows(path: Path) -> Iterator[Row]:
-    for number, line in numbered_lines(path):
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number}: not valid JSON ({error}).") from error
-        if not isinstance(row, dict):
-            raise ValueError(
-                f"{path}, line {number}: expected an object with text and label, but found {line[:80]!r}."
-            )
-        yield number, row
+def _rows(path: Path) -> Iterator[Row]:
+    if path.suffix == ".parquet":
+        return parquet_rows(path)
+    return ((number, json_row(path, number, line, "text and label")) for number, line in numbered_lines(path))
 
 
 def _table_rows(path: Path, ending: str, text_column: str | None, label_column: str | None) -> Iterator[Row]:

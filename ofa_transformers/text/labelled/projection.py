@@ -9,12 +9,11 @@ from pathlib import Path
 from transformers.utils import logging
 
 from ...utils.provenance import named_with_checksum
-from ..corpus import language_of
+from ..file_names import SPLITS
 from ..lines import numbered_lines
-from ..parallel import read_segments
+from ..segments import segment_files, text_by_id
 from .examples import Examples, LabelledData
-from .files import SPLITS, find_languages
-from .formats import stem_and_ending
+from .files import find_languages
 
 
 logger = logging.get_logger(__name__)
@@ -32,7 +31,7 @@ def project_labels(
 
     Args:
         labels: a .tsv file whose first line names the columns; the first one is the segment's id.
-        parallel: language -> file of `id<TAB>text` lines; or a folder of such files (.tsv, optionally packed) whose names
+        parallel: language -> file of `id<TAB>text` lines; or a folder of such files (optionally packed) whose names
             begin with the language. Where it has `eng_Latn.tsv` beside `eng_Latn-KJV.tsv`, the latter, a second text of
             that language, is only read if `languages` names it (`eng_Latn-KJV`).
         languages: read only these, by name (deu_Latn) or code (deu); default: all that have a labelled text in each split.
@@ -51,7 +50,11 @@ def project_labels(
     if isinstance(parallel, Mapping):
         files = {language: Path(file) for language, file in parallel.items()}
     else:
-        files = _parallel_files(Path(parallel), languages)
+        if not Path(parallel).is_dir():
+            raise FileNotFoundError(f"The folder of parallel text {parallel} is not there.")
+        files = segment_files(parallel, also=languages or ())
+        if not files:
+            raise ValueError(f"No file in {parallel} is named like deu_Latn.tsv.gz, of `id<TAB>text` lines.")
     name, labels_data = Path(labels).resolve().parent.name, named_with_checksum(Path(labels))
     chosen = find_languages(languages, files, name)
     examples: dict[str, dict[str, Examples]] = {}
@@ -61,11 +64,10 @@ def project_labels(
         if not file.is_file():
             raise FileNotFoundError(f"The text of {language!r}, {file}, is not a file.")
         columns: dict[str, tuple[list, list, list]] = {}
-        for identifier, text in read_segments(file):
-            if identifier in segments and text.strip():
-                label, split, line = segments[identifier]
-                for column, value in zip(columns.setdefault(split, ([], [], [])), (text, label, line)):
-                    column.append(value)
+        for identifier, text in text_by_id(file, segments).items():
+            label, split, line = segments[identifier]
+            for column, value in zip(columns.setdefault(split, ([], [], [])), (text, label, line)):
+                column.append(value)
         if missing := wanted_splits - set(columns):
             if languages is not None:
                 raise ValueError(
@@ -116,31 +118,3 @@ def _read_segment_labels(path: Path, label_column: str, split_column: str) -> di
     if not segments:
         raise ValueError(f"{path} has no labels.")
     return segments
-
-
-def _parallel_files(folder: Path, languages: Sequence[str] | None) -> dict[str, Path]:
-    """Language -> file of a folder; second texts of a language (eng_Latn-KJV) only where they are named."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"The folder of parallel text {folder} is not there.")
-    files: dict[str, Path] = {}
-    for file in sorted(folder.iterdir()):
-        stem, ending = stem_and_ending(file)
-        if file.is_file() and ending == ".tsv" and _begins_with_language(stem):
-            if stem in files:
-                raise ValueError(f"{files[stem]} and {file} are both of {stem!r}; keep one of them.")
-            files[stem] = file
-    if not files:
-        raise ValueError(f"No file in {folder} is named like deu_Latn.tsv.gz, of `id<TAB>text` lines.")
-    return {
-        stem: file
-        for stem, file in files.items()
-        if stem in (languages or ()) or stem == language_of(stem) or language_of(stem) not in files
-    }
-
-
-def _begins_with_language(stem: str) -> bool:
-    try:
-        language_of(stem)
-    except ValueError:
-        return False
-    return True
