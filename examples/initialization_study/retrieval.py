@@ -5,7 +5,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ofa_transformers.evaluation import retrieval_accuracy
 from ofa_transformers.scoring.batching import batches_by_length
-from ofa_transformers.text.parallel_text import ParallelText
+from ofa_transformers.text.parallel import ParallelText
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from ofa_transformers.evaluation import embed_texts, score_masked_lm
 from ofa_transformers.evaluation.sentence_retrieval import default_layer
 from ofa_transformers.scoring.score import MaskedLMScore
 from ofa_transformers.scoring.sentences import centered
-from ofa_transformers.text.parallel_text import ParallelText
+from ofa_transformers.text.parallel import ParallelText
 from ofa_transformers.training.alignment import Alignment
 from ofa_transformers.training.encoding import Encoder
 from ofa_transformers.training.masking import MaskingCollator

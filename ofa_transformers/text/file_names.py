@@ -111,7 +111,7 @@ class PairName(NamedTuple):
 def pair_of(path: str | os.PathLike) -> PairName | None:
     """The two languages in a name, if it has them."""
     match = _PAIR.fullmatch(unpacked_name(path))
-    if match is None:
+    if match is None or match["side"] not in (None, match["one"], match["other"]):
         return None
     return PairName(match["one"], match["other"], match["side"], match["stem"], not (match["before"] or match["part"]))
 
@@ -167,13 +167,12 @@ def files_by_language(
         language, path = named(value)
         if path.is_dir():
             files = _in_folder(path, language, kinds, strict)
+        elif path.is_file():
+            known = language or find_language(path)
+            passed_over = not strict and (known is None or (language is None and kind_of(path) not in kinds))
+            files = [] if passed_over else [(known or language_of(path), path)]
         else:
-            passed_over = (
-                not strict and language is None and (find_language(path) is None or kind_of(path) not in kinds)
-            )
-            files = [] if passed_over else [(language or language_of(path), path)]
-            if not path.is_file():
-                raise FileNotFoundError(f"{path} is not a file or folder; give a text file, optionally .gz or .zst.")
+            raise FileNotFoundError(f"{path} is not a file or folder; give a text file, optionally .gz or .zst.")
         for name, file in files:
             found.setdefault(name, []).append(file)
     return found

@@ -13,7 +13,7 @@ GERMAN = str(DATA / "deu_Latn.tsv")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["tokenizer", "train", "-n", 600, "-o", "out"], "no text"),
+        (["tokenizer", "train", "-n", 600, "-o", "out"], "No text: name files"),
         (["tokenizer", "train", "missing.txt", "-n", 600, "-o", "out"], "missing.txt is not a file"),
         (["tokenizer", "train", "latin1.txt", "-n", 600, "-o", "out"], "write the language before it: deu=latin1.txt"),
         (["tokenizer", "train", "deu=latin1.txt", "-n", 600, "-o", "out"], "latin1.txt, line 2: not valid UTF-8"),
@@ -27,8 +27,11 @@ GERMAN = str(DATA / "deu_Latn.tsv")
         (["tokenizer", "fertility", GERMAN, "-t", "full", "-t", "x=full", "-t", "x=other"], "same name"),
         (["tokenizer", "fertility", GERMAN, "-t", "full", "--json", "nowhere/f.json"], "create it first"),
         (["vectors", "build", "none_*.tsv", "-o", "out"], "No file matches none_*.tsv"),
-        (["vectors", "build", "deu.tsv", "-o", "out"], "deu.tsv, is not a file"),
-        (["vectors", "build", "broken.tsv", "-o", "out"], "'broken.tsv' doesn't begin with an ISO 639-3 code"),
+        (["vectors", "build", "deu.tsv", "-o", "out"], "deu.tsv is not a file"),
+        (
+            ["vectors", "build", "broken.tsv", "-o", "out"],
+            "'broken.tsv' does not begin with a language code of ISO 639-3",
+        ),
         (["vectors", "build", "xqx=broken.tsv", "eng.tsv", "-o", "out"], "'xqx', which is not an ISO 639 code"),
         (["vectors", "build", "deu=broken.tsv", "eng.tsv", "-o", "out"], "broken.tsv, line 2: expected `id<TAB>text`"),
         (["vectors", "build", "deu=eng.tsv", "eng.tsv", "-o", "full"], "full exists and is not empty"),

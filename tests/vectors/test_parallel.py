@@ -160,7 +160,6 @@ def test_own_tokenizer():
         (texts(20), {"dim": 500}, "dim is 500"),
         (texts(20), {"dim": 0}, "dim is 0"),
         (texts(20), {"min_count": 0}, "min_count is 0"),
-        (["german.txt"], {}, "ISO 639-3"),
     ],
 )
 def test_bad_input(data, options, message):
@@ -176,5 +175,8 @@ def test_bad_lines_are_named(tmp_path):
     path.write_bytes(b"1\tdas Haus\n2\td\xe9j\xe0\n")
     with pytest.raises(ValueError, match=r"deu\.tsv, line 2: not valid UTF-8"):
         WordVectors.from_parallel([path])
+    path.rename(tmp_path / "german.txt")
+    with pytest.raises(ValueError, match="ISO 639-3"):
+        WordVectors.from_parallel([tmp_path / "german.txt"])
     with pytest.raises(FileNotFoundError, match="'swh'"):
         WordVectors.from_parallel({"swh": tmp_path / "none.tsv", "deu": path})
