@@ -9,7 +9,7 @@ SUITE := $(VENV)/transformers-tests
 JOBS ?= 2
 PYTEST_ARGS ?=
 
-.PHONY: help install demo test kills lint format docs suite-report examples-suite clean
+.PHONY: help install demo test kills lint format docs suite-report examples-suite architectures clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -59,6 +59,9 @@ examples-suite: $(INSTALLED)  ## Transformers' own example scripts, unchanged, o
 	test -d $(EXAMPLES) || $(BIN)/python tests/transformers_suite/fetch.py --examples $(EXAMPLES)
 	$(BIN)/python -m pip install --quiet -c constraints.txt "evaluate>=0.4.1"
 	$(BIN)/python -m pytest tests/transformers_suite/test_examples.py $(PYTEST_ARGS)
+
+architectures: $(INSTALLED)  ## every language-model class of Transformers with its vocabulary permuted; renews docs/architectures.md
+	$(BIN)/python tests/architectures/table.py $(JOBS)
 
 clean:  ## remove .venv, builds and caches
 	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .ruff_cache
