@@ -27,6 +27,7 @@ from ofa_transformers.training import DataArguments, ModelArguments, Share, prep
 from ofa_transformers.training.arguments import check_trackers, configured_precision
 from ofa_transformers.training.checkpoints import (
     check_shapes,
+    check_whole,
     last_checkpoint,
     new_checkpoint,
     read_data_state,
@@ -45,6 +46,13 @@ from ofa_transformers.training.objective import (
 )
 from ofa_transformers.training.optimization import clip_gradients, delay_body, parameter_groups
 from ofa_transformers.training.progress import BEST, PREFIX, best_step
+from ofa_transformers.training.resuming import (
+    apply_hyperparameters,
+    check_settings,
+    check_steps,
+    hyperparameters,
+    settings_of,
+)
 from ofa_transformers.training.run import check_output
 from ofa_transformers.utils.strict_json import dumps
 
@@ -118,8 +126,11 @@ def main(arguments: list[str] | None = None) -> None:
     setup = prepare(model_arguments, data_arguments, causal=False, seed=args.seed, loader_options=loader_options)
     data_state = {"position": 0, "streams": None}
     if checkpoint is not None:
+        if accelerator.is_main_process:
+            check_whole(checkpoint)
         data_state = read_data_state(checkpoint, setup.identity)
         check_shapes(checkpoint, setup.model)
+        check_settings(checkpoint, data_state["settings"], settings_of(setup, args, accelerator.num_processes))
 
     if setup.new_weights and checkpoint is None:
         fit_head(setup, args.seed)
@@ -142,7 +153,10 @@ def main(arguments: list[str] | None = None) -> None:
     progress = Progress()
     accelerator.register_for_checkpointing(scheduler, progress)
     if checkpoint is not None:
+        wanted = hyperparameters(optimizer)
         accelerator.load_state(str(checkpoint))
+        apply_hyperparameters(optimizer, scheduler, wanted)  # of these arguments, not of the checkpoint
+        check_steps(checkpoint, progress.step, args.max_steps)
     unwrapped = accelerator.unwrap_model(model)
 
     share = Share(args.per_device_train_batch_size, accelerator.process_index, accelerator.num_processes)
@@ -172,7 +186,8 @@ def main(arguments: list[str] | None = None) -> None:
             accelerator.save_state(str(folder))
             if accelerator.is_main_process:
                 position = start + (progress.step - first_step) * per_step
-                write_data_state(folder, position, setup.identity, batches.streams)
+                settings = settings_of(setup, args, accelerator.num_processes)
+                write_data_state(folder, position, setup.identity, batches.streams, settings)
                 unwrapped.config.save_pretrained(folder)  # with these, each checkpoint is a model to load, too
                 setup.tokenizer.save_pretrained(folder)
         if accelerator.is_main_process:

@@ -14,15 +14,14 @@ from accelerate import Accelerator
 from safetensors import safe_open
 from transformers import PreTrainedModel
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
-from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, logging
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
-from ..utils.files import new_folder
+from ..utils.files import new_folder, sha256
 from ..utils.targets import follow_umask
 
 
-logger = logging.get_logger(__name__)
-
 DATA_STATE = "data_state.json"
+CHECKSUMS = "SHA256SUMS"
 STAGING = ".saving"
 
 
@@ -55,13 +54,15 @@ def new_checkpoint(output_dir: str | os.PathLike, step: int, accelerator: Accele
     accelerator.wait_for_everyone()
     try:
         yield staging / name
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            write_checksums(staging / name)
     except Exception as error:
         shutil.rmtree(staging, ignore_errors=True)
         raise OSError(
             f"Checkpoint {name} could not be written ({error}). The last good one is "
             f"{last_checkpoint(output_dir) or 'none'}; resume from it when there is room again."
         ) from error
-    accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         follow_umask(staging / name)
         target = Path(output_dir, name)
@@ -72,14 +73,75 @@ def new_checkpoint(output_dir: str | os.PathLike, step: int, accelerator: Accele
     accelerator.wait_for_everyone()
 
 
-def write_data_state(checkpoint: Path, position: int, identity: str, streams: dict[str, Any] | None) -> None:
-    """Where the run stands in its data: the position of the next sample, and with streamed text that of each stream."""
-    state = {"position": position, "identity": identity, "streams": streams}
+def write_checksums(checkpoint: Path) -> None:
+    """`SHA256SUMS` of all files, which `sha256sum -c` reads, too."""
+    files = sorted(path for path in checkpoint.rglob("*") if path.is_file())
+    lines = [f"{sha256(path)}  {path.relative_to(checkpoint).as_posix()}\n" for path in files]
+    Path(checkpoint, CHECKSUMS).write_text("".join(lines), encoding="utf-8")
+
+
+def damage(checkpoint: Path) -> str | None:
+    """What a checkpoint lacks of what was written, in words; None where it is whole."""
+    file = Path(checkpoint, CHECKSUMS)
+    if not file.is_file():
+        return f"it has no {CHECKSUMS}"
+    lines = file.read_bytes().decode("utf-8", "replace").splitlines()
+    if not lines or any(len(line.partition("  ")[0]) != 64 for line in lines):
+        return f"{CHECKSUMS} can't be read"
+    for line in lines:
+        expected, _, name = line.partition("  ")
+        path = Path(checkpoint, name)
+        if not path.is_file():
+            return f"{name} is missing"
+        if sha256(path) != expected:
+            return f"{name} is not what was written"
+    return None
+
+
+def check_whole(checkpoint: Path) -> None:
+    """That every file of a checkpoint is there and as it was written, optimizer and all.
+
+    Raises:
+        ValueError: one isn't; the message names it, and the last checkpoint that is whole.
+    """
+    if not Path(checkpoint, CHECKSUMS).is_file() and not Path(checkpoint, DATA_STATE).is_file():
+        return  # none of this kind, as `read_data_state` says
+    if (found := damage(checkpoint)) is not None:
+        others = sorted(saved_steps(checkpoint.parent), reverse=True)
+        paths = (checkpoint.parent / f"{PREFIX_CHECKPOINT_DIR}-{step}" for step in others)
+        good = next((path for path in paths if path.name != checkpoint.name and damage(path) is None), None)
+        remedy = (
+            f"remove that folder, and the same command goes on from {good}, which is whole"
+            if good
+            else "there is no other checkpoint that is whole: begin again in a new output folder"
+        )
+        raise ValueError(f"The checkpoint {checkpoint} is damaged: {found}. To go on, {remedy}.")
+    names = [line.partition("  ")[2] for line in Path(checkpoint, CHECKSUMS).read_text(encoding="utf-8").splitlines()]
+    if not any("optim" in name or name.startswith("global_step") for name in names):
+        raise ValueError(
+            f"The checkpoint {checkpoint} was written with save_only_model, so that no run can go on from it; give it as "
+            "the model to start from instead, with a new output folder."
+        )
+
+
+def write_data_state(
+    checkpoint: Path, position: int, identity: str, streams: dict[str, Any] | None, settings: dict[str, Any]
+) -> None:
+    """Where the run stands in its data, and its settings.
+
+    Args:
+        checkpoint: to write into.
+        position: of the next sample.
+        identity: of the samples.
+        streams: with streamed text, where each stream stands.
+        settings: see `settings_of`.
+    """
+    state = {"position": position, "identity": identity, "streams": streams, "settings": settings}
     Path(checkpoint, DATA_STATE).write_text(json.dumps(state) + "\n", encoding="utf-8")
 
 
 def read_data_state(checkpoint: Path, identity: str) -> dict[str, Any]:
-    """What `write_data_state` wrote. Warns if it wrote another `identity`.
+    """What `write_data_state` wrote; without the places in streams of other text.
 
     Raises:
         ValueError: a checkpoint of another kind of run.
@@ -92,10 +154,7 @@ def read_data_state(checkpoint: Path, identity: str) -> dict[str, Any]:
         )
     state = json.loads(file.read_text(encoding="utf-8"))
     if state["identity"] != identity:
-        logger.warning(
-            f"Text, tokenizer, languages or seed are not those of the run that wrote {checkpoint}: it goes on from there "
-            f"with other samples."
-        )
+        state["streams"] = None  # samples are drawn by their position all the same
     return state
 
 
@@ -153,6 +212,7 @@ def consolidate(checkpoint: str | os.PathLike, model: PreTrainedModel, output: s
     shards = Path(checkpoint, "pytorch_model_fsdp_0")
     if not shards.is_dir():
         raise FileNotFoundError(f"{checkpoint} has no {shards.name}; it is no checkpoint with sharded weights.")
+    check_whole(Path(checkpoint))
     with new_folder(output) as folder, tempfile.TemporaryDirectory(dir=folder.parent) as merged:
         merge_fsdp_weights(str(shards), merged)
         files = sorted(Path(merged).glob("*.safetensors"))

@@ -74,15 +74,20 @@ class Encoder:
         return ids[:1]
 
     @property
-    def identity(self) -> str:
-        """A hash of all that samples depend on beside the text."""
+    def tokenizer_identity(self) -> str:
+        """A hash of the tokenizer."""
         tokenizer = json.loads(self.tokenizer.backend_tokenizer.to_str())
         for last_call in ("truncation", "padding"):  # not of the tokenizer, but of what it was last asked for
             tokenizer.pop(last_call, None)
-        parts = (tokenizer, self.max_length, self.packed, self.separator, BLOCK_LINES, "text has no special tokens")
+        return hashlib.sha256(json.dumps(tokenizer).encode()).hexdigest()
+
+    @property
+    def identity(self) -> str:
+        """A hash of all that samples depend on beside the text."""
+        rules = (self.max_length, self.packed, self.separator, BLOCK_LINES, "text has no special tokens")
         if self.causal:
-            parts += (self.prefix, self.suffix)
-        return hashlib.sha256(repr(parts).encode()).hexdigest()
+            rules += (self.prefix, self.suffix)
+        return hashlib.sha256(repr((self.tokenizer_identity, *rules)).encode()).hexdigest()
 
     def tokens(self, lines: Sequence[str]) -> list[list[int]]:
         """The tokens of each line alone, none of them special but the unknown one."""

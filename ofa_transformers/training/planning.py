@@ -13,7 +13,8 @@ from ..utils.memory import available_memory
 from ..utils.progress import stage
 from ..utils.targets import check_space, check_target
 from .arguments import DataArguments, ModelArguments, PretrainingArguments
-from .checkpoints import last_checkpoint
+from .checkpoints import check_whole, last_checkpoint, read_data_state
+from .resuming import check_settings, check_steps, settings_of
 from .run import CHECKPOINT_BYTES, check_output
 from .samples import BLOCK_LINES, Encoder
 from .setup import Setup, prepare
@@ -113,7 +114,12 @@ def plan_pretraining(
     samples = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
     tokens_per_step = samples * setup.max_length
     done = int(Path(resumed).name.rpartition("-")[2]) if resumed else 0
-    steps = max(args.max_steps - done, 0)
+    if resumed:
+        check_whole(Path(resumed))
+        before = read_data_state(Path(resumed), setup.identity)["settings"]
+        check_steps(Path(resumed), done, args.max_steps)
+        check_settings(Path(resumed), before, settings_of(setup, args, args.world_size))
+    steps = args.max_steps - done
     checkpoint = CHECKPOINT_BYTES * parameters
     check_space(output, checkpoint)
     on_gpu = args.device.type == "cuda"

@@ -32,6 +32,7 @@ from .evaluation import read_validation
 from .head import missing_head
 from .masking import CausalCollator, MaskingCollator
 from .pairs import PairCollator, PairedText, Pairs, PairSamples
+from .resuming import fingerprint
 from .samples import Encoder, TrainingData
 from .schedule import LanguageSchedule
 
@@ -39,6 +40,11 @@ from .schedule import LanguageSchedule
 logger = logging.get_logger(__name__)
 
 DEFAULT_LENGTH = 512
+# Of `DataArguments`, what decides the result of a run and is no text.
+_OPTIONS = (
+    "streaming", "alpha", "sampling_sizes", "line_by_line", "mlm_probability", "whole_word_masking", "parallel_share",
+    "joined_pairs", "alignment_weight", "alignment_temperature", "alignment_layer", "alignment_centered",
+)  # fmt: skip
 
 
 @dataclass
@@ -55,6 +61,8 @@ class Setup:
         alignment: how pairs of translations are compared.
         validation_pairs: language -> (lines of the pivot, their translations), to measure retrieval on.
         new_weights: parameters of the head that the checkpoint doesn't have, and that are random; see `fit_head`.
+        options: of how text becomes samples, by the names of `DataArguments`.
+        model_identity: see `fingerprint`.
     """
 
     model: PreTrainedModel
@@ -66,11 +74,30 @@ class Setup:
     alignment: Alignment = field(default_factory=Alignment)
     validation_pairs: dict[str, tuple[list[str], list[str]]] = field(default_factory=dict)
     new_weights: list[str] = field(default_factory=list)
+    options: dict[str, Any] = field(default_factory=dict)
+    model_identity: str | None = None
 
     @property
     def held_out(self) -> bool:
         """Whether there is something to measure on."""
         return bool(self.validation or self.validation_pairs)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What of model and data decides the result of a run; see `settings_of`."""
+        schedule, data = self.data.schedule, self.data
+        texts = [data.texts[language].identity for language in schedule.languages]
+        held_out = [sorted(self.validation.items()), sorted(self.validation_pairs.items())] if self.held_out else None
+        return {
+            "model": self.model_identity,
+            "tokenizer": data.encoder.tokenizer_identity[:16],
+            "causal": self.causal,
+            "sample_seed": schedule.seed,
+            "text": _digest([schedule.languages, texts, data.pairs and data.pairs.identity]),
+            "held-out text": held_out and _digest(held_out),
+            **self.options,
+            "max_seq_length": self.max_length,
+        }
 
     @property
     def identity(self) -> str:
@@ -168,7 +195,15 @@ def prepare(
     )
     shares = ", ".join(f"{language} {share:.1%}" for language, share in zip(schedule.languages, schedule.shares))
     logger.info(f"Shares of the languages: {shares}")
-    return Setup(model, tokenizer, data, validation, max_length, causal, alignment, validation_pairs, new)
+    options = {name: getattr(arguments, name) for name in _OPTIONS}
+    identity = fingerprint(model, new)
+    return Setup(
+        model, tokenizer, data, validation, max_length, causal, alignment, validation_pairs, new, options, identity
+    )
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(repr(value).encode()).hexdigest()[:16]
 
 
 def read_pairs(

@@ -20,6 +20,7 @@ from transformers.utils import logging
 from .arguments import PretrainingArguments
 from .checkpoints import (
     check_shapes,
+    check_whole,
     last_checkpoint,
     new_checkpoint,
     read_data_state,
@@ -31,6 +32,7 @@ from .logs import Clock, LogInTime
 from .objective import check_finite, check_gradient, check_weights, training_loss
 from .optimization import clip_gradients, delay_body, parameter_groups
 from .progress import BEST, RETRIEVAL, EarlyStop, best_step, evaluations, stops_early, values, why_stopped
+from .resuming import apply_hyperparameters, check_settings, check_steps, hyperparameters, settings_of
 from .samples import Share, TrainingBatches
 from .setup import Setup
 
@@ -128,9 +130,13 @@ class PretrainingTrainer(Trainer):
                 raise ValueError(f"There is no checkpoint in {self.args.output_dir} to resume from.")
         if resume_from_checkpoint:
             checkpoint = Path(resume_from_checkpoint)
+            if self.args.process_index == 0:
+                check_whole(checkpoint)
             self._data_state = read_data_state(checkpoint, self.setup.identity)
             check_shapes(checkpoint, self.model)
             state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+            check_steps(checkpoint, state.global_step, self.args.max_steps)
+            check_settings(checkpoint, self._data_state["settings"], self._settings, self.is_deepspeed_enabled)
             self._start_step = state.global_step
             if stops_early(self.args, state.log_history) and self._start_step < self.args.max_steps:
                 logger.warning(f"{checkpoint} is where the run stopped: {why_stopped(self.args, state.log_history)}")
@@ -138,6 +144,30 @@ class PretrainingTrainer(Trainer):
             resume_from_checkpoint = str(checkpoint)
         self.args.eval_on_start &= self.setup.held_out and not self._start_step
         return super().train(resume_from_checkpoint=resume_from_checkpoint or None, **kwargs)
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        return settings_of(self.setup, self.args, self.args.world_size)
+
+    def _init_training_state(self, max_steps: int, *args: Any, **kwargs: Any) -> tuple[int, int]:
+        done = super()._init_training_state(max_steps, *args, **kwargs)
+        if self._start_step:  # Trainer goes on with the intervals and the best of the checkpoint
+            self.state.compute_steps(self.args, max_steps)
+            best = self._note_best(saved_steps(self.args.output_dir))
+            path = os.path.join(self.args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{best}")
+            self.state.best_model_checkpoint = None if best is None else path
+        return done
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        wanted = hyperparameters(self.optimizer)
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None and not self.is_deepspeed_enabled:
+            apply_hyperparameters(self.optimizer, self.lr_scheduler, wanted)
+
+    def _load_best_model(self) -> None:
+        if self.args.process_index == 0:
+            check_whole(Path(self.state.best_model_checkpoint))
+        super()._load_best_model()
 
     def get_train_dataloader(self) -> TrainingBatches:
         start = self._data_state["position"]
@@ -313,7 +343,7 @@ class PretrainingTrainer(Trainer):
             if self.args.should_save:
                 self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
                 position = self._batches.start + (step - self._start_step) * self.global_batch_size
-                write_data_state(folder, position, self.setup.identity, self._batches.streams)
+                write_data_state(folder, position, self.setup.identity, self._batches.streams, self._settings)
         if self.args.push_to_hub:
             super()._push_from_checkpoint(final)
         if self.args.should_save:
