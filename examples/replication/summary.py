@@ -41,8 +41,9 @@ def write_summary(output: Path) -> None:
     if not cells:
         raise FileNotFoundError(f"{output / 'cells'} has no results yet.")
     for cell in cells:  # JSON has no numbers for keys
-        for field in ("loss", "retrieval", "bits_per_character", "curve"):
-            cell[field] = {int(step): value for step, value in cell[field].items()}
+        for field in ("loss", "retrieval", "bits_per_character", "bits_per_character_by_word", "curve"):
+            if field in cell:  # the last bits are newer than some cells
+                cell[field] = {int(step): value for step, value in cell[field].items()}
     with new_file(output / "results.json") as temporary:
         temporary.write_text(json.dumps(cells, separators=(",", ":")) + "\n", encoding="utf-8")
     parts = [tables(cells, source) for source in SOURCES if any(c["cell"]["source"] == source for c in cells)]
@@ -71,6 +72,11 @@ def retrieved(cell: dict, task: str, step: int, which: int) -> float | None:
     if any(which >= len(values) for values in by_language.values()):
         return None
     return mean({language: values[which] for language, values in by_language.items()})
+
+
+def _by_word(cell: dict, step: int) -> float | None:
+    by_step = cell.get("bits_per_character_by_word")
+    return None if by_step is None else mean(by_step[step])
 
 
 def bits_of_loss(cell: dict, step: int) -> float:
@@ -106,7 +112,8 @@ def tables(cells: list[dict], source: str) -> str:
         ("loss before", _spread(lambda c: mean(c["loss"][0]), 2)),
         (f"loss, step {round(steps / 5)}", _spread(lambda c: mean(c["loss"][round(steps / 5)]), 2)),
         (f"loss, step {steps}", _spread(lambda c: mean(c["loss"][steps]), 2)),
-        ("bits/char. after", _spread(lambda c: mean(c["bits_per_character"][steps]), 2)),
+        ("bits/char. after, words masked", _spread(lambda c: _by_word(c, steps), 2)),
+        ("tokens masked", _spread(lambda c: mean(c["bits_per_character"][steps]), 2)),
         ("share of steps to random's last loss", lambda cells: _reached(cells, random)),
         ("to that with calibrated bias", lambda cells: _reached(cells, calibrated)),
         ("tokens per CPU s", _average(lambda c: c["tokens"] / c["curve"][steps]["cpu_seconds"], 0)),
@@ -204,7 +211,7 @@ def draw(cells: list[dict], title: str, path: Path) -> None:
             values = np.array([[retrieved(cell, task, step, THERE) for step in at] for cell in found])
             axis.plot(at, values.mean(axis=0), marker="o", markersize=4, **style)
     ends = [(mean(cell["loss"][step]), bits_of_loss(cell, step)) for cell in cells for step in [max(cell["loss"])]]
-    labels = ("held-out masked-LM loss, nats a token", "bits per character, of the masked 15 %")
+    labels = ("held-out masked-LM loss, nats a token", "bits per character, from the loss of the masked 15 %")
     for row, low, label in zip(axes, map(min, zip(*ends)), labels):
         for axis, x in zip(row, ("steps", "CPU seconds of training")):
             # The first steps, from losses far above, would press all else together.

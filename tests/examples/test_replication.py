@@ -79,6 +79,9 @@ def test_cells_tables_and_pictures(study, folder, monkeypatch):
         assert set(cell["retrieval"]) == {"0", "3", "6"} and set(cell["retrieval"]["6"]) == {"Bible", "Tatoeba"}
         assert sum(cell["loss"]["6"].values()) < sum(cell["loss"]["0"].values()) - 0.01  # it learns
         assert cell["tokens"] > 0
+        for kind in ("", "_by_word"):
+            bits = cell[f"bits_per_character{kind}"]
+            assert set(bits) == {"0", "6"} and set(bits["6"]) == {"deu", "rus", "swh"} and min(bits["6"].values()) > 0
         for by_language in cell["retrieval"]["6"].values():
             assert all(len(values) == 4 and 0 <= min(values) <= max(values) <= 100 for values in by_language.values())
     parameters = {name: json.loads(cells[f"minilm-{name}-0"])["parameters"] for name in names}
@@ -86,6 +89,7 @@ def test_cells_tables_and_pictures(study, folder, monkeypatch):
     table = (out / "results.md").read_text(encoding="utf-8")
     assert "| FVT, calibrated bias | 1 |" in table and "source of four languages" in table
     assert (out / "curves-minilm.png").stat().st_size > 10_000
+    assert "bits/char. after, words masked | tokens masked" in table
     main()  # all there: nothing is computed again
     assert {path.stem: path.read_bytes() for path in (out / "cells").iterdir()} == cells
     with pytest.raises(ValueError, match="choose another output folder"):
