@@ -330,6 +330,11 @@ def show_plan(console: Console, plan: PretrainingPlan, output: Path) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")
     table.add_column()
+    measuring = (
+        f" and {duration(plan.evaluation_seconds)} for {plan.evaluations:,} evaluations"
+        if plan.evaluation_seconds
+        else ""
+    )
     start = "starts anew" if plan.resumed is None else f"goes on from {plan.resumed}"
     for name, value in (
         ("run", start),
@@ -346,7 +351,7 @@ def show_plan(console: Console, plan: PretrainingPlan, output: Path) -> None:
         ),
         (
             "time",
-            f"about {duration(plan.seconds)} for the steps, an estimate for two cores (docs/performance.md)"
+            f"about {duration(plan.seconds)} for the steps{measuring}, an estimate for two cores (docs/performance.md)"
             if plan.seconds is not None
             else "not estimated: no GPU has been measured (docs/performance.md)",
         ),

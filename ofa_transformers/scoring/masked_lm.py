@@ -109,6 +109,16 @@ def score_masked_lm(
     )
 
 
+def tokens_read(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int, *, stride: int = 7
+) -> tuple[int, int]:
+    """What scoring texts by word costs: tokens of all its forward passes without padding, and those it predicts."""
+    if not texts:
+        return 0, 0
+    plan = _Plan.of(tokenizer, texts, "word", stride, max_length)
+    return int(plan.passes @ plan.ids.lengths), int((plan.before.numbers >= 0).sum())
+
+
 def check_masking(scheme: str, stride: int) -> None:
     """Raises `ValueError` for a scheme that isn't one, or a stride below 2."""
     if scheme not in get_args(Scheme):

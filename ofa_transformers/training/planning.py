@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from ..scoring.masked_lm import tokens_read
 from ..text.corpus import LanguageText
 from ..utils.memory import available_memory
 from ..utils.progress import stage
@@ -61,6 +63,8 @@ class PretrainingPlan:
         available, device: bytes that are free where it would run.
         checkpoint, disk, cache: bytes of one checkpoint, of all that is kept, and of the encoded text.
         seconds: an estimate of the steps on two cores; None where a GPU would do them.
+        evaluations: of held-out text and translations, before the first step, at intervals and at the end.
+        evaluation_seconds: an estimate of all of them, likewise.
     """
 
     languages: list[LanguagePlan]
@@ -79,6 +83,8 @@ class PretrainingPlan:
     disk: int
     cache: int
     seconds: float | None
+    evaluations: int
+    evaluation_seconds: float | None
 
     @property
     def tokens(self) -> int:
@@ -125,6 +131,7 @@ def plan_pretraining(
     on_gpu = args.device.type == "cuda"
     memory = _TRAINING_BYTES * parameters + _activations(setup, args)
     labelled = 1.0 if causal else data_arguments.mlm_probability
+    evaluations = _evaluations(args, done) if setup.held_out else 0
     return PretrainingPlan(
         languages=languages,
         model_class=type(setup.model).__name__,
@@ -142,6 +149,8 @@ def plan_pretraining(
         disk=checkpoint * min(args.save_total_limit or 1, -(-args.max_steps // int(args.save_steps))) + 4 * parameters,
         cache=0 if data_arguments.streaming else 4 * sum(row.tokens for row in languages),
         seconds=None if on_gpu else steps * _step_seconds(setup, tokens_per_step, labelled, args.bf16),
+        evaluations=evaluations,
+        evaluation_seconds=None if on_gpu else evaluations and evaluations * _evaluation_seconds(setup, args.bf16),
     )
 
 
@@ -173,6 +182,31 @@ def _checkpoints_activations(args: PretrainingArguments) -> bool:
     from .arguments import CHECKPOINTING_ARGUMENT
 
     return bool(getattr(args, CHECKPOINTING_ARGUMENT))
+
+
+def _evaluations(args: PretrainingArguments, done: int) -> int:
+    """How often held-out text is measured in the rest of a run."""
+    start = int(args.eval_on_start and not done)
+    if args.eval_strategy != "steps":
+        return start + 1
+    every = int(args.eval_steps) if args.eval_steps >= 1 else math.ceil(args.max_steps * args.eval_steps)
+    last = int(args.max_steps > done and args.max_steps % every != 0)
+    return start + args.max_steps // every - done // every + last
+
+
+def _evaluation_seconds(setup: Setup, bf16: bool) -> float:
+    """Each weight is multiplied with each token once, those of the head with predicted tokens only."""
+    lines = [line for found in setup.validation.values() for line in found]
+    if setup.causal:
+        read = predicted = sum(map(len, setup.data.encoder.tokens(lines))) if lines else 0
+    else:
+        read, predicted = tokens_read(setup.tokenizer, lines, setup.max_length)
+    pairs = [line for sides in setup.validation_pairs.values() for side in sides for line in side]
+    read += sum(map(len, setup.data.encoder.tokens(pairs))) if pairs else 0
+    precision = "bfloat16" if bf16 else "float32"
+    embeddings = sum(p.numel() for p in setup.model.get_input_embeddings().parameters())
+    operations = 2 * (read * (setup.model.num_parameters() - embeddings) + predicted * embeddings)
+    return _ABOVE_FLOOR[precision] * operations / _OPERATIONS[precision] / _CORES
 
 
 def _step_seconds(setup: Setup, tokens: int, labelled: float, bf16: bool) -> float:

@@ -11,14 +11,17 @@ import torch
 from accelerate import Accelerator
 from conftest import REPOSITORY
 from safetensors.torch import load_file
+from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 
 pytest.importorskip("datasets")
 
+from ofa_transformers.scoring.masked_lm import score_masked_lm, tokens_read
 from ofa_transformers.scoring.score import MaskedLMScore
 from ofa_transformers.training import DataArguments, ModelArguments, PretrainingArguments, pretrain
 from ofa_transformers.training.logs import Clock
 from ofa_transformers.training.optimization import clip_gradients
+from ofa_transformers.training.planning import plan_pretraining
 from ofa_transformers.training.progress import best_step, evaluations_since_best
 
 from .workspace import make_workspace
@@ -265,3 +268,34 @@ def test_the_frozen_body_is_clipped_apart():
     embeddings.grad = torch.full((4,), 1.5)
     norm = clip_gradients(Accelerator(cpu=True), model, optimizer, 2.0, frozen=False)
     assert norm == pytest.approx(math.hypot(1.0, 3.0), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"eval_steps": 4}, 3), ({"eval_steps": 3}, 3), ({"eval_steps": 3, "eval_on_start": False}, 2),
+        ({"eval_strategy": "no"}, 2), ({"eval_steps": 100}, 2),
+    ],
+)  # fmt: skip
+def test_the_plan_counts_evaluations(folder, tmp_path, monkeypatch, options, expected):
+    given = []
+    monkeypatch.setitem(globals(), "pretrain", lambda *arguments: given.extend(arguments))
+    with_trainer(folder, tmp_path / "out", Scripted([]), monkeypatch, **options)
+    plan = plan_pretraining(*given)
+    assert plan.evaluations == expected and plan.evaluation_seconds > 0
+    given[1].validation = None
+    given[2].eval_strategy = "no"
+    nothing = plan_pretraining(*given)
+    assert (nothing.evaluations, nothing.evaluation_seconds) == (0, 0)
+
+
+def test_the_plan_counts_the_tokens_that_scores_read(folder, monkeypatch):
+    tokenizer = AutoTokenizer.from_pretrained(folder / "plain")
+    model = AutoModelForMaskedLM.from_pretrained(folder / "plain")
+    lines = (folder / "validation" / "deu.txt").read_text(encoding="utf-8").splitlines()
+    read = []
+    model.register_forward_pre_hook(
+        lambda _, args, given: read.append(int(given["attention_mask"].sum())), with_kwargs=True
+    )
+    scores = score_masked_lm(model, tokenizer, lines, max_length=32)
+    assert tokens_read(tokenizer, lines, 32) == (sum(read), sum(score.tokens for score in scores))
