@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 import scipy.sparse
+import scipy.sparse.linalg
 from transformers.utils import logging
 
 from ..text.segmentation import WordSplitter
 from ..text.segmentation import lowercase as lower
 from ..text.segments import read_ids, read_segments, texts_by_language
+from ..utils.progress import stage
 
 
 logger = logging.get_logger(__name__)
@@ -21,11 +23,7 @@ logger = logging.get_logger(__name__)
 # Up to this many segments or words, a dense eigendecomposition is exact, quick, and not bound to dim < both.
 _DENSE_SIDE = 2048
 
-# Block Krylov iterations. On 34 Bibles in 200 dimensions, 8 give the singular values to half a percent at the last,
-# less before, and the retrieval of the exact ones.
-_ITERATIONS = 8
-
-_BLOCK_SEGMENTS, _BLOCK_ROWS = 8192, 16_384
+_BLOCK_SEGMENTS = 8192
 
 Columns = tuple[list[str], np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]
 
@@ -188,8 +186,7 @@ def _factorize(ppmi: scipy.sparse.csr_array, dim: int, seed: int) -> np.ndarray:
     learned from word embeddings", section 3.3) found best for SVD of PPMI.
     """
     side = min(ppmi.shape)
-    block = dim // 2 + 12
-    dense = side <= max(_DENSE_SIDE, block * _ITERATIONS)
+    dense = side <= max(_DENSE_SIDE, 2 * dim)
     if dim > side:
         raise ValueError(
             f"dim is {dim}, but {ppmi.shape[0]} words in {ppmi.shape[1]} segments give at most {side} dimensions; "
@@ -205,7 +202,7 @@ def _factorize(ppmi: scipy.sparse.csr_array, dim: int, seed: int) -> np.ndarray:
         gram = (precise.T @ precise).toarray()
         squares, directions = scipy.linalg.eigh(gram, subset_by_index=(side - dim, side - 1))
     else:
-        squares, directions = _block_krylov(tall, dim, block, seed)
+        squares, directions = _largest(tall, dim, seed)
     squares, directions = squares[::-1], directions[:, ::-1].astype(np.float32)
     values = np.sqrt(np.maximum(squares, 0))
     if tall is ppmi:
@@ -219,46 +216,20 @@ def _factorize(ppmi: scipy.sparse.csr_array, dim: int, seed: int) -> np.ndarray:
     return left
 
 
-def _block_krylov(matrix: scipy.sparse.csr_array, dim: int, block: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The largest eigenvalues of matrix^T matrix, rising, and their eigenvectors (columns, dim).
+def _largest(matrix: scipy.sparse.csr_array, dim: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The largest eigenvalues of matrix^T matrix, rising, and their eigenvectors (columns, dim), by ARPACK.
 
-    Musco and Musco (2015), "Randomized block Krylov methods for stronger and faster approximate singular value
-    decomposition", algorithm 2.
+    Of 274,039 words in 29,905 segments, 200 take 17 seconds of CPU and 280 MiB. Fewer Lanczos vectors than ARPACK's own
+    choice of twice `dim` take less of both.
     """
     width = matrix.shape[1]
-    basis = np.empty((width, 0), dtype=np.float32)
-    projected = np.zeros((block * _ITERATIONS, block * _ITERATIONS))  # matrix^T matrix in the basis
-    new = np.random.default_rng(seed).standard_normal((width, block), dtype=np.float32)
-    for _ in logging.tqdm(range(_ITERATIONS), desc="Factorizing", unit="iteration", delay=2, leave=False):
-        length = np.linalg.norm(new)
-        for _ in range(2):  # once is not enough in float32
-            new -= basis @ (basis.T @ new)
-            new = _orthonormal(new, length)
-            length = 1
-        start, size = basis.shape[1], basis.shape[1] + new.shape[1]
-        if start == size:  # the matrix has no further rank
-            break
-        basis = np.concatenate([basis, new], axis=1)
-        image = np.zeros_like(new)
-        for row in range(0, matrix.shape[0], _BLOCK_ROWS):
-            rows = matrix[row : row + _BLOCK_ROWS]
-            image += rows.T @ (rows @ new)
-        projected[:size, start:size] = basis.T @ image
-        new = image
-    size = basis.shape[1]
-    projected = np.triu(projected[:size, :size])
-    squares, coordinates = scipy.linalg.eigh(projected + np.triu(projected, 1).T)
-    squares, vectors = squares[-dim:], basis @ coordinates[:, -dim:].astype(np.float32)
-    missing = dim - len(squares)
-    return np.pad(squares, (missing, 0)), np.pad(vectors, ((0, 0), (missing, 0)))
-
-
-def _orthonormal(columns: np.ndarray, length: float) -> np.ndarray:
-    """An orthonormal basis of the columns, without directions that are rounding errors beside `length`.
-
-    By products and a small eigendecomposition, since QR of a tall matrix takes far longer.
-    """
-    precise = columns.astype(np.float64)
-    squares, directions = scipy.linalg.eigh(precise.T @ precise)
-    kept = squares > (1e-5 * length) ** 2
-    return columns @ (directions[:, kept] / np.sqrt(squares[kept])).astype(np.float32)
+    gram = scipy.sparse.linalg.LinearOperator(
+        (width, width), matvec=lambda vector: matrix.T @ (matrix @ vector), dtype=np.float32
+    )
+    start = np.random.default_rng(seed).standard_normal(width, dtype=np.float32)
+    with stage("Factorizing"):
+        squares, vectors = scipy.sparse.linalg.eigsh(
+            gram, dim, v0=start, ncv=min(dim + max(dim // 4, 20), width), tol=1e-5
+        )
+    order = np.argsort(squares)
+    return squares[order], vectors[:, order]

@@ -392,3 +392,24 @@ def make_data_of(file: Path, folder: Path, tokenizer) -> TrainingData:
 
 def test_workspace_is_uneven():
     assert max(SIZES.values()) > 4 * min(SIZES.values())
+
+
+def test_size_counts_text_not_markup(tmp_path):
+    """Escapes, ids and fields weigh nothing, so that languages get the share of their text."""
+    lines = ["起初神创造天地" * 5] * 40
+    (tmp_path / "cmn.jsonl").write_text("".join(json.dumps({"id": "x" * 99, "text": line}) + "\n" for line in lines))
+    (tmp_path / "deu.tsv").write_text("".join(f"kapitel-und-vers-{i}\t{line}\n" for i, line in enumerate(lines)))
+    (tmp_path / "eng.txt").write_text("\n".join(lines))
+    for text in find_text([tmp_path]).values():
+        assert text.characters() == 40 * 35
+
+
+def test_text_after_blank_rows_is_text(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(
+        pyarrow.table({"text": [""] * 1500 + ["moja", None, "mbili"]}), tmp_path / "swh.parquet"
+    )
+    found = find_text([tmp_path])["swh"]
+    assert found.characters() == 9 and list(found.lines()) == ["moja", "mbili"]
