@@ -12,11 +12,11 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import regex
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from ..text.corpus import by_language, checked
+from ..text.segmentation import WordSplitter
 from ..utils.files import new_file
 from .backend import load_fast_tokenizer, plain_backend
 from .vocabulary import Vocabulary
@@ -27,12 +27,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _BLOCK = 1024  # lines tokenized at once
-
-# Scripts without spaces between words: each character counts as a word, with its combining marks.
-_UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}\p{Tai_Le}\p{New_Tai_Lue}\p{Tai_Tham}]"
-_WORD = regex.compile(
-    rf"(?V1){_UNSPACED}\p{{M}}*|[[\p{{L}}\p{{N}}]--{_UNSPACED}][[\p{{L}}\p{{N}}\p{{M}}'’\u200c\u200d]--{_UNSPACED}]*"
-)
 
 _COLUMNS = {
     "tokens_per_word": ("tokens/word", "{:.2f}"),
@@ -47,7 +41,7 @@ class Fertility:
     """Counts of one tokenizer on the text of one language, special tokens at the ends left out.
 
     Attributes:
-        words: runs of letters, digits and marks; in scripts without spaces, characters.
+        words: as word vectors have them (UAX 29); in scripts without spaces characters, in Tibetan syllables.
         characters: Unicode code points, spaces included.
         tokens: all of them, also those of punctuation.
         unk_tokens: tokens for what the tokenizer can't write.
@@ -209,13 +203,14 @@ def measure_fertility(
         raise ValueError("tokenizers is empty: give at least one")
     texts = by_language(texts)
     counters = {name: _Counter(load_fast_tokenizer(tokenizer)) for name, tokenizer in tokenizers.items()}
+    split = WordSplitter("characters").units
     results: dict[str, dict[str, Fertility]] = {name: {} for name in tokenizers}
     for language in logging.tqdm(texts, desc="Measuring", unit="language", delay=2, leave=False):
         lines = iter(checked(language, texts[language]))
         words = characters = 0
         totals = {name: np.zeros(3, dtype=np.int64) for name in tokenizers}
         while block := list(itertools.islice(lines, _BLOCK)):
-            words += sum(len(_WORD.findall(line)) for line in block)
+            words += sum(len(split(line)) for line in block)
             characters += sum(map(len, block))
             for name, counter in counters.items():
                 totals[name] += counter.count(block)

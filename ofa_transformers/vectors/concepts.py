@@ -63,7 +63,8 @@ def word_graph(dictionary: Dictionary, *, lowercase: bool, tokenize: Callable[[s
     part_of: list[int] = []
     lengths = np.empty(len(dictionary.words), dtype=np.int64)
     for i, (language, text) in enumerate(zip(dictionary.languages.tolist(), dictionary.words)):
-        parts = tokenize(lower(text) if lowercase else text)
+        text = lower(text, language) if lowercase else text
+        parts = tokenize(text, language) if isinstance(tokenize, WordSplitter) else tokenize(text)
         lengths[i] = len(parts)
         for word in parts:
             part_of.append(nodes.setdefault((language, word), len(nodes)))

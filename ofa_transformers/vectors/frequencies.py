@@ -6,6 +6,7 @@ import numpy as np
 from transformers.utils import logging
 
 from ..text.languages import macrolanguage, short_code
+from ..text.segmentation import lowercase
 from .words import CodedLanguages
 
 
@@ -93,7 +94,7 @@ def _from_wordfreq(words: Sequence[str], languages: CodedLanguages) -> tuple[np.
         known = wordfreq.get_frequency_dict(code, "best")
         rarest = min(known.values())
         members = np.flatnonzero(languages.ids == index)
-        found = (known.get(words[i].strip("$").lower(), rarest) for i in members.tolist())
+        found = (known.get(lowercase(words[i].strip("$"), language), rarest) for i in members.tolist())
         frequencies[members] = _TOTAL * np.fromiter(found, dtype=np.float64, count=len(members))
     if len(missing) == len(languages.names):
         raise ValueError(

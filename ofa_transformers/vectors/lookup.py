@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..text.segmentation import lowercase, normalized
 from .words import take_words
 
 
@@ -31,12 +31,12 @@ def find_rows(vectors: WordVectors, words: Sequence[str], languages: np.ndarray)
     for row, code, word in zip(rows.tolist(), vectors.languages[rows].tolist(), take_words(vectors.words, rows)):
         if len(word) > 2 and word[0] == word[-1] == "$":
             word = word[1:-1]
-        key = code + unicodedata.normalize("NFC", word)
+        key = code + normalized(word)
         exact.setdefault(key, row)
-        lower.setdefault(key.lower(), row)
+        lower.setdefault(code + lowercase(key[len(code) :], code), row)
     found = np.full(len(words), -1, dtype=np.int64)
     for i, (code, word) in enumerate(zip(languages.tolist(), words)):
-        key = code + unicodedata.normalize("NFC", word)
+        key = code + normalized(word)
         row = exact.get(key)
-        found[i] = lower.get(key.lower(), -1) if row is None else row
+        found[i] = lower.get(code + lowercase(key[len(code) :], code), -1) if row is None else row
     return found

@@ -4,6 +4,7 @@ import itertools
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import scipy.sparse
 import scipy.sparse.linalg
 from transformers.utils import logging
 
-from ..text.segmentation import WordSplitter
+from ..text.segmentation import WordSplitter, normalized
 from ..text.segmentation import lowercase as lower
 from ..text.segments import read_ids, read_segments, texts_by_language
 from ..utils.progress import stage
@@ -132,8 +133,10 @@ def count_words(
     rows: list[np.ndarray] = []
     columns: list[np.ndarray] = []
     segments = itertools.chain.from_iterable(map(read_segments, parts))
+    cut = partial(tokenize, language=language) if isinstance(tokenize, WordSplitter) else tokenize
     while block := list(itertools.islice(segments, _BLOCK_SEGMENTS)):
-        found = [tokenize(lower(text) if lowercase else text) for _, text in block]
+        texts = (normalized(text) for _, text in block)
+        found = [cut(lower(text, language) if lowercase else text) for text in texts]
         ids = [segment_ids.setdefault(identifier, len(segment_ids)) for identifier, _ in block]
         columns.append(np.repeat(np.array(ids, dtype=np.int32), list(map(len, found))))
         numbers = map(vocabulary.__getitem__, itertools.chain.from_iterable(found))

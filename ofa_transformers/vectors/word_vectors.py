@@ -327,8 +327,8 @@ class WordVectors:
             lowercase: count words in lower case; the subword step capitalises by itself.
             segmentation: what counts as a word in scripts without spaces (Han, Kana, Thai, Lao, Khmer, Myanmar):
                 "words", by ICU's dictionaries (extra `segmentation`); "characters", 1- and 2-grams of characters;
-                "auto", words where the extra is installed, else characters with a warning. Elsewhere words are runs
-                of letters, marks and digits; in Tibetan, syllables and pairs of them. The metadata say what was done.
+                "auto", words where the extra is installed, else characters with a warning. Elsewhere words are
+                those of UAX 29; in Tibetan, syllables and pairs of them. The metadata say what was done.
             tokenize: your own text -> words, instead.
             exclude: ids to leave out, such as those of test data: an iterable, or a file with one a line (what follows
                 a tab is ignored).

@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from ofa_transformers.text import segmentation
-from ofa_transformers.text.segmentation import WordSplitter, lowercase, method_of
+from ofa_transformers.text.segmentation import WordSplitter, lowercase, method_of, normalized
 
 
 @pytest.fixture
@@ -12,15 +12,15 @@ def characters():
 
 
 def test_words_between_spaces(characters):
-    assert characters("Don't stop, l'été: 12 naïve_words!") == [
-        "Don",
-        "t",
+    assert characters("Don't stop, l'été: 12,000 in co-op (U.S.)!") == [
+        "Don't",
         "stop",
-        "l",
-        "été",
-        "12",
-        "naïve",
-        "words",
+        "l'été",
+        "12,000",
+        "in",
+        "co",
+        "op",
+        "U.S",
     ]
     assert characters("हिन्दी भाषा") == ["हिन्दी", "भाषा"]
     assert characters("e\u0301te\u0301") == ["e\u0301te\u0301"]
@@ -90,3 +90,35 @@ def test_lower_case_leaves_cherokee_as_it_is_written():
     assert lowercase("ᏣᎳᎩ ᎦᏬᏂᎯᏍᏗ Haus ΣΟΦΟΣ") == "ᏣᎳᎩ ᎦᏬᏂᎯᏍᏗ haus σοφος"
     assert lowercase("ᏸᏽ") == "ᏸᏽ".upper()
     assert lowercase("ꭰꭱ") == "ᎠᎡ"
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["c'hoar", "п'ять", "п’ять", "ie'i", "o‘zbek", "ශ්‍රී", "می‌خواهم", "col·lega", "צה״ל", "Ինչո՞ւ", "हिन्दी"],
+)
+def test_words_with_apostrophes_joiners_and_marks_stay_whole(word, characters):
+    assert characters(f"({word}), {word}' \u200c{word}\u200c") == [word] * 3
+    assert characters.units(word) == [word]
+
+
+def test_french_and_italian_clitics_are_words(characters):
+    assert characters("l'été qu’il", "fra") == ["l", "été", "qu", "il"]
+    assert characters("dell’abisso", "ita") == ["dell", "abisso"]
+    assert characters("l'été") == ["l'été"] and characters("c'hoar", "bre") == ["c'hoar"]
+
+
+def test_units_count_each_character_once(characters):
+    assert characters.units("水和面包 ok") == ["水", "和", "面", "包", "ok"]
+    assert characters.units("ひらカナー") == ["ひ", "ら", "カ", "ナ", "ー"]
+    assert characters.units("བོད་ཀྱི") == ["བོད", "ཀྱི"]
+
+
+def test_text_is_composed_and_without_what_is_not_seen():
+    assert normalized("cafe\u0301 co\u00adop\ufeff") == "café coop"
+    assert normalized("می‌خواهم") == "می‌خواهم"
+
+
+def test_lower_case_of_turkish_and_azeri():
+    assert lowercase("İSTANBUL IŞIK", "tur") == "istanbul ışık"
+    assert lowercase("BAKI", "azj") == "bakı"
+    assert lowercase("İSTANBUL IN") == "istanbul in"

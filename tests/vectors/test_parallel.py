@@ -179,3 +179,14 @@ def test_bad_lines_are_named(tmp_path):
         WordVectors.from_parallel([tmp_path / "german.txt"])
     with pytest.raises(FileNotFoundError, match="'swh'"):
         WordVectors.from_parallel({"swh": tmp_path / "none.tsv", "deu": path})
+
+
+def test_spellings_and_case_of_one_word_fall_together():
+    data = {
+        "tur": [("1", "İSTANBUL ışık"), ("2", "istanbul IŞIK"), ("3", "caf\u00e9")],
+        "fra": [("1", "cafe\u0301 d'or"), ("2", "caf\u00e9"), ("3", "l'or")],
+    }
+    vectors = WordVectors.from_parallel(data, dim=2, min_count=1)
+    counts = {(code, word): n for code, word, n in zip(vectors.languages, vectors.words, vectors.frequencies)}
+    assert counts["tur", "istanbul"] == 2 and counts["tur", "ışık"] == 2
+    assert counts["fra", "caf\u00e9"] == 2 and counts["fra", "or"] == 2
