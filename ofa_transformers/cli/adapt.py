@@ -279,33 +279,27 @@ def export(
     Example: ofa export adapted -o adapted-dense
     """
     with stage(STARTING):
-        from transformers import AutoConfig
-
-        from ..models.checkpoints import model_class
+        from ..models.checkpoints import load_config, model_class
 
     quiet_unless_interactive()
-    resave(model_class(checkpoint, AutoConfig.from_pretrained(checkpoint)), checkpoint, output, overwrite, dense=True)
+    resave(
+        model_class(checkpoint, load_config(checkpoint, {}, "checkpoint")), checkpoint, output, overwrite, dense=True
+    )
 
 
 def resave(model_class: type, checkpoint: str, output: Path, overwrite: bool, dense: bool) -> None:
     """Loads a checkpoint and writes it again, with its tokenizer where it has one."""
-    from transformers import AutoTokenizer
-
-    from ..models.checkpoints import is_empty, reading_weights
+    from ..models.checkpoints import has_tokenizer, load_config, load_tokenizer, reading_weights
     from ..models.modeling_ofa import OfaPreTrainedMixin
     from ..utils.files import new_folder
 
     reserve_output(output, overwrite, inputs=[checkpoint])
+    load_config(checkpoint, {}, "checkpoint")
+    tokenizer = load_tokenizer(checkpoint, "checkpoint") if has_tokenizer(checkpoint) else None
     with stage("Loading the checkpoint"), reading_weights("checkpoint", checkpoint):
-        model = model_class.from_pretrained(checkpoint)
+        model = model_class.from_pretrained(checkpoint, trust_remote_code=False)
     if not isinstance(model, OfaPreTrainedMixin):
         raise ValueError(f"{checkpoint} is a {type(model).__name__} and has nothing to multiply out.")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-    except (OSError, ValueError):
-        tokenizer = None
-    if tokenizer is not None and is_empty(tokenizer):
-        tokenizer = None
     with new_folder(output, overwrite) as folder, stage("Writing the model"):
         (model.to_dense() if dense else model).save_pretrained(folder)
         if tokenizer is not None:

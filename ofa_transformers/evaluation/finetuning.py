@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import (
-    AutoConfig,
-    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     Trainer,
@@ -24,7 +22,8 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from ..models.checkpoints import check_fit, is_empty, reading_weights
+from ..models.checkpoints import check_fit, load_config, reading_weights
+from ..models.checkpoints import load_tokenizer as load_any_tokenizer
 from ..scoring.batching import batches_by_length, evaluation_mode, longest_input
 from ..text.labelled.examples import Examples
 from ..text.labelled.splits import Splits
@@ -91,9 +90,7 @@ def load_tokenizer(name: str, trust_remote_code: bool = False) -> PreTrainedToke
         OSError: it can't be found.
         ValueError: there is none, or it isn't fast.
     """
-    tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
-    if is_empty(tokenizer):
-        raise ValueError(f"{name} has no tokenizer.")
+    tokenizer = load_any_tokenizer(name, "models", trust_remote_code=trust_remote_code)
     if not tokenizer.is_fast:
         raise ValueError(f"The tokenizer of {name} is not a fast one (it has no tokenizer.json), which this needs.")
     tokenizer.padding_side = "right"
@@ -147,7 +144,7 @@ def check_models(models: Sequence[str], seeds: Sequence[int], trust_remote_code:
     if not seeds:
         raise ValueError("seeds is empty; name at least one, as seeds=[42].")
     for name in models:
-        AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
+        load_config(name, {"trust_remote_code": trust_remote_code}, "models")
         load_tokenizer(name, trust_remote_code)
 
 

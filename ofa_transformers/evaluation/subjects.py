@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from transformers import AutoConfig, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models.checkpoints import check_fit, language_model_loader, reading_weights
+from ..models.checkpoints import check_fit, language_model_loader, load_config, reading_weights
 from .finetuning import check_models, load_tokenizer, quiet_loading
 
 
@@ -55,7 +55,7 @@ def language_model_class(name: str, trust_remote_code: bool = False) -> type:
     Raises:
         ValueError: a checkpoint of another head, or without.
     """
-    config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
+    config = load_config(name, {"trust_remote_code": trust_remote_code}, "models")
     architectures = getattr(config, "architectures", None) or []
     loaders = [loader for architecture in architectures if (loader := language_model_loader(architecture))]
     if loaders:

@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from ..models.checkpoints import (
-    is_empty,
     language_model_loader,
     load_config,
+    load_tokenizer,
     model_class,
     reading_weights,
     take_source,
@@ -175,9 +175,9 @@ def _load_donor(
         model, tokenizer = donor
     else:
         tokenizer = _load_tokenizer(donor, "donor", access)
-        config = load_config(donor, access)
+        config = load_config(donor, access, "donor")
         with reading_weights("donor", donor):
-            model = model_class(donor, config).from_pretrained(donor, **access)
+            model = model_class(donor, config).from_pretrained(donor, **{"trust_remote_code": False, **access})
     embeddings = token_table(model)
     check_rows(len(embeddings), tokenizer, model)
     return Donor(tokenizer, embeddings.float())
@@ -249,13 +249,4 @@ def _load_tokenizer(tokenizer: Any, argument: str, access: dict[str, Any]) -> Pr
     if isinstance(tokenizer, PreTrainedTokenizerBase):
         return tokenizer
     remedy = "Pass a loaded tokenizer" + (" as source_tokenizer." if argument == "source" else ".")
-    try:
-        loaded = AutoTokenizer.from_pretrained(tokenizer, **{"trust_remote_code": False, **access})
-    except Exception as error:  # tokenizer files that don't fit their class fail in any way
-        reason = f"{type(error).__name__}: {error}"
-        raise ValueError(
-            f"{argument}: no tokenizer could be loaded from {str(tokenizer)!r}. {remedy} ({reason})"
-        ) from error
-    if is_empty(loaded):
-        raise ValueError(f"{argument}: {str(tokenizer)!r} holds no tokenizer. {remedy}")
-    return loaded
+    return load_tokenizer(tokenizer, argument, remedy, **access)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
-from ..models.checkpoints import factorized_class
+from ..models.checkpoints import factorized_class, reading_weights
 from ..models.embeddings import find_embeddings
 from ..models.modeling_ofa import OfaPreTrainedMixin
 from ..tokenization.vocabulary import Vocabulary
@@ -166,7 +166,7 @@ def _without_weights(
     source: Any, source_class: type, config: PreTrainedConfig, hub_kwargs: dict[str, Any]
 ) -> PreTrainedModel:
     """The source, dense, on the meta device."""
-    with torch.device("meta"):
+    with torch.device("meta"), reading_weights("source", source):
         if source_class is AutoModel:
             return AutoModel.from_config(config, trust_remote_code=bool(hub_kwargs.get("trust_remote_code")))
         if not isinstance(config, source_class.config_class):  # a checkpoint of the authors

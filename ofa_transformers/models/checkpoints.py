@@ -8,19 +8,19 @@ from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
+    AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
-from transformers.utils import logging
+from transformers.utils import cached_file, logging
 
 from .dependents import quiet, vocabulary_tensors
 from .modeling_ofa import FAMILIES, OfaForMaskedLM, OfaPreTrainedMixin
@@ -35,6 +35,7 @@ _AUTHORS_CLASSES = {
     "XLMRobertaForMaskedLMUpdated": transformers.XLMRobertaForMaskedLM,
     "RobertaForMaskedLMUpdated": transformers.RobertaForMaskedLM,
 }
+_SENTENCEPIECE_FILES = ("sentencepiece.bpe.model", "tokenizer.model", "spiece.model")
 # How names of classes with a language-modelling head end, and what loads them.
 _LANGUAGE_MODELS = {
     "ForMaskedLM": AutoModelForMaskedLM,
@@ -48,15 +49,84 @@ _OTHER_PRETRAINING = {"ElectraForPreTraining", "FunnelForPreTraining", "Splinter
 _ACCESS = ("revision", "token", "cache_dir", "trust_remote_code", "local_files_only", "force_download", "subfolder")
 
 
-def load_config(source: str | os.PathLike, hub_kwargs: dict[str, Any]) -> PreTrainedConfig:
-    """The configuration of a checkpoint; `hub_kwargs` may hold arguments of the model's loading, which are left out."""
+def load_config(source: str | os.PathLike, hub_kwargs: dict[str, Any], argument: str = "source") -> PreTrainedConfig:
+    """The configuration of a checkpoint; `hub_kwargs` may hold arguments of the model's loading, which are left out.
+
+    Code that comes with a checkpoint is run only if they hold `trust_remote_code=True`; nobody is asked.
+
+    Raises:
+        ValueError: it is damaged, of an unknown kind, or needs such code.
+        OSError: there is none.
+    """
     try:
-        return AutoConfig.from_pretrained(source, **_access(hub_kwargs))
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"source: the configuration of {str(source)!r} could not be read. {error}") from error
+        with _reading(f"{argument}: the configuration of {str(source)!r} could not be read"):
+            config = AutoConfig.from_pretrained(source, **_access(hub_kwargs))
     except OSError as error:
         # Offline, Transformers doesn't say what it looked for.
-        raise OSError(f"source: {str(source)!r} has no configuration that can be reached. {error}") from error
+        raise OSError(
+            f"{argument}: {str(source)!r} has no configuration that can be reached. {_one_line(error)}"
+        ) from error
+    classes = getattr(config, "architectures", None)
+    if classes is not None and not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
+        raise ValueError(
+            f"{argument}: the configuration of {str(source)!r} says architectures {classes!r:.60}, which must be a list of "
+            "names of classes; correct config.json, or fetch it again."
+        )
+    return config
+
+
+def load_tokenizer(
+    name: str | os.PathLike, argument: str, remedy: str = "Fetch it again, or name another.", **hub_kwargs: Any
+) -> PreTrainedTokenizerBase:
+    """A tokenizer that knows more than special tokens; `trust_remote_code` as in `load_config`.
+
+    Raises:
+        ValueError: there is none, it is damaged, or needs code that comes with it.
+    """
+    problem = f"{argument}: no tokenizer could be loaded from {str(name)!r}. {remedy}"
+    hub_kwargs.setdefault("trust_remote_code", False)
+    try:
+        with _reading(problem):
+            tokenizer = AutoTokenizer.from_pretrained(name, **hub_kwargs)
+            empty = is_empty(tokenizer)
+    except OSError as error:
+        raise ValueError(f"{problem} ({_one_line(error)})") from error
+    if empty:
+        raise ValueError(f"{argument}: {name} has no tokenizer files, or what is in them holds no tokenizer. {remedy}")
+    return tokenizer
+
+
+def has_tokenizer(name: str | os.PathLike) -> bool:
+    """Whether files of a tokenizer come with a checkpoint, whole or damaged."""
+    files = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", *_SENTENCEPIECE_FILES)
+    if os.path.isdir(name):
+        return any(os.path.lexists(os.path.join(name, file)) for file in files)
+    found = (cached_file(name, file, _raise_exceptions_for_missing_entries=False) for file in files)
+    return any(file is not None for file in found)
+
+
+@contextmanager
+def _reading(problem: str) -> Iterator[None]:
+    """Makes one kind of error of what files of the wrong content raise, which is anything; OSError is left alone.
+
+    Raises:
+        ValueError: says the problem, and in parentheses what was raised.
+    """
+    try:
+        yield
+    except (OSError, ImportError, MemoryError):
+        raise
+    except Exception as error:
+        if "trust_remote_code" in str(error):
+            raise ValueError(
+                f"{problem}: it comes with code of its own, which is run only where that is asked for: pass "
+                "trust_remote_code=True (--trust-remote-code, where the command has it) if you trust it."
+            ) from error
+        raise ValueError(f"{problem}. ({type(error).__name__}: {_one_line(error)})") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def is_empty(tokenizer: PreTrainedTokenizerBase) -> bool:
@@ -155,13 +225,17 @@ def reading_weights(argument: str, checkpoint: Any) -> Iterator[None]:
     Raises:
         ValueError: it is damaged; names the argument and the checkpoint.
     """
+    problem = (
+        f"{argument}: the weights of {str(checkpoint)!r} could not be read; the checkpoint is damaged, cut short, "
+        "or of another shape than its configuration says. Fetch it again"
+    )
     try:
-        yield
-    except (SafetensorError, EOFError, RuntimeError) as error:
-        raise ValueError(
-            f"{argument}: the weights of {str(checkpoint)!r} could not be read; the checkpoint is damaged, cut short, "
-            f"or of another shape than its configuration says. Fetch it again. ({type(error).__name__}: {error})"
-        ) from error
+        with _reading(problem):
+            yield
+    except OSError as error:
+        if str(checkpoint) in str(error):
+            raise
+        raise ValueError(f"{problem}. ({type(error).__name__}: {_one_line(error)})") from error
 
 
 def take_source(source: Any, source_class: type[PreTrainedModel], hub_kwargs: dict[str, Any]) -> PreTrainedModel:

@@ -7,8 +7,10 @@ import os
 from pathlib import Path
 
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 from transformers.utils import cached_file
+
+from ..models.checkpoints import load_tokenizer
 
 
 def load_fast_tokenizer(tokenizer: PreTrainedTokenizerBase | str | os.PathLike) -> PreTrainedTokenizerBase:
@@ -32,7 +34,7 @@ def load_fast_tokenizer(tokenizer: PreTrainedTokenizerBase | str | os.PathLike) 
                 f"is cut, so it is not done on the way: save AutoTokenizer.from_pretrained({name!r}) with "
                 "save_pretrained, check that it cuts your text as before, and name that folder"
             )
-        tokenizer = AutoTokenizer.from_pretrained(name)
+        tokenizer = load_tokenizer(name, "tokenizer")
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if not isinstance(backend, Tokenizer):
         raise ValueError(

@@ -11,17 +11,15 @@ from typing import Any
 
 import torch
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
-    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.utils import logging
 
-from ..models.checkpoints import check_fit, is_empty, reading_weights
+from ..models.checkpoints import check_fit, load_config, load_tokenizer, reading_weights
 from ..scoring.batching import longest_input
 from ..text.corpus import LanguageText, find_text, require_datasets
 from ..text.segments import read_ids, read_translations
@@ -270,12 +268,13 @@ def load(
     """
     hub = {"revision": arguments.model_revision, "trust_remote_code": arguments.trust_remote_code}
     name = arguments.tokenizer_name or arguments.model_name_or_path
-    tokenizer = AutoTokenizer.from_pretrained(name, **({} if arguments.tokenizer_name else hub))
-    if is_empty(tokenizer):
-        raise ValueError(f"{name} has no tokenizer; name one with tokenizer_name.")
+    argument = "tokenizer_name" if arguments.tokenizer_name else "model_name_or_path"
+    access = {"trust_remote_code": hub["trust_remote_code"]} if arguments.tokenizer_name else hub
+    tokenizer = load_tokenizer(name, argument, "Name one with tokenizer_name (--tokenizer).", **access)
     if not tokenizer.is_fast:
         raise ValueError(f"The tokenizer of {name} is not a fast one (it has no tokenizer.json), which this needs.")
     auto = AutoModelForCausalLM if causal else AutoModelForMaskedLM
+    config = load_config(arguments.model_name_or_path, hub, "model_name_or_path")
     new: list[str] = []
     if weights:
         with reading_weights("model_name_or_path", arguments.model_name_or_path):
@@ -284,8 +283,7 @@ def load(
             )
         new = missing_head(model, loaded["missing_keys"], arguments.model_name_or_path)
     else:
-        config = AutoConfig.from_pretrained(arguments.model_name_or_path, **hub)
-        with torch.device("meta"):
+        with torch.device("meta"), reading_weights("model_name_or_path", arguments.model_name_or_path):
             model = auto.from_config(config, dtype=torch.float32, trust_remote_code=arguments.trust_remote_code)
     if is_deepspeed_zero3_enabled():
         # That loader notes renamings of old names, too, and saving would undo them: LayerNorm.gamma for LayerNorm.weight.
