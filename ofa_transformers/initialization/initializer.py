@@ -18,6 +18,7 @@ from ..vectors import WordVectors
 from .account import make_report
 from .assembly import limited_tokenizer, put_together
 from .factors import make_factorizer
+from .fitting import fit_rows, read_states
 from .head_bias import fit_bias, make_bias
 from .inputs import read_inputs, read_source
 from .mapping.token_mapping import TokenMapping
@@ -196,10 +197,12 @@ class OfaInitializer:
         rows = make_rows(read.embeddings, mapping, factorizer, settings, run)
         # 4. The head's bias.
         bias = make_bias(read.embeddings.bias, mapping, inputs.text, settings)
-        # 5. Put the model together.
+        # 5. Put the model together, and fit its rows where the method does.
+        states = read_states(inputs, read, settings, run)
         with run("model"):
             carried = inputs.text is None and not settings.authors_compatible
             model, proof = put_together(read, mapping, rows, bias, carried)
+        fit_rows(model, inputs.target_tokenizer, mapping, rows, states, settings, run)
         head_bias = None if bias is None else fit_bias(model, inputs.target_tokenizer, inputs.text, run)
         # 6. Report.
         report = make_report(inputs, read, settings, mapping, rows, model, head_bias, proof, run)

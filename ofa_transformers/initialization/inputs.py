@@ -136,7 +136,7 @@ def read_inputs(
             vectors.select(languages, settings.max_words)  # an unknown language fails here
         refuse_too_little_memory(needed_memory(settings, config, len(target), vectors))
         rules = settings.choose_rules(vectors, language_model_loader(source_class.__name__) is not None)
-        rules = replace(rules, fallback=method.fallback)
+        rules = replace(rules, fallback=method.fallback_with(settings.method_settings or {}))
     with run("load"):
         other = None if donor is None else _load_donor(donor, access)
     return Inputs(

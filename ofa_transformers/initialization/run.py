@@ -19,6 +19,7 @@ _SHOWN = {
     "factorization": "Factorizing embeddings",
     "rows": "Making rows",
     "report": "Measuring rows",
+    "fitting": "Fitting rows",
     "model": "Putting the model together",
     "head bias": "Fitting the head's bias",
 }

@@ -57,7 +57,7 @@ def embed_texts(
     ids, special = Rows(encoded["input_ids"]), Rows(encoded["special_tokens_mask"])
     padding = tokenizer.pad_token_id or 0  # the attention mask hides it
     result = torch.zeros(len(places), model.config.get_text_config().hidden_size)
-    with evaluation_mode(model), _states_at(body, layer, layers) as states:
+    with evaluation_mode(model), hidden_states_at(body, layer, layers) as states:
         for batch in batches_by_length(ids.lengths.tolist(), tokens_per_batch):
             if not ids.lengths[batch[-1]]:
                 continue  # texts without tokens
@@ -79,7 +79,7 @@ class _Reached(Exception):
 
 
 @contextlib.contextmanager
-def _states_at(body: torch.nn.Module, layer: int, layers: int) -> Iterator:
+def hidden_states_at(body: torch.nn.Module, layer: int, layers: int) -> Iterator:
     """A function of token ids and attention mask that gives the hidden states (B, L, D) after `layer` layers.
 
     They are what goes into the next layer, where the pass is left. Where there is no next one, or where the layers

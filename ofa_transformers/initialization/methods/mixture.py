@@ -10,13 +10,20 @@ from .inputs import MethodInputs
 from .registry import find_method, register_method
 
 
-@register_method("mixture", published="this package's replication study")
+_PARTS = {"ofa": 0.7, "fvt": 0.3}
+
+
+@register_method(
+    "mixture",
+    published="this package's replication study",
+    built_on=lambda settings: {name: {} for name in settings.get("parts") or _PARTS},
+)
 def mixture(inputs: MethodInputs, *, parts: Mapping[str, float] | None = None) -> TokenMapping:
     """New rows are weighted means of those of several methods, by default 0.7 of `ofa` and 0.3 of `fvt`.
 
     A token that only some of the methods compose takes their rows alone; copied tokens are the first method's.
     """
-    parts = dict(parts or {"ofa": 0.7, "fvt": 0.3})
+    parts = dict(parts or _PARTS)
     if not parts or any(not weight > 0 for weight in parts.values()) or "mixture" in parts:
         raise ValueError(f"parts is {parts}, but must name methods, other than 'mixture', with weights above 0.")
     made = {name: find_method(name).function(inputs) for name in parts}

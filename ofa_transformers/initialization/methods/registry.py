@@ -15,6 +15,11 @@ from .inputs import NEEDS
 ENTRY_POINTS = "ofa_transformers.methods"
 
 MethodFunction = Callable[..., TokenMapping]
+BuiltOn = Callable[[Mapping[str, Any]], Mapping[str, Mapping[str, Any]]]
+
+
+def _nothing(settings: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    return {}
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,7 @@ class Method:
         needs: what must be given, of `NEEDS`; a tuple means any one of its members.
         fallback: how rows that M cannot make are filled, where the user doesn't say; see `TokenMapping.apply`.
         published: where the method comes from.
+        built_on: of the settings, the methods whose rows this one goes on from -> their settings.
     """
 
     name: str
@@ -34,6 +40,7 @@ class Method:
     needs: tuple[str | tuple[str, ...], ...]
     fallback: str
     published: str
+    built_on: BuiltOn = _nothing
 
     @property
     def summary(self) -> str:
@@ -45,6 +52,11 @@ class Method:
         """Setting -> its default."""
         parameters = list(inspect.signature(self.function).parameters.values())[1:]
         return {parameter.name: parameter.default for parameter in parameters}
+
+    def fallback_with(self, settings: Mapping[str, Any]) -> str:
+        """The fallback of the method itself, or of the one that it is built on first."""
+        names = list(self.built_on(settings))
+        return find_method(names[0]).fallback_with({}) if names else self.fallback
 
     def check(self, given: set[str], settings: Mapping[str, Any]) -> None:
         """That all is there before any work is done.
@@ -65,6 +77,10 @@ class Method:
         if unknown:
             known = ", ".join(self.settings) or "none"
             raise ValueError(f"method={self.name!r} has no setting {', '.join(unknown)}; it has {known}.")
+        for name, others in self.built_on(settings).items():
+            if name == self.name:
+                raise ValueError(f"method={self.name!r} can't be built on itself; name other methods.")
+            find_method(name).check(given, others)
 
 
 _METHODS: dict[str, Method] = {}
@@ -76,6 +92,7 @@ def register_method(
     needs: tuple[str | tuple[str, ...], ...] = (),
     fallback: str = "normal",
     published: str = "",
+    built_on: BuiltOn = _nothing,
 ) -> Callable[[MethodFunction], MethodFunction]:
     """Makes a function a method: `OfaInitializer.from_pretrained(..., method=name)`.
 
@@ -88,6 +105,8 @@ def register_method(
         needs: of `NEEDS`; a tuple among them means any one of its members.
         fallback: "normal", "mean", "multivariate_normal" or "zeros", for rows that M cannot make.
         published: the reference.
+        built_on: a function of the method's settings: other methods that it calls -> their settings. What they need is
+            checked, too.
 
     Raises:
         ValueError: the name is taken or no identifier, an unknown need, a function whose settings have no defaults.
@@ -102,7 +121,7 @@ def register_method(
             unknown = {need} - set(NEEDS) if isinstance(need, str) else set(need) - set(NEEDS)
             if unknown:
                 raise ValueError(f"needs has {', '.join(sorted(unknown))}, but must be of {', '.join(NEEDS)}.")
-        method = Method(name, function, needs, fallback, published)
+        method = Method(name, function, needs, fallback, published, built_on)
         missing = [setting for setting, default in method.settings.items() if default is inspect.Parameter.empty]
         if missing:
             raise ValueError(f"The settings {', '.join(missing)} of method {name!r} need defaults.")

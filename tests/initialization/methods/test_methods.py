@@ -36,7 +36,7 @@ def build(inputs, name, settings):
     return find_method(name).function(replace(inputs, settings=replace(inputs.settings, method=name)), **settings)
 
 
-SETTINGS = {"omp": {"atoms": 4}, "focus": {"min_count": 1, "dimension": 8}}
+SETTINGS = {"omp": {"atoms": 4}, "fitted": {"steps": 2}, "focus": {"min_count": 1, "dimension": 8}}
 
 
 @pytest.mark.parametrize("target", ["unigram", "byte_bpe", "wordpiece"])
@@ -82,6 +82,9 @@ def test_what_is_missing_is_named_before_any_work():
     with pytest.raises(ValueError, match=r"'focus' needs target_text .* or word_vectors"):
         find_method("focus").check(set(), {})
     find_method("focus").check({"word_vectors"}, {"dimension": 8})
+    with pytest.raises(ValueError, match="method='ofa' needs word_vectors"):  # what a method is built on needs
+        find_method("mixture").check(set(), {})
+    find_method("mixture").check(set(), {"parts": {"fvt": 1, "random": 1}})
     with pytest.raises(ValueError, match="has no setting colour; it has atoms"):
         find_method("omp").check({"donor"}, {"colour": 1})
     with pytest.raises(ValueError, match="method is 'magic', but must be one of"):
@@ -198,7 +201,7 @@ def test_every_method_makes_a_checkpoint_that_loads(name, embedding_size, tiny_t
     needs = {need for entry in find_method(name).needs for need in ([entry] if isinstance(entry, str) else entry[:1])}
     given = {need: NEEDED[need] for need in needs & set(NEEDED)}
     given |= {"donor": (donor, tiny_tokenizers["wordpiece"])} if "donor" in needs else {}
-    given |= {"word_vectors": word_vectors} if needs & {"word_vectors"} or name == "mixture" else {}
+    given |= {"word_vectors": word_vectors} if needs & {"word_vectors"} or name in ("mixture", "fitted") else {}
     adapted = OfaInitializer.from_pretrained(
         source,
         source_tokenizer=tiny_tokenizers["unigram"],
