@@ -73,6 +73,7 @@ def make_report(
             *find_warnings(total, by_script, by_language, unused, words.language_counts()),
             *inputs.rules.notes,
             *source.special.notes,
+            *_note_chat_template(inputs),
             *([f"The result could not be compared with the source: {proof['reason']}"] if "reason" in proof else []),
         ],
         tokens_by_language=by_language,
@@ -82,3 +83,12 @@ def make_report(
         map=picture,
         proof=proof,
     )
+
+
+def _note_chat_template(inputs: Inputs) -> list[str]:
+    if not getattr(inputs.source_tokenizer, "chat_template", None) or inputs.target_tokenizer.chat_template:
+        return []
+    return [
+        "The source's tokenizer has a chat template, the target's has none. Where the target has its special tokens: "
+        "adapted.tokenizer.chat_template = source_tokenizer.chat_template."
+    ]

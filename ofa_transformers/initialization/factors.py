@@ -79,6 +79,9 @@ class Factorizer:
             self._decompositions[part] = decompose(block.to(device) for block in self._target_rows(matrix))
         decomposition = self._decompositions[part]
         values = decomposition[0].sqrt()
+        if not values[0]:  # all rows are fallbacks, which say nothing about the space of embeddings
+            del self._decompositions[part]
+            return self._of_source(part, matrix, embedding_size)
         if self._largest_size is None:
             return *project(matrix.to(device), embedding_size, decomposition), values
         if part not in self._factors:
@@ -124,9 +127,10 @@ class Factorizer:
         return coordinates, primitives, values
 
     def _where(self, matrix: torch.Tensor) -> torch.device | str:
-        if self._device is None:
-            return "cuda" if torch.cuda.is_available() else matrix.device
-        return self._device
+        device = self._device
+        if device is None:
+            device = "cuda" if torch.cuda.is_available() else matrix.device
+        return "cpu" if torch.device(device).type == "mps" else device  # which has no float64
 
 
 def make_factorizer(

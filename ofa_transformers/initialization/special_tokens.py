@@ -1,6 +1,7 @@
 """Token ids in configurations, as the target tokenizer has them: one rule, with a table of names."""
 
 import copy
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,7 +37,7 @@ _OTHER_VOCABULARY = ("t2u_",)
 # What may be without a token: generation then isn't forced to it.
 _OPTIONAL = ("forced_bos_token_id", "forced_eos_token_id")
 # Numbers of tokens, or of something for each of them.
-_COUNTS = ("num_", "n_", "max_", "min_", "per_tok", "tokens_per", "_tokens", "_size", "_length")
+_COUNTS = re.compile(r"^(num|n|max|min)_|per_tok|tokens_per|_tokens$|_size$|_length$")
 
 
 @dataclass(frozen=True)
@@ -233,7 +234,7 @@ def _unknown_fields(model: PreTrainedModel, ids: _Ids, special: set[int]) -> lis
     for config in configurations(model):
         for name, value in vars(config).items():
             known = name in _ROLE_FIELDS or name in _NAMES or name.endswith(_ENDINGS) or name.startswith("_")
-            if known or "token" not in name or any(part in name for part in _COUNTS):
+            if known or "token" not in name or _COUNTS.search(name):
                 continue
             if isinstance(value, int) and not isinstance(value, bool) and value in special:
                 found[name] = value

@@ -381,7 +381,13 @@ class OfaPreTrainedMixin:
             if target.endswith(".bias"):
                 state_dict[bias] = state_dict[target].clone()
         state_dict = swap_prefix(state_dict, self.base_model_prefix, self.dense_class.base_model_prefix)
-        dense = self.dense_class.from_pretrained(None, config=config, state_dict=state_dict, dtype=self.dtype)
+        dense = self.dense_class.from_pretrained(
+            None,
+            config=config,
+            state_dict=state_dict,
+            dtype=self.dtype,
+            attn_implementation=self.config._attn_implementation,
+        )
         if self.can_generate():
             dense.generation_config = type(self.generation_config).from_dict(self.generation_config.to_dict())
         return dense.to(self.device).train(self.training)

@@ -1,5 +1,7 @@
 """Factors of the source's embeddings: the paper's, or those made for the target's rows."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -163,3 +165,29 @@ def test_a_mapping_from_a_file_has_no_use(make, tmp_path):
 def test_what_cannot_be_is_said_at_once(make, options, message):
     with pytest.raises(ValueError, match=message):
         make(**options)
+
+
+@pytest.mark.parametrize("primitives", ["source", "target"])
+def test_a_device_without_float64_leaves_the_work_to_the_cpu(primitives, make):
+    source, adapted = make()
+    matrix = source.get_input_embeddings().weight.detach()
+    there, here = (
+        factors.Factorizer(adapted.mapping, primitives, device=device)("input", matrix, 4) for device in ("mps", "cpu")
+    )
+    for ours, theirs in zip(there, here):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+
+
+def test_where_no_row_is_made_the_factors_are_the_sources(make):
+    """Nothing was made for the target, so that nothing says how much of it is lost."""
+    source, adapted = make(overlap="all")
+    mapping = adapted.mapping
+    empty = dataclasses.replace(
+        mapping, weights=mapping.weights * 0, kinds=np.full_like(mapping.kinds, TokenKind.FALLBACK)
+    )
+    matrix = source.get_input_embeddings().weight.detach()
+    found = factors.Factorizer(empty, "target", device="cpu")("input", matrix, 4)
+    expected = factors.Factorizer(empty, "source", device="cpu")("input", matrix, 4)
+    for ours, theirs in zip(found, expected):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+    assert found[2][4] > 0
