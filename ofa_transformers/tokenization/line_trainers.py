@@ -135,9 +135,9 @@ class _Corpus:
         if iter(self.lines) is self.lines:  # can be read once only
             self.spool = tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n")  # noqa: SIM115
         words: set[str] = set()
-        for line in checked(self.language, self.lines):
+        for line in self._one_by_one():
             if self.spool is not None:
-                self.spool.write(" ".join(line.splitlines()) + "\n")
+                self.spool.write(line + "\n")
             if line.isspace():
                 continue
             self.characters += len(line)
@@ -150,13 +150,16 @@ class _Corpus:
         for word in words:
             self.symbols.update([word[0], *(self.plan.prefix + character for character in word[1:])])
 
+    def _one_by_one(self) -> Iterator[str]:
+        return (" ".join(line.splitlines()) for line in checked(self.language, self.lines))
+
     def sample(self, factor: float, seed: int) -> Iterator[str]:
         """Each line floor(factor) times, and once more with the probability that is left."""
         generator = np.random.default_rng([seed, zlib.crc32(self.language.encode("utf-8"))])
         whole, rest = divmod(factor, 1)
         if self.spool is not None:
             self.spool.seek(0)
-        for line in self.lines if self.spool is None else self.spool:
+        for line in self._one_by_one() if self.spool is None else (line[:-1] for line in self.spool):
             for _ in range(int(whole) + (generator.random() < rest)):
                 yield line
 

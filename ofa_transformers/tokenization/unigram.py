@@ -14,7 +14,7 @@ from tokenizers import models
 
 from ..utils.progress import stage
 from .plan import BYTE_PIECES, Plan, check_size
-from .word_counts import WEIGHT_UNIT, Words, count_words
+from .word_counts import Words, count_words
 
 
 # sentencepiece adds up its expectations by thread, so that their number shows in the last digits: it is always the same
@@ -42,7 +42,7 @@ def train_unigram_pieces(words: Words, size: int) -> list[tuple[str, float]]:
     sentencepiece writes out every occurrence of a word before it counts them again, so it gets a sample of at most
     `_SAMPLE_WORDS`, drawn systematically: each word by its share, up to one occurrence.
     """
-    weights = words.weights * min(1 / WEIGHT_UNIT, _SAMPLE_WORDS / words.weights.sum())
+    weights = words.weights * min(1 / words.unit, _SAMPLE_WORDS / words.weights.sum())
     counts = np.diff(np.floor(np.cumsum(weights) + 0.5), prepend=0).astype(np.int64)
     sample = ((word, count) for word, count in zip(words.words, counts.tolist()) if count and word != "▁")
     trained = io.BytesIO()

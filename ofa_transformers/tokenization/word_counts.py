@@ -39,11 +39,12 @@ class Words:
 
     Attributes:
         words: N words, sorted.
-        weights: (N,) int64, occurrences times `WEIGHT_UNIT`.
+        weights: (N,) int64, occurrences times `unit`.
     """
 
     words: list[str]
     weights: np.ndarray
+    unit: int = WEIGHT_UNIT
 
 
 def word_splitter(backend: Tokenizer) -> Callable[[str], list[str]]:
@@ -114,12 +115,14 @@ def count_words(
         raise ValueError(f"no text for: {', '.join(empty)}")
     totals: Counter[str] = Counter()
     factors = sampling_factors(characters, alpha, max_characters) * left_out
+    # of a small part of the text, even a word that is there once keeps its share
+    unit = WEIGHT_UNIT if max_characters is None else max(WEIGHT_UNIT, round(WEIGHT_UNIT / factors.min()))
     for table, factor in zip(tables, factors.tolist()):
         for word, count in table.items():
-            totals[word] += round(WEIGHT_UNIT * factor * count)  # whole numbers add up alike in any order
+            totals[word] += round(unit * factor * count)  # whole numbers add up alike in any order
         table.clear()
     words = sorted(word for word, weight in totals.items() if weight and word)
-    return Words(words, np.array([totals[word] for word in words], dtype=np.int64))
+    return Words(words, np.array([totals[word] for word in words], dtype=np.int64), unit)
 
 
 def _recut(table: Counter[str], split: Callable[[str], list[str]]) -> Counter[str]:

@@ -234,3 +234,10 @@ def test_files_give_what_lists_give(texts, tokenizers, tmp_path):
         (tmp_path / f"{language}.txt").write_text("\n".join(lines), encoding="utf-8")
     tokenizer = train_tokenizer(sorted(tmp_path.iterdir()), 1000)
     assert tokenizer.get_vocab() == tokenizers["unigram"].get_vocab()
+
+
+@pytest.mark.parametrize("algorithm", ["bpe", "wordpiece"])
+def test_what_can_be_read_once_gives_the_same_as_a_list(algorithm):
+    lines = [f"{line} \n" if number % 2 else f"{line}  " for number, line in enumerate(["das Haus", "ein Baum"] * 40)]
+    once, twice = (train_tokenizer({"deu": text}, 280, algorithm=algorithm) for text in (iter(lines), lines))
+    assert once.get_vocab() == twice.get_vocab()

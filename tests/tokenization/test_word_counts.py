@@ -56,3 +56,13 @@ def test_words_are_what_whole_lines_give(kind, tiny_tokenizers):
         expected.pop("▁", None)
         found.pop("▁", None)
     assert found == expected
+
+
+def test_rare_words_keep_their_share_of_a_small_part(backend):
+    """Of few characters of much text, no word is lost by rounding."""
+    texts = {"a": [f"often w{i}" for i in range(1000)]}
+    words = count_words(backend, texts, 1.0, max_characters=100)
+    assert len(words.words) == 1001
+    share = words.weights / words.weights.sum()
+    assert share[words.words.index("often")] == pytest.approx(0.5, rel=1e-3)
+    assert words.weights.sum() / words.unit == pytest.approx(2000 * 100 / sum(map(len, texts["a"])), rel=0.01)

@@ -3,7 +3,9 @@ import gzip
 import numpy as np
 import pytest
 import scipy.sparse
+from conftest import word_tokenizer
 
+from ofa_transformers.mapping import TokenKind, build_mapping
 from ofa_transformers.vectors import WordVectors, parallel
 
 
@@ -190,3 +192,16 @@ def test_spellings_and_case_of_one_word_fall_together():
     counts = {(code, word): n for code, word, n in zip(vectors.languages, vectors.words, vectors.frequencies)}
     assert counts["tur", "istanbul"] == 2 and counts["tur", "ışık"] == 2
     assert counts["fra", "caf\u00e9"] == 2 and counts["fra", "or"] == 2
+
+
+@pytest.mark.parametrize(("code", "word"), [("pes", "می\u200cخواهم"), ("sin", "ශ්\u200dරී")])
+def test_tokens_with_joiners_are_composed(code, word):
+    """From the text to the rows: the whole word has a vector, and so has the token."""
+    data = {
+        "eng": [(str(i), text) for i, text in enumerate(["want tree", "want sea", "sea tree", "tree"] * 5)],
+        code: [(str(i), text) for i, text in enumerate([word, word, "ab", "cd"] * 5)],
+    }
+    vectors = WordVectors.from_parallel(data, dim=3, min_count=1)
+    mapping = build_mapping(word_tokenizer("want", "tree", "sea"), word_tokenizer(word), vectors, num_neighbors=1)
+    token = mapping.explain(f"▁{word}")
+    assert token.kind == TokenKind.COMPOSED and token.neighbors[0][0] == "▁want"
