@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Message, Private, Repository, Revision, Token, quiet_unless_interactive
+from .options import Message, Private, Repository, Revision, Token, gibibytes, quiet_unless_interactive
 
 
 def push(
@@ -24,10 +24,18 @@ def push(
 
     Example: ofa push adapted my-name/xlm-r-zulu --private
     """
-    from ..utils.hub import push_folder
+    from ..utils.files import visible_files
+    from ..utils.hub import files_to_push, push_folder
 
     quiet_unless_interactive()
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"{folder} is no checkpoint: it has no config.json. Name a folder that holds a model.")
+    files = files_to_push(folder)
     address = push_folder(folder, repo_id, private=private, token=token, revision=revision, commit_message=message)
     typer.echo(f"Pushed: {address}")
+    for path in files:
+        typer.echo(f"  {path.relative_to(folder)} ({gibibytes(path.stat().st_size)})")
+    behind = [str(path.relative_to(folder)) for path in visible_files(folder) if path not in files]
+    if behind:
+        shown = ", ".join(behind[:10]) + (f" and {len(behind) - 10} more" if len(behind) > 10 else "")
+        typer.echo(f"Left behind, as no part of a model: {shown}")

@@ -9,8 +9,6 @@ from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 from transformers.utils import logging
 
-from .files import visible_files
-
 
 logger = logging.get_logger(__name__)
 
@@ -29,6 +27,46 @@ _ADVICE = {
 }
 
 
+# What a repository of a model or of word vectors holds. States of a training, logs and notes are not among it.
+_PUSHED = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "pytorch_model*.bin",
+    "pytorch_model.bin.index.json",
+    *("config.json", "generation_config.json", "adapter_config.json", "preprocessor_config.json"),
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.*"),
+    *("vocab.json", "vocab.txt", "merges.txt", "*.model"),
+    *("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json", "[0-9]_*/config.json"),
+    *("configuration_*.py", "modeling_*.py", "modules_*.py", "loss_*.py", "tokenization_*.py"),
+    *("README.md", "LICENSE*", "NOTICE*", "report.html", "ofa_report.json", "ofa_run.yaml"),
+    *("words.txt", "metadata.json", "images/*.png", "images/*.svg"),
+    *("onnx/*.onnx", "onnx/*.onnx_data"),
+)
+
+
+def files_to_push(folder: str | os.PathLike) -> list[Path]:
+    """The files of a folder that an upload takes: weights, configuration, tokenizer, code, card, license, report.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: one is a link, or lies in a folder that is one: what it points to may be nobody's business.
+    """
+    folder = Path(folder)
+    found = sorted({path for pattern in _PUSHED for path in folder.glob(pattern)})
+    for path in found:
+        link = next((place for place in (path, path.parent) if place != folder and place.is_symlink()), None)
+        if link is not None:
+            raise ValueError(
+                f"{link} is a link to {os.readlink(link)}, and links aren't followed; put a copy in its place, or remove it."
+            )
+    files = [path for path in found if path.is_file()]
+    if not files:
+        raise FileNotFoundError(
+            f"{folder} is not a folder with files of a model or of word vectors; there is nothing to push."
+        )
+    return files
+
+
 def push_folder(
     folder: str | os.PathLike,
     repo_id: str,
@@ -45,7 +83,7 @@ def push_folder(
 
     Args:
         folder: what `OfaInitializer.save_pretrained`, `ofa adapt`, a model's `save_pretrained` or `WordVectors.save`
-            wrote. Hidden files stay behind, and so do folders of training checkpoints.
+            wrote. What is no part of a model repository stays behind, see `files_to_push`.
         repo_id: `user/name`; created if it doesn't exist.
         private: whether a new repository is private; by default what the account's settings say.
         token: of the Hub; by default the one that `hf auth login` stored.
@@ -56,13 +94,12 @@ def push_folder(
         The address of the commit.
 
     Raises:
-        FileNotFoundError: the folder isn't there, or has no files.
+        FileNotFoundError: the folder isn't there, or has no such files.
+        ValueError: one of them is a link.
         ConnectionError: the Hub refused, or the connection broke; says what to do.
     """
     folder = Path(folder)
-    files = visible_files(folder)
-    if not files:
-        raise FileNotFoundError(f"{folder} is not a folder with files; there is nothing to push.")
+    files = files_to_push(folder)
     api = HfApi(token=token)
     with _upload_errors(repo_id):
         repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
