@@ -289,7 +289,7 @@ def export(
 
 def resave(model_class: type, checkpoint: str, output: Path, overwrite: bool, dense: bool) -> None:
     """Loads a checkpoint and writes it again, with its tokenizer where it has one."""
-    from ..models.checkpoints import has_tokenizer, load_config, load_tokenizer, reading_weights
+    from ..models.checkpoints import check_saved, has_tokenizer, load_config, load_tokenizer, reading_weights
     from ..models.modeling_ofa import OfaPreTrainedMixin
     from ..utils.files import new_folder
 
@@ -301,7 +301,9 @@ def resave(model_class: type, checkpoint: str, output: Path, overwrite: bool, de
     if not isinstance(model, OfaPreTrainedMixin):
         raise ValueError(f"{checkpoint} is a {type(model).__name__} and has nothing to multiply out.")
     with new_folder(output, overwrite) as folder, stage("Writing the model"):
-        (model.to_dense() if dense else model).save_pretrained(folder)
+        written = model.to_dense() if dense else model
+        written.save_pretrained(folder)
+        check_saved(written, folder)
         if tokenizer is not None:
             tokenizer.save_pretrained(folder)
     typer.echo(
