@@ -110,6 +110,10 @@ def _check_record(record: Any, file: Path, command: str) -> dict[str, Any] | Non
         return None
     if not isinstance(record, dict) or "command" not in record:
         raise _error(f"{file}: {RECORD} is what a run wrote of itself, but has no command here; leave it out.")
+    for name, kind in (("inputs", dict), ("versions", str)):
+        values = record.get(name, {})
+        if not isinstance(values, dict) or not all(isinstance(value, kind) for value in values.values()):
+            raise _error(f"{file}: {name} of {RECORD} is not what a run wrote of itself; leave {RECORD} out.")
     if record["command"] != command:
         raise _error(f"{file} records a run of ofa {record['command']}, not of ofa {command}.")
     return record

@@ -1,5 +1,6 @@
 """The README.md of saved word vectors: metadata for the Hub, and for people what they are and how to load them."""
 
+import html
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -42,7 +43,7 @@ def word_vectors_card(words_of: Mapping[str, int], dimension: int, metadata: Map
         f"{dimension} dimensions, for the initialisation of embeddings with OFA.",
         _CODE,
         "## How they were built",
-        _table(("", ""), ((key, _shown(value)) for key, value in metadata.items()))
+        _table(("", ""), ((_shown(key), _shown(value)) for key, value in metadata.items()))
         if metadata
         else "Nothing is known about it.",
         "## Words per language",
@@ -63,4 +64,6 @@ def _table(head: tuple[str, str], rows: Any) -> str:
 
 def _shown(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text.replace("|", "\\|").replace("\n", " ")
+    # No markup, no link and no line of its own, whoever wrote the metadata.
+    text = html.escape(" ".join(text.split()), quote=False)
+    return text.replace("|", "\\|").replace("](", "]\\(")

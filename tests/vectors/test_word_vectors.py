@@ -6,6 +6,7 @@ from huggingface_hub import ModelCard
 from safetensors.numpy import save_file
 
 from ofa_transformers.vectors import WordVectors, saved_format
+from ofa_transformers.vectors.card import word_vectors_card
 from ofa_transformers.vectors.words import Utf8Words
 
 
@@ -210,3 +211,9 @@ def test_bad_vectors(arguments, message):
 def test_a_repository_that_cannot_be_read():
     with pytest.raises(FileNotFoundError, match=r"no file or folder 'user/name', and no such repository"):
         WordVectors.load("user/name")
+
+
+def test_metadata_has_no_markup_in_the_card():
+    metadata = {"by": "x\n\n# Heading <img src=x onerror=y>", "[a](javascript:b)": "c"}
+    card = word_vectors_card({"deu": 1}, 1, metadata)
+    assert "\n# Heading" not in card and "<img" not in card and "](javascript" not in card
