@@ -22,6 +22,7 @@ FLOORS = [
     ["report"],
     ["initialization"],
     ["training", "evaluation"],
+    ["workflows"],
     ["demo"],
     ["cli"],
 ]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from . import adapt, demo, evaluate, pretrain, push, report, tokenizer, vectors
+from . import adapt, compare, demo, evaluate, pretrain, push, report, tokenizer, vectors
 from .errors import Commands, open_closed_streams, stop_at_once, work_is_over
 
 
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("adapt")(adapt.adapt)
 app.command("methods")(adapt.methods)
+app.command("compare")(compare.compare)
 app.command("convert")(adapt.convert)
 app.command("export")(adapt.export)
 app.command("report")(report.report)

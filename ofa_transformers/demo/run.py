@@ -26,8 +26,8 @@ from ..tokenization import train_tokenizer
 from ..utils.files import check_output_folder, new_folder
 from ..utils.strict_json import dumps
 from ..vectors import WordVectors
+from ..workflows.pretraining import continue_pretraining, masked_batches
 from .data import ENGLISH, SEED_MODEL, ParallelText, load_parallel_text
-from .pretraining import continue_pretraining, masked_batches
 from .results import Arm, DemoResult, DemoSettings, Scores
 
 

@@ -19,6 +19,7 @@ from .account import make_report
 from .assembly import limited_tokenizer, put_together
 from .factors import make_factorizer
 from .fitting import fit_rows, read_states
+from .from_board import arguments_of
 from .head_bias import fit_bias, make_bias
 from .inputs import read_inputs, read_source
 from .mapping.token_mapping import TokenMapping
@@ -208,6 +209,21 @@ class OfaInitializer:
         report = make_report(inputs, read, settings, mapping, rows, model, head_bias, proof, run)
         logger.info("%s", report)
         return cls(model, limited_tokenizer(inputs.target_tokenizer, model), mapping, report)
+
+    @classmethod
+    def from_comparison(cls, board: str | os.PathLike, candidate: str = "best", **options: Any) -> "OfaInitializer":
+        """Adapts as the winner of a comparison did, now with all of its text, what was held out included.
+
+        Args:
+            board: the folder that `ofa compare` wrote.
+            candidate: "best", or a name of its leaderboard.
+            **options: of `from_pretrained`, in place of the comparison's.
+
+        Raises:
+            FileNotFoundError, ValueError: no such board or candidate; and what `from_pretrained` raises.
+        """
+        source, found = arguments_of(board, candidate)
+        return cls.from_pretrained(source, **{**found, **options})
 
     @classmethod
     def each_size(

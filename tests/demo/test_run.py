@@ -11,9 +11,9 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 import ofa_transformers
 from ofa_transformers.demo.data import ENGLISH, load_parallel_text
-from ofa_transformers.demo.pretraining import continue_pretraining, masked_batches
 from ofa_transformers.demo.results import DemoSettings
 from ofa_transformers.demo.run import measure, run_demo
+from ofa_transformers.workflows.pretraining import continue_pretraining, masked_batches
 
 
 SETTINGS = DemoSettings(

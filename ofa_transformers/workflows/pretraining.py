@@ -1,4 +1,4 @@
-"""The demo's continued pretraining: an ordinary torch loop over batches drawn beforehand."""
+"""A short continued pretraining: an ordinary torch loop over batches drawn beforehand."""
 
 from __future__ import annotations
 

@@ -1,0 +1,134 @@
+"""`ofa compare`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..utils.progress import stage
+from .config import DryRun
+from .options import STARTING, duration, quiet_unless_interactive
+
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..workflows import Board
+
+
+def compare(
+    source: Annotated[str, typer.Argument(help="The pretrained model: a folder or a Hub id.", show_default=False)],
+    target_tokenizer: Annotated[
+        str, typer.Option("--tokenizer", "-t", metavar="NAME", help="Tokenizer: folder or Hub id.")
+    ],
+    text: Annotated[
+        list[Path], typer.Option(metavar="PATH", help="Text named by language; a part is held out; may repeat.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="PATH", help="Folder; a run that broke off goes on.")
+    ],
+    word_vectors: Annotated[
+        str | None,
+        typer.Option(
+            "--vectors", "-v", metavar="NAME", help="Word vectors: file, folder or Hub id.", show_default="none"
+        ),
+    ] = None,
+    parallel: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="PATH", help="Files of id and text by language; may repeat.", show_default="none"),
+    ] = None,
+    donor: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Another model, for omp.", show_default="none")
+    ] = None,
+    methods: Annotated[
+        str, typer.Option(metavar="NAMES", help="Separated by commas; all: whose needs are met.")
+    ] = "all",
+    sizes: Annotated[str, typer.Option(metavar="NAMES", help="Embedding sizes, separated by commas.")] = "full",
+    steps: Annotated[str, typer.Option(metavar="NAMES", help="Measure after so many steps of training.")] = "0",
+    seeds: Annotated[int, typer.Option(metavar="N", help="How many.", min=1)] = 1,
+    source_languages: Annotated[
+        list[str] | None,
+        typer.Option("--source-language", metavar="CODE", help="ISO 639-3; may repeat.", show_default="all"),
+    ] = None,
+    max_texts: Annotated[int, typer.Option(metavar="N", help="Lines held out a language.", min=1)] = 16,
+    max_pairs: Annotated[int, typer.Option(metavar="N", help="Translations held out a language.", min=2)] = 60,
+    dry_run: DryRun = False,
+) -> None:
+    """Compare initialisations on your own text: which to choose, and how sure.
+
+    Example: ofa compare my-model -t my-tokenizer -v vectors --text text --parallel bible -o board
+    """
+    with stage(STARTING):
+        from rich.console import Console
+
+        from ..text.held_out import read_held_out
+        from ..text.parallel import read_segments_by_id
+        from ..workflows import Comparison
+        from ..workflows import compare as run
+
+    quiet_unless_interactive()
+    pivot = source_languages[0] if source_languages else "eng"
+    comparison = Comparison(
+        source,
+        target_tokenizer,
+        read_held_out(text)[0],
+        read_segments_by_id(parallel, pivot=pivot) if parallel else (),
+        word_vectors,
+        donor,
+        methods=None if methods == "all" else methods.split(","),
+        sizes=[None if size == "full" else whole(size, "sizes") for size in sizes.split(",")],
+        steps=[whole(number, "steps") for number in steps.split(",")],
+        seeds=range(seeds),
+        source_languages=source_languages,
+        max_texts=max_texts,
+        max_pairs=max_pairs,
+        files={
+            "text": [str(path) for path in text],
+            "parallel": [str(path) for path in parallel or ()],
+            "pivot": pivot,
+        },
+    )
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    cells = len(comparison.candidates) * seeds
+    console.print(
+        f"{cells} cells ({', '.join(comparison.candidates)}), about {duration(comparison.predicted_seconds())} of one core"
+    )
+    if dry_run:
+        console.print("Nothing was written.")
+        return
+    show(console, run(comparison, output, show_progress=sys.stderr.isatty()))
+    console.print(f"board.html, board.json and board.csv are in {output}")
+
+
+def whole(text: str, option: str) -> int:
+    """A number of an option's list."""
+    if not text.strip().isdecimal():
+        raise ValueError(f"--{option} has {text!r}, but takes whole numbers separated by commas.")
+    return int(text)
+
+
+def show(console: Console, board: Board) -> None:
+    from rich import box
+    from rich.table import Table
+
+    from ..workflows.board import shown
+
+    steps = board.steps[-1]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("method", no_wrap=True)
+    for measure in board.measures:
+        table.add_column({"bits per character": "bits/char"}.get(measure, measure), justify="right", no_wrap=True)
+    table.add_column("seconds", justify="right", no_wrap=True)
+    for name in board.ranked(board.measures[0], steps):
+        row = [name]
+        for measure in board.measures:
+            score = board.score(name, measure, steps)
+            row.append(f"{shown(measure, score.value)} ±{shown(measure, (score.high - score.low) / 2)}")
+        table.add_row(*row, f"{board.seconds(name):.0f}")
+    console.print(f"Held-out text of {len(board.languages)} languages, {steps} steps; ± half the 95 % interval")
+    console.print(table)
+    for verdict in board.verdicts():
+        console.print(str(verdict))

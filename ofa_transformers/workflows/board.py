@@ -1,0 +1,225 @@
+"""What a comparison found: the leaderboard, what to choose, and how sure that is."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..evaluation.results import Measurement, to_csv
+from ..report.board_page import render_board
+from ..utils.files import new_file
+from ..utils.strict_json import dumps
+
+
+BOARD_FILE = "board.json"
+BITS, PLAIN, CENTRED = "bits per character", "top-1", "top-1, centred"
+# Measure -> whether less is better.
+LESS_IS_BETTER = {BITS: True, PLAIN: False, CENTRED: False}
+
+
+@dataclass(frozen=True)
+class Score:
+    """The mean of a measure over languages and seeds, with its 95 % interval by the bootstrap over texts."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Who leads by a measure; `rivals` are those that aren't told apart from it."""
+
+    measure: str
+    steps: int
+    best: str
+    rivals: tuple[str, ...]
+
+    def __str__(self) -> str:
+        after = f"after {self.steps} steps" if self.steps else "before training"
+        sure = f"not told apart from {', '.join(self.rivals)}" if self.rivals else "told apart from all others"
+        return f"{self.measure} {after}: {self.best} leads, {sure}."
+
+
+class Board:
+    """The results of a comparison.
+
+    Attributes:
+        inputs: what was compared with what: names of files, settings.
+        candidates: name -> method and embedding size.
+        cells: name -> the results of each of its seeds: measurements by number of steps, and seconds.
+    """
+
+    def __init__(
+        self, inputs: Mapping[str, Any], candidates: Mapping[str, Mapping[str, Any]], cells: Mapping[str, list[dict]]
+    ) -> None:
+        self.inputs, self.candidates, self.cells = dict(inputs), dict(candidates), dict(cells)
+
+    @property
+    def steps(self) -> list[int]:
+        return sorted({int(steps) for cells in self.cells.values() for cell in cells for steps in cell["measured"]})
+
+    @property
+    def languages(self) -> list[str]:
+        return sorted({m["language"] for m in self._measurements(self.steps[-1])} - {"all"})
+
+    @property
+    def measures(self) -> list[str]:
+        found = {m["metric"] for m in self._measurements(self.steps[-1])}
+        return [measure for measure in LESS_IS_BETTER if measure in found]
+
+    def _measurements(self, steps: int) -> list[dict]:
+        return [m for cells in self.cells.values() for cell in cells for m in cell["measured"][str(steps)]]
+
+    def score(self, name: str, measure: str, steps: int, language: str = "all") -> Score | None:
+        """Of a candidate; None where it wasn't measured."""
+        found = [
+            m
+            for cell in self.cells[name]
+            for m in cell["measured"][str(steps)]
+            if m["metric"] == measure and m["language"] == language
+        ]
+        if not found:
+            return None
+        return Score(*(sum(m[field] for m in found) / len(found) for field in ("value", "low", "high")))
+
+    def seconds(self, name: str) -> float:
+        """Of a candidate, mean over its seeds."""
+        return sum(cell["seconds"] for cell in self.cells[name]) / len(self.cells[name])
+
+    def ranked(self, measure: str, steps: int) -> list[str]:
+        """Candidates, the best first."""
+        scores = {name: self.score(name, measure, steps) for name in self.cells}
+        sign = 1 if LESS_IS_BETTER[measure] else -1
+        return sorted((name for name in scores if scores[name]), key=lambda name: sign * scores[name].value)
+
+    def verdict(self, measure: str, steps: int) -> Verdict:
+        """Who leads. Another is told apart where the difference exceeds both intervals' halves, squared and added up.
+
+        All are measured on the same texts, so that this errs on the side of caution.
+        """
+        best, *others = self.ranked(measure, steps)
+        leader = self.score(best, measure, steps)
+        rivals = []
+        for name in others:
+            other = self.score(name, measure, steps)
+            near = (leader.high - leader.value, other.value - other.low)
+            if not LESS_IS_BETTER[measure]:
+                near = (leader.value - leader.low, other.high - other.value)
+            if abs(leader.value - other.value) <= math.hypot(*near):
+                rivals.append(name)
+        return Verdict(measure, steps, best, tuple(rivals))
+
+    def verdicts(self) -> list[Verdict]:
+        """By each measure, at the last number of steps."""
+        return [self.verdict(measure, self.steps[-1]) for measure in self.measures]
+
+    @property
+    def best(self) -> str:
+        """By bits per character for a language model, or else by plain retrieval, at the last number of steps."""
+        return self.verdicts()[0].best
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "inputs": self.inputs,
+            "candidates": self.candidates,
+            "best": self.best,
+            "verdicts": [{**asdict(verdict), "text": str(verdict)} for verdict in self.verdicts()],
+            "cells": self.cells,
+        }
+
+    def save(self, folder: Path) -> None:
+        """Writes board.json, board.csv and board.html."""
+        rows = [
+            replace(Measurement(**measured), task=f"{steps} steps")
+            for cells in self.cells.values()
+            for cell in cells
+            for steps, found in cell["measured"].items()
+            for measured in found
+        ]
+        for name, content in (
+            (BOARD_FILE, dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n"),
+            ("board.csv", to_csv(rows)),
+            ("board.html", render_board(self.view())),
+        ):
+            with new_file(folder / name) as temporary:
+                temporary.write_text(content, encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Board:
+        """Of a folder that `save` wrote.
+
+        Raises:
+            FileNotFoundError: it holds no board.json.
+        """
+        file = Path(path) / BOARD_FILE
+        if not file.is_file():
+            raise FileNotFoundError(f"{path} holds no {BOARD_FILE}; name a folder that `ofa compare` finished.")
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return cls(found["inputs"], found["candidates"], found["cells"])
+
+    def view(self) -> dict[str, Any]:
+        """What the page shows: sections of bars, and a heat table a measure."""
+        sections = []
+        for steps in self.steps:
+            for measure in self.measures:
+                ranked = self.ranked(measure, steps)
+                scores = {name: self.score(name, measure, steps) for name in ranked}
+                top = max(score.high for score in scores.values()) or 1
+                by_language = {
+                    name: [self.score(name, measure, steps, language) for language in self.languages]
+                    for name in ranked
+                }
+                heat = [
+                    _heat([by_language[name][column] for name in ranked], LESS_IS_BETTER[measure])
+                    for column in range(len(self.languages))
+                ]
+                sections.append(
+                    {
+                        "title": f"{measure}, {f'after {steps} steps' if steps else 'before training'}",
+                        "note": "less is better" if LESS_IS_BETTER[measure] else "more is better",
+                        "rows": [
+                            {
+                                "name": name,
+                                "text": shown(measure, scores[name].value),
+                                "width": f"{100 * scores[name].value / top:.2f}",
+                                "low": f"{100 * scores[name].low / top:.2f}",
+                                "span": f"{100 * (scores[name].high - scores[name].low) / top:.2f}",
+                                "interval": f"{shown(measure, scores[name].low)} to {shown(measure, scores[name].high)}",
+                                "cells": [
+                                    ("" if score is None else shown(measure, score.value), heat[column][row])
+                                    for column, score in enumerate(by_language[name])
+                                ],
+                            }
+                            for row, name in enumerate(ranked)
+                        ],
+                    }
+                )
+        return {
+            "inputs": [(name, value) for name, value in self.inputs.items() if isinstance(value, (str, int, float))],
+            "best": self.best,
+            "verdicts": list(map(str, self.verdicts())),
+            "languages": self.languages,
+            "sections": sections,
+            "seconds": [(name, f"{self.seconds(name):.0f} s") for name in self.cells],
+        }
+
+
+def shown(measure: str, value: float) -> str:
+    """A value as people read it: bits with three digits, shares in percent."""
+    return f"{value:.3f}" if LESS_IS_BETTER[measure] else f"{100 * value:.1f}"
+
+
+def _heat(scores: list[Score | None], less: bool) -> list[int]:
+    """0 to 100 for each: how good it is among the others of the column."""
+    values = [score.value for score in scores if score is not None]
+    if not values or max(values) == min(values):
+        return [50 if values else 0] * len(scores)
+    spread = max(values) - min(values)
+    worst = max(values) if less else min(values)
+    return [0 if score is None else round(100 * abs(score.value - worst) / spread) for score in scores]

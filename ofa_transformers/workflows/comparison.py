@@ -1,0 +1,337 @@
+"""`compare`: methods built, measured and trained a little on the same text, cell by cell."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from ..evaluation import evaluate_perplexity, evaluate_retrieval
+from ..evaluation.results import GROUPS, Measurement
+from ..initialization.initializer import OfaInitializer
+from ..initialization.methods import find_method, methods
+from ..initialization.methods.inputs import NEEDS
+from ..models.checkpoints import language_model_loader, load_config, model_class
+from ..scoring.batching import longest_input
+from ..scoring.masked_lm import DEFAULT_STRIDE
+from ..text.parallel import ParallelText, evenly
+from ..utils.files import new_file
+from ..utils.strict_json import dumps
+from ..vectors import WordVectors
+from .board import BITS, CENTRED, PLAIN, Board
+from .pretraining import continue_pretraining, masked_batches
+
+
+logger = logging.get_logger(__name__)
+
+# Samples of a step, their tokens, and AdamW's peak rate.
+_BATCH, _TOKENS, _RATE = 16, 64, 1e-4
+# Float operations a second of one core of 2024 that it shares with nobody, and seconds to make a candidate.
+_SPEED, _MAKING = 3e10, 8.0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared, and with what; checked when it is made.
+
+    Attributes:
+        source: a folder or a Hub id.
+        target_tokenizer: likewise.
+        text: language -> lines, of which some are held out and the others given to methods and training.
+        parallel: translations, of which some are held out and the others given to methods.
+        word_vectors: a file, a folder or a Hub id; None leaves out the methods that need them.
+        donor: another model, for the methods that need one.
+        methods: names; by default all whose needs are met.
+        sizes: embedding sizes; None is the full one.
+        steps: after which training steps candidates are measured; 0 is before training. Masked language models only
+            train.
+        seeds: of rows, samples and dropout.
+        source_languages: as in `OfaInitializer.from_pretrained`.
+        max_texts: lines held out of each language, evenly spaced.
+        max_pairs: translations held out of each language, likewise.
+        files: where text and parallel come from ("text", "parallel", "pivot"), for `OfaInitializer.from_comparison`.
+
+    Raises:
+        ValueError: nothing to measure with, an unknown method, one whose needs aren't met, steps for a model that is
+            no masked language model.
+    """
+
+    source: str
+    target_tokenizer: str
+    text: Mapping[str, Sequence[str]]
+    parallel: Sequence[ParallelText] = ()
+    word_vectors: str | None = None
+    donor: str | None = None
+    methods: Sequence[str] | None = None
+    sizes: Sequence[int | None] = (None,)
+    steps: Sequence[int] = (0,)
+    seeds: Sequence[int] = (0,)
+    source_languages: Sequence[str] | None = None
+    max_texts: int = 16
+    max_pairs: int = 60
+    files: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.text:
+            raise ValueError("text is empty; give lines of at least one language.")
+        for name in ("sizes", "steps", "seeds"):
+            values = list(getattr(self, name))
+            if not values or len(set(values)) < len(values):
+                raise ValueError(f"{name} must name one or more, each once, but is {values}.")
+        if min(self.steps) < 0 or self.max_texts < 1 or self.max_pairs < 2:
+            raise ValueError("steps must be from 0 on, max_texts from 1 and max_pairs from 2.")
+        if max(self.steps) and not self.is_masked_lm:
+            raise ValueError(f"steps={list(self.steps)} trains a masked language model, which {self.source} isn't.")
+        if not self.is_language_model and not self.parallel:
+            raise ValueError(
+                f"{self.source} has no language-modelling head, so that parallel is needed to measure it."
+            )
+        for name in self.methods or ():
+            find_method(name).check(self.given, {})
+
+    @property
+    def given(self) -> set[str]:
+        """Which of `NEEDS` are there."""
+        there = {
+            "word_vectors": self.word_vectors,
+            "target_text": self.text,
+            "parallel_text": self.parallel,
+            "donor": self.donor,
+        }
+        return {name for name in NEEDS if there[name]}
+
+    @cached_property
+    def _class(self) -> type[PreTrainedModel]:
+        return model_class(self.source, load_config(self.source, {}))
+
+    @property
+    def is_language_model(self) -> bool:
+        return language_model_loader(self._class.__name__) is not None
+
+    @property
+    def is_masked_lm(self) -> bool:
+        return language_model_loader(self._class.__name__) is AutoModelForMaskedLM
+
+    @cached_property
+    def candidates(self) -> dict[str, dict[str, Any]]:
+        """Name -> method and embedding size."""
+        names = self.methods
+        if names is None:
+            names = []
+            for name, method in methods().items():
+                try:
+                    method.check(self.given, {})
+                except ValueError as error:
+                    logger.info("Left out: %s", error)
+                else:
+                    names.append(name)
+        return {
+            name if size is None else f"{name}, {size}": {"method": name, "embedding_size": size}
+            for name in names
+            for size in self.sizes
+        }
+
+    @cached_property
+    def held_pairs(self) -> list[ParallelText]:
+        return [text.spread(self.max_pairs) for text in self.parallel]
+
+    @cached_property
+    def held_lines(self) -> dict[str, list[str]]:
+        """Language -> lines that nothing is made of."""
+        return {
+            language: evenly([line for line in lines if line.strip()], self.max_texts)
+            for language, lines in self.text.items()
+        }
+
+    @cached_property
+    def _held(self) -> set[str]:
+        lines = {line for some in self.held_lines.values() for line in some}
+        return lines.union(*((*text.texts, *text.translations) for text in self.held_pairs))
+
+    @cached_property
+    def training_lines(self) -> dict[str, list[str]]:
+        """Language -> the lines that aren't held out, as lines or in translations.
+
+        Raises:
+            ValueError: a language has no others.
+        """
+        found = {
+            language: [line for line in lines if line.strip() and line not in self._held]
+            for language, lines in self.text.items()
+        }
+        if empty := [language for language, lines in found.items() if not lines]:
+            raise ValueError(f"All text of {empty[0]} is held out; give more of it, or hold out less (max_texts).")
+        return found
+
+    @cached_property
+    def training_pairs(self) -> list[tuple[str, str]]:
+        """(line of the pivot, translation), neither held out."""
+        return [
+            (theirs, ours)
+            for text in self.parallel
+            for ours, theirs in zip(text.texts, text.translations)
+            if ours not in self._held and theirs not in self._held
+        ]
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What decides the results, in plain values; text by its checksum."""
+        texts = [[language, *lines] for language, lines in self.text.items()]
+        texts += [[text.language, *text.texts, *text.translations] for text in self.parallel]
+        return {
+            "source": str(self.source),
+            "target_tokenizer": str(self.target_tokenizer),
+            "word_vectors": self.word_vectors and str(self.word_vectors),
+            "donor": self.donor and str(self.donor),
+            "source_languages": list(self.source_languages) if self.source_languages else None,
+            "max_texts": self.max_texts,
+            "max_pairs": self.max_pairs,
+            "steps": sorted(self.steps),
+            "text": hashlib.sha256(json.dumps(texts, ensure_ascii=False).encode()).hexdigest()[:16],
+            "files": dict(self.files),
+        }
+
+    def predicted_seconds(self) -> float:
+        """CPU seconds of all cells: an estimate from the operations that measuring and training take."""
+        tokenizer = AutoTokenizer.from_pretrained(self.target_tokenizer)
+
+        def tokens(lines: Sequence[str]) -> int:
+            return sum(map(len, tokenizer(list(lines), add_special_tokens=False, verbose=False)["input_ids"]))
+
+        config = load_config(self.source, {}).get_text_config()
+        layer = 12 * config.hidden_size**2  # attention and a feed-forward block of the usual width
+        body = 2 * layer * config.num_hidden_layers
+        retrieval = tokens({line for text in self.held_pairs for line in (*text.texts, *text.translations)}) * body
+        held = tokens([line for lines in self.held_lines.values() for line in lines]) if self.is_language_model else 0
+        bits = held * (DEFAULT_STRIDE * body + 2 * config.hidden_size * len(tokenizer))
+        step = _BATCH * _TOKENS * 3 * (body + 0.3 * config.hidden_size * len(tokenizer))
+        operations = len(set(self.steps)) * (retrieval + bits) + max(self.steps) * step
+        return len(self.candidates) * len(self.seeds) * (_MAKING + operations / _SPEED)
+
+
+def compare(comparison: Comparison, output: str | Path, *, show_progress: bool = False) -> Board:
+    """Builds, measures and trains each candidate, and writes board.json, board.csv and board.html to a folder.
+
+    A cell (candidate and seed) is a file in its folder `cells`; those that are there already aren't computed again, so
+    that a run that broke off goes on.
+
+    Args:
+        comparison: what to compare.
+        output: the folder.
+        show_progress: a bar over cells.
+
+    Raises:
+        ValueError: the folder holds cells of another comparison; and what `OfaInitializer.from_pretrained` raises.
+    """
+    folder = Path(output)
+    (folder / "cells").mkdir(parents=True, exist_ok=True)
+    settings = folder / "comparison.json"
+    if settings.is_file() and (found := json.loads(settings.read_text(encoding="utf-8"))) != comparison.inputs:
+        other = [name for name, value in comparison.inputs.items() if found.get(name) != value]
+        raise ValueError(f"{folder} holds a comparison with other {', '.join(other)}; name another folder.")
+    _write(settings, comparison.inputs)
+    tokenizer = AutoTokenizer.from_pretrained(comparison.target_tokenizer)
+    vectors = None if comparison.word_vectors is None else WordVectors.load(comparison.word_vectors)
+    cells: dict[str, list[dict[str, Any]]] = {name: [] for name in comparison.candidates}
+    todo = [(seed, name) for seed in comparison.seeds for name in comparison.candidates]
+    for seed, name in logging.tqdm(todo, desc="Cells", unit="cell", leave=False, disable=not show_progress):
+        path = folder / "cells" / f"{name.replace(', ', '-')}-{seed}.json"
+        if not path.is_file():
+            _write(path, _cell(comparison, name, seed, tokenizer, vectors))
+        cells[name].append(json.loads(path.read_text(encoding="utf-8")))
+    board = Board(comparison.inputs, comparison.candidates, cells)
+    board.save(folder)
+    return board
+
+
+def _write(path: Path, content: Any) -> None:
+    with new_file(path) as temporary:
+        temporary.write_text(dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _cell(
+    comparison: Comparison, name: str, seed: int, tokenizer: PreTrainedTokenizerBase, vectors: WordVectors | None
+) -> dict[str, Any]:
+    start = time.perf_counter()
+    lines = comparison.training_lines
+    chosen = comparison.candidates[name]
+    options = {
+        "target_text": [line for some in lines.values() for line in some],
+        "parallel_text": comparison.training_pairs or None,
+        "donor": comparison.donor,
+    }
+    adapted = OfaInitializer.from_pretrained(
+        comparison.source,
+        target_tokenizer=tokenizer,
+        word_vectors=vectors,
+        source_languages=comparison.source_languages,
+        seed=seed,
+        **chosen,
+        **options,
+    )
+    made = time.perf_counter() - start
+    model, steps = adapted.model, sorted(comparison.steps)
+    batches = []
+    if steps[-1]:
+        batches = masked_batches(
+            list(lines.values()),
+            adapted.tokenizer,
+            steps=steps[-1],
+            batch_size=_BATCH,
+            sequence_length=min(_TOKENS, longest_input(model, adapted.tokenizer)),
+            seed=seed,
+        )
+    measured: dict[str, list[dict[str, Any]]] = {}
+    untrained = {n: tensor.clone() for n, tensor in model.state_dict().items()} if len(steps) > 1 else {}
+    for number in steps:
+        if number:  # each number has a warmup and a decay of its own
+            if untrained:
+                model.load_state_dict(untrained)
+            continue_pretraining(model, batches[:number], learning_rate=_RATE, seed=seed)
+        measured[str(number)] = [asdict(found) for found in _measure(comparison, name, seed, model, adapted.tokenizer)]
+    return {
+        "seed": seed,
+        "measured": measured,
+        "making_seconds": round(made, 1),
+        "seconds": round(time.perf_counter() - start, 1),
+    }
+
+
+@torch.no_grad()
+def _measure(
+    comparison: Comparison, name: str, seed: int, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> list[Measurement]:
+    """By language and over all: bits and loss of a language model, retrieval in both directions as one figure."""
+    found: list[Measurement] = []
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        if comparison.is_language_model:
+            found += evaluate_perplexity([folder], comparison.held_lines)
+            found += [
+                replace(
+                    item, metric="loss", value=math.log(item.value), low=math.log(item.low), high=math.log(item.high)
+                )
+                for item in found
+                if item.metric.endswith("perplexity") and item.language not in GROUPS
+            ]
+        if comparison.held_pairs:
+            retrieved = evaluate_retrieval([folder], comparison.held_pairs, top=[1])
+            for centred, metric in ((False, PLAIN), (True, CENTRED)):
+                for language in dict.fromkeys(item.language for item in retrieved):
+                    both = [item for item in retrieved if item.centred == centred and item.language == language]
+                    # The directions share their texts: their intervals are taken together, not as independent.
+                    mean = {f: sum(getattr(i, f) for i in both) / len(both) for f in ("value", "low", "high")}
+                    found.append(replace(both[0], metric=metric, **mean))
+    return [replace(item, model=name, seed=seed) for item in found if item.metric in (BITS, "loss", PLAIN, CENTRED)]

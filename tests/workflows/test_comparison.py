@@ -1,0 +1,157 @@
+"""Methods compared on one's own text."""
+
+import csv
+import gzip
+import json
+import re
+
+import pytest
+from adapted_models import make_source
+from conftest import TEXT
+from typer.testing import CliRunner
+
+from ofa_transformers import OfaInitializer, WordVectors
+from ofa_transformers.cli import app
+from ofa_transformers.text.parallel import ParallelText
+from ofa_transformers.workflows import Board, Comparison, compare
+
+
+LINES = {
+    "deu": [f"{line} {number}" for number in range(3) for line in TEXT[:10]],
+    "swh": [f"{line} {number}" for number in range(3) for line in TEXT[10:20]],
+}
+PAIRS = [
+    ParallelText(name, lines, [f"{line} x" for line in LINES["deu"][: len(lines)]], "made up")
+    for name, lines in LINES.items()
+]
+
+
+@pytest.fixture
+def inputs(tmp_path, tiny_tokenizers, word_vectors):
+    make_source("xlm-roberta", tiny_tokenizers["unigram"]).save_pretrained(tmp_path / "source")
+    tiny_tokenizers["unigram"].save_pretrained(tmp_path / "source")
+    tiny_tokenizers["wordpiece"].save_pretrained(tmp_path / "target")
+    word_vectors.save(tmp_path / "vectors")
+    assert len(WordVectors.load(tmp_path / "vectors"))
+    return {
+        "source": str(tmp_path / "source"),
+        "target_tokenizer": str(tmp_path / "target"),
+        "word_vectors": str(tmp_path / "vectors"),
+    }
+
+
+def comparison(inputs, **options) -> Comparison:
+    given = {"methods": ["ofa", "random"], "max_texts": 4, "max_pairs": 6, "parallel": PAIRS, **options}
+    return Comparison(**inputs, text=LINES, **given)
+
+
+def test_cells_are_measured_before_and_after_training_and_kept(inputs, tmp_path, monkeypatch):
+    chosen = comparison(inputs, steps=[0, 3], sizes=[None, 8])
+    board = compare(chosen, tmp_path / "board")
+    assert list(board.cells) == ["ofa", "ofa, 8", "random", "random, 8"]
+    assert board.steps == [0, 3] and board.languages == ["deu", "swh"]
+    assert board.measures == ["bits per character", "top-1", "top-1, centred"]
+    for name in board.cells:
+        before, after = (board.score(name, "bits per character", steps) for steps in (0, 3))
+        assert before.low <= before.value <= before.high and before.value != after.value
+        assert 0 <= board.score(name, "top-1", 0).value <= 1
+    ranked = board.ranked("bits per character", 3)
+    values = [board.score(name, "bits per character", 3).value for name in ranked]
+    assert values == sorted(values) and board.best == ranked[0]
+    rows = list(csv.DictReader((tmp_path / "board" / "board.csv").open(encoding="utf-8")))
+    assert {row["metric"] for row in rows} == {"bits per character", "loss", "top-1", "top-1, centred"}
+    page = (tmp_path / "board" / "board.html").read_text(encoding="utf-8")
+    assert page.count('class="interval"') == 4 * 2 * 3 and "What to choose" in page and "http:" not in page
+    # What is there isn't computed again, what is missing alone is.
+    (tmp_path / "board" / "cells" / "random-0.json").unlink()
+    made = []
+    monkeypatch.setattr(
+        "ofa_transformers.workflows.comparison.OfaInitializer.from_pretrained",
+        lambda *args, method, _real=OfaInitializer.from_pretrained, **options: (
+            made.append(method),
+            _real(*args, method=method, **options),
+        )[1],
+    )
+    again = compare(comparison(inputs, steps=[0, 3], sizes=[None, 8]), tmp_path / "board")
+    assert made == ["random"]
+    assert (
+        again.cells["random"][0]["measured"] == board.cells["random"][0]["measured"]
+    )  # the same seed, the same result
+    with pytest.raises(ValueError, match="comparison with other max_texts; name another folder"):
+        compare(comparison(inputs, steps=[0, 3], max_texts=5), tmp_path / "board")
+    assert Board.load(tmp_path / "board").best == board.best
+
+
+def test_what_is_held_out_is_neither_trained_on_nor_given_to_methods(inputs):
+    chosen = comparison(inputs)
+    held = {line for lines in chosen.held_lines.values() for line in lines}
+    held |= {line for text in chosen.held_pairs for line in (*text.texts, *text.translations)}
+    assert len(chosen.held_lines["deu"]) == 4 and len(chosen.held_pairs[0]) == 6
+    trained = {line for lines in chosen.training_lines.values() for line in lines}
+    assert trained and not trained & held
+    assert chosen.training_pairs and not {line for pair in chosen.training_pairs for line in pair} & held
+
+
+def test_all_methods_are_those_whose_needs_are_met(inputs):
+    assert "omp" not in comparison(inputs, methods=None).candidates
+    without = Comparison(**{**inputs, "word_vectors": None}, text=LINES)
+    assert "ofa" not in without.candidates and {"fvt", "random"} <= set(without.candidates)
+
+
+def cell(value, low, high):
+    return [{"seed": 0, "seconds": 1.0, "measured": {"0": [
+        {"model": "m", "task": "t", "language": language, "metric": "top-1", "value": value, "low": low, "high": high}
+        for language in ("deu", "all")
+    ]}}]  # fmt: skip
+
+
+def test_the_verdict_says_who_is_told_apart():
+    cells = {"a": cell(0.5, 0.4, 0.6), "b": cell(0.45, 0.35, 0.55), "c": cell(0.1, 0.05, 0.15)}
+    board = Board({}, cells, cells)
+    verdict = board.verdict("top-1", 0)
+    assert verdict.best == "a" and verdict.rivals == ("b",)
+    assert str(verdict) == "top-1 before training: a leads, not told apart from b."
+    cells.pop("b")
+    assert "told apart from all others" in str(Board({}, cells, cells).verdict("top-1", 0))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"methods": ["omp"]}, "method='omp' needs donor"),
+        ({"methods": ["magic"]}, "method is 'magic'"),
+        ({"steps": []}, "steps must name one or more"),
+        ({"sizes": [8, 8]}, "sizes must name one or more, each once"),
+        ({"max_pairs": 1}, "max_pairs from 2"),
+    ],
+)
+def test_what_is_wrong_is_named_before_any_work(inputs, options, message):
+    with pytest.raises(ValueError, match=message):
+        comparison(inputs, **options)
+
+
+def test_the_command_predicts_compares_and_its_winner_is_taken(inputs, tmp_path):
+    for name, lines in LINES.items():
+        (tmp_path / f"{name}.txt").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "bible").mkdir()
+    for name, lines in {**LINES, "eng": [f"{line} x" for line in LINES["deu"]]}.items():
+        content = "\n".join(f"v{number}\t{line}" for number, line in enumerate(lines))
+        (tmp_path / "bible" / f"{name}_Latn.tsv.gz").write_bytes(gzip.compress(content.encode()))
+    arguments = ["compare", inputs["source"], "-t", inputs["target_tokenizer"], "-v", inputs["word_vectors"]]
+    arguments += [part for name in LINES for part in ("--text", str(tmp_path / f"{name}.txt"))]
+    arguments += ["--parallel", str(tmp_path / "bible"), "-o", str(tmp_path / "board")]
+    arguments += ["--methods", "fvt,mean", "--max-texts", "4", "--max-pairs", "6"]
+    planned = CliRunner().invoke(app, [*arguments, "--dry-run"])
+    assert planned.exit_code == 0 and "2 cells (fvt, mean), about" in planned.output
+    assert not (tmp_path / "board").exists()
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    table = [line for line in result.output.splitlines() if re.match(r" *(fvt|mean) .*±", line)]
+    assert len(table) >= 2 and max(map(len, table)) <= 80
+    best = json.loads((tmp_path / "board" / "board.json").read_text())["best"]
+    adapted = OfaInitializer.from_comparison(tmp_path / "board")
+    assert adapted.report.settings["method"] == best
+    other = OfaInitializer.from_comparison(tmp_path / "board", "mean", embedding_size=8)
+    assert other.report.settings["method"] == "mean" and other.report.target["embedding_size"] == 8
+    with pytest.raises(ValueError, match="candidate is 'worst', but must be 'best' or one of fvt, mean"):
+        OfaInitializer.from_comparison(tmp_path / "board", "worst")
