@@ -23,6 +23,7 @@ from transformers import HfArgumentParser, get_scheduler
 from transformers.trainer_pt_utils import get_parameter_names
 from transformers.trainer_utils import rotate_checkpoints
 
+from ofa_transformers.tokenization import save_tokenizer
 from ofa_transformers.training import DataArguments, ModelArguments, Share, prepare
 from ofa_transformers.training.arguments import check_trackers, configured_precision
 from ofa_transformers.training.checkpoints import (
@@ -189,7 +190,7 @@ def main(arguments: list[str] | None = None) -> None:
                 settings = settings_of(setup, args, accelerator.num_processes)
                 write_data_state(folder, position, setup.identity, batches.streams, settings)
                 unwrapped.config.save_pretrained(folder)  # with these, each checkpoint is a model to load, too
-                setup.tokenizer.save_pretrained(folder)
+                save_tokenizer(setup.tokenizer, folder)
         if accelerator.is_main_process:
             best = best_step(progress.history, saved_steps(output))  # of those that were saved
             kept = str(output / f"checkpoint-{best}") if best else None
@@ -249,7 +250,7 @@ def main(arguments: list[str] | None = None) -> None:
         weights.pop(name, None)
     unwrapped.save_pretrained(output, is_main_process=accelerator.is_main_process, state_dict=weights)
     if accelerator.is_main_process:
-        setup.tokenizer.save_pretrained(output)
+        save_tokenizer(setup.tokenizer, output)
     if trackers:
         accelerator.end_training()
 

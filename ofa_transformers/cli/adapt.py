@@ -291,6 +291,7 @@ def resave(model_class: type, checkpoint: str, output: Path, overwrite: bool, de
     """Loads a checkpoint and writes it again, with its tokenizer where it has one."""
     from ..models.checkpoints import check_saved, has_tokenizer, load_config, load_tokenizer, reading_weights
     from ..models.modeling_ofa import OfaPreTrainedMixin
+    from ..tokenization import save_tokenizer
     from ..utils.files import new_folder
 
     reserve_output(output, overwrite, inputs=[checkpoint])
@@ -305,7 +306,7 @@ def resave(model_class: type, checkpoint: str, output: Path, overwrite: bool, de
         written.save_pretrained(folder)
         check_saved(written, folder)
         if tokenizer is not None:
-            tokenizer.save_pretrained(folder)
+            save_tokenizer(tokenizer, folder)
     typer.echo(
         f"{'Model and tokenizer' if tokenizer is not None else 'The model (it came without tokenizer)'} in {output}"
     )

@@ -24,12 +24,14 @@ def push(
 
     Example: ofa push adapted my-name/xlm-r-zulu --private
     """
+    from ..tokenization.saving import check_saved_tokenizer
     from ..utils.files import visible_files
     from ..utils.hub import files_to_push, push_folder
 
     quiet_unless_interactive()
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"{folder} is no checkpoint: it has no config.json. Name a folder that holds a model.")
+    check_saved_tokenizer(folder)
     files = files_to_push(folder)
     address = push_folder(folder, repo_id, private=private, token=token, revision=revision, commit_message=message)
     typer.echo(f"Pushed: {address}")

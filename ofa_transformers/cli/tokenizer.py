@@ -65,6 +65,9 @@ def train(
         int | None, typer.Option(metavar="N", help="Read at most so many.", min=1, show_default="all")
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the language sampling.", min=0)] = 0,
+    same_normalizer: Annotated[
+        bool, typer.Option("--same-normalizer", help="Strip accents and fold case where --like does.")
+    ] = False,
     dataset: Datasets = None,
     column: Column = "text",
     split: Split = "train",
@@ -74,7 +77,7 @@ def train(
 
     Example: ofa tokenizer train deu_Latn.txt swh_Latn.txt --vocab-size 30000 --output my-tokenizer
     """
-    from ..tokenization import train_tokenizer
+    from ..tokenization import save_tokenizer, train_tokenizer
     from ..utils.files import new_folder
 
     quiet_unless_interactive()
@@ -87,9 +90,10 @@ def train(
         alpha=alpha,
         max_characters=max_characters,
         seed=seed,
+        same_normalizer=same_normalizer,
     )
     with new_folder(output, overwrite) as folder:
-        tokenizer.save_pretrained(folder)
+        save_tokenizer(tokenizer, folder)
     typer.echo(f"A tokenizer of {len(tokenizer):,} tokens: {output}")
 
 
@@ -122,7 +126,7 @@ def extend(
     """
     from transformers.utils import logging
 
-    from ..tokenization import extend_tokenizer, measure_changes
+    from ..tokenization import extend_tokenizer, measure_changes, save_tokenizer
     from ..tokenization.backend import load_fast_tokenizer
     from ..utils.files import new_folder
 
@@ -133,7 +137,7 @@ def extend(
     old = load_fast_tokenizer(tokenizer)
     extended = extend_tokenizer(old, new_text, num_new_tokens, alpha=alpha, character_coverage=character_coverage)
     with new_folder(output, overwrite) as folder:
-        extended.save_pretrained(folder)
+        save_tokenizer(extended, folder)
     # a line longer than the model is no news here
     logging.set_verbosity_error()
     changes = measure_changes(old, extended, old_text) if old_text else {}
@@ -194,6 +198,8 @@ def fertility(
         typer.echo(report.to_markdown())
     else:
         Console().print(report.to_table())
+        for note in report.notes():
+            typer.echo(f"Note: {note}")
     for path in (json_file, plot):
         if path is not None:
             typer.echo(f"Written: {path}")

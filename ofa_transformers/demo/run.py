@@ -22,7 +22,7 @@ from ..scoring.batching import longest_input
 from ..scoring.masked_lm import score_masked_lm
 from ..scoring.score import MaskedLMScore
 from ..scoring.sentences import embed_texts, retrieval_accuracy
-from ..tokenization import train_tokenizer
+from ..tokenization import save_tokenizer, train_tokenizer
 from ..utils.files import check_output_folder, new_folder
 from ..utils.strict_json import dumps
 from ..vectors import WordVectors
@@ -99,7 +99,7 @@ def run_demo(
         full.save_pretrained(temporary / models[1][1])
         factorized.save_pretrained(temporary / models[2][1])
         random.save_pretrained(temporary / models[0][1])
-        tokenizer.save_pretrained(temporary / models[0][1])
+        save_tokenizer(tokenizer, temporary / models[0][1])
         result = DemoResult(
             output=output,
             settings=settings,

@@ -18,6 +18,9 @@ from ..models.checkpoints import (
 )
 from ..models.embeddings import ModelEmbeddings, find_embeddings, token_table
 from ..report import source_license
+from ..tokenization.normalization import merged_words_notes
+from ..tokenization.saving import check_tokenizer
+from ..tokenization.sentencepiece_model import bare_sentencepiece, load_sentencepiece
 from ..vectors import WordVectors
 from .head_bias import TargetText, read_target_text
 from .memory import needed_memory, refuse_too_little_memory
@@ -126,6 +129,13 @@ def read_inputs(
         # Text that can't be read fails here, before the long work.
         lines = None if target_text is None else list(target_text)
         text = None if lines is None else read_target_text(target, lines)
+        notes = []
+        if text is not None and target.is_fast:
+            notes = merged_words_notes(target, {"target_text": text.sample}, "target_tokenizer")
+            for note in notes:
+                logger.warning(note)
+        if settings.embedding_size is None:  # factorized models have types of their own, which choose no tokenizer
+            check_tokenizer(target, config, text=lines or (), name="target_tokenizer")
         pairs = None if parallel_text is None else _read_pairs(parallel_text)
     with run("word vectors"):
         word_vectors = WordVectors.none() if word_vectors is None else word_vectors
@@ -136,7 +146,8 @@ def read_inputs(
             vectors.select(languages, settings.max_words)  # an unknown language fails here
         refuse_too_little_memory(needed_memory(settings, config, len(target), vectors))
         rules = settings.choose_rules(vectors, language_model_loader(source_class.__name__) is not None)
-        rules = replace(rules, fallback=method.fallback_with(settings.method_settings or {}))
+        fallback = method.fallback_with(settings.method_settings or {})
+        rules = replace(rules, fallback=fallback, notes=(*rules.notes, *notes))
     with run("load"):
         other = None if donor is None else _load_donor(donor, access)
     return Inputs(
@@ -249,4 +260,7 @@ def _load_tokenizer(tokenizer: Any, argument: str, access: dict[str, Any]) -> Pr
     if isinstance(tokenizer, PreTrainedTokenizerBase):
         return tokenizer
     remedy = "Pass a loaded tokenizer" + (" as source_tokenizer." if argument == "source" else ".")
+    bare = bare_sentencepiece(tokenizer)
+    if bare is not None:
+        return load_sentencepiece(bare)
     return load_tokenizer(tokenizer, argument, remedy, **access)

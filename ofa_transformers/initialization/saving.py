@@ -9,6 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..models.checkpoints import check_saved
 from ..report import PAGE_FILE, REPORT_FILE, OfaReport, model_card, write_page
+from ..tokenization import save_tokenizer
 from ..utils.hub import CARD_FILE
 from ..utils.progress import stage
 
@@ -31,7 +32,7 @@ def write_checkpoint(
     with stage("Writing model and report"):
         model.save_pretrained(folder, **kwargs)
         check_saved(model, folder, kwargs.get("variant"))
-        tokenizer.save_pretrained(folder)
+        save_tokenizer(tokenizer, folder)
         report.save(os.path.join(folder, REPORT_FILE))
         if report_page:
             write_page(report, os.path.join(folder, PAGE_FILE))

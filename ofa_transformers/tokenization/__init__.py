@@ -4,6 +4,8 @@ from ..text.corpus import DatasetText, TextFile
 from .changes import TokenizationChange, measure_changes
 from .extend import extend_tokenizer
 from .fertility import Fertility, FertilityReport, measure_fertility
+from .normalization import MergedWords, measure_merged_words
+from .saving import save_tokenizer
 from .train import train_tokenizer
 
 
@@ -11,10 +13,13 @@ __all__ = [
     "DatasetText",
     "Fertility",
     "FertilityReport",
+    "MergedWords",
     "TextFile",
     "TokenizationChange",
     "extend_tokenizer",
     "measure_changes",
     "measure_fertility",
+    "measure_merged_words",
+    "save_tokenizer",
     "train_tokenizer",
 ]

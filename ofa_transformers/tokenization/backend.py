@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.utils import cached_file
 
 from ..models.checkpoints import load_tokenizer
+from .sentencepiece_model import bare_sentencepiece, load_sentencepiece
 
 
 def load_fast_tokenizer(tokenizer: PreTrainedTokenizerBase | str | os.PathLike) -> PreTrainedTokenizerBase:
@@ -24,15 +25,20 @@ def load_fast_tokenizer(tokenizer: PreTrainedTokenizerBase | str | os.PathLike) 
         name = os.fspath(tokenizer)
         if os.path.isdir(name):
             found = os.path.isfile(os.path.join(name, "tokenizer.json"))
+        elif bare_sentencepiece(name) is not None:
+            return load_sentencepiece(name)
         elif Path(name).exists():
-            raise ValueError(f"{name} is a file; name the folder that holds tokenizer.json, or a Hub id")
+            raise ValueError(
+                f"{name} is a file; name the folder that holds tokenizer.json, a SentencePiece file .model, or a Hub id"
+            )
         else:
             found = cached_file(name, "tokenizer.json", _raise_exceptions_for_missing_entries=False) is not None
         if not found:
             raise ValueError(
                 f"{name} has no tokenizer.json, only the files of a slow tokenizer. Converting one can change how text "
                 f"is cut, so it is not done on the way: save AutoTokenizer.from_pretrained({name!r}) with "
-                "save_pretrained, check that it cuts your text as before, and name that folder"
+                "save_pretrained, check that it cuts your text as before, and name that folder; or name its SentencePiece "
+                "file .model alone, which is compared with SentencePiece itself"
             )
         tokenizer = load_tokenizer(name, "tokenizer")
     backend = getattr(tokenizer, "backend_tokenizer", None)
@@ -65,4 +71,8 @@ def with_backend(tokenizer: PreTrainedTokenizerBase, backend: Tokenizer) -> PreT
         other.init_kwargs.pop(name, None)
     if getattr(other, "vocab_file", None) is not None:  # the old one, which must not be saved beside the new
         other.vocab_file = None
+    # CLIP's class puts spaces where words end by wrapping a method of its backend.
+    wrap = getattr(other, "_wrap_decode_method_backend_tokenizer", None)
+    if wrap is not None:
+        wrap()
     return other

@@ -20,6 +20,7 @@ from transformers.utils import logging
 
 from ..text.corpus import by_language
 from .backend import load_fast_tokenizer, plain_backend, with_backend
+from .checks import LineSample, check_made_tokenizer
 from .merges import learn_merges
 from .plan import BYTE_PIECES
 from .unigram import train_unigram_pieces
@@ -71,7 +72,7 @@ def extend_tokenizer(
 
     Raises:
         ValueError: a tokenizer that isn't fast, or whose model can't be extended; settings out of range; a language
-            without text; more missing characters than `num_new_tokens`.
+            without text; more missing characters than `num_new_tokens`; or the result would lose what the old one keeps.
     """
     if num_new_tokens < 1:
         raise ValueError(f"num_new_tokens={num_new_tokens} must be at least 1")
@@ -79,7 +80,7 @@ def extend_tokenizer(
         raise ValueError(f"alpha={alpha} lies outside [0, 1]")
     if not 0 < character_coverage <= 1:
         raise ValueError(f"character_coverage={character_coverage} lies outside (0, 1]")
-    texts = by_language(texts)
+    sample = LineSample(by_language(texts))
     tokenizer = load_fast_tokenizer(tokenizer)
     state = json.loads(tokenizer.backend_tokenizer.to_str())
     kind = state["model"].get("type")
@@ -89,7 +90,7 @@ def extend_tokenizer(
             f"tokenizer has a model of type {kind!r}, which has no pieces to add to; Unigram, BPE and WordPiece do"
         )
     plain = plain_backend(tokenizer)
-    words = count_words(plain, texts, alpha)
+    words = count_words(plain, sample.texts, alpha)
     first = _occupy_ids(state)
     taken = set(plain.get_vocab(with_added_tokens=True))
     found = extend(state["model"], plain, words, taken, num_new_tokens, character_coverage, first)
@@ -99,6 +100,7 @@ def extend_tokenizer(
         logger.warning(f"The text gave {found:,} new tokens, fewer than num_new_tokens={num_new_tokens:,}.")
     extended = with_backend(tokenizer, Tokenizer.from_str(json.dumps(state, ensure_ascii=False)))
     _check_ids(tokenizer, extended, first + found)
+    check_made_tokenizer(extended, sample.lines, model=tokenizer)
     return extended
 
 

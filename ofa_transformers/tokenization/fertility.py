@@ -6,7 +6,7 @@ import itertools
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from ..text.corpus import by_language, checked
 from ..text.segmentation import WordSplitter
 from ..utils.files import new_file
 from .backend import load_fast_tokenizer, plain_backend
+from .normalization import MergedWords, TypeCounter, merged_words, notes_on
 from .vocabulary import Vocabulary
 
 
@@ -47,6 +48,7 @@ class Fertility:
         unk_tokens: tokens for what the tokenizer can't write.
         byte_tokens: tokens that are no whole characters: the byte pieces of SentencePiece (`<0xE4>`), and in byte-level
             tokenizers those that begin or end inside of a character.
+        merged: words that the normaliser makes equal.
     """
 
     words: int
@@ -54,6 +56,7 @@ class Fertility:
     tokens: int
     unk_tokens: int
     byte_tokens: int
+    merged: MergedWords = field(default=MergedWords(0, 0, 0, 0, ()), compare=False)
 
     @property
     def tokens_per_word(self) -> float:
@@ -71,6 +74,11 @@ class Fertility:
     @property
     def byte_share(self) -> float:
         return self.byte_tokens / self.tokens
+
+    @property
+    def merged_share(self) -> float:
+        """Of the distinct words, those that the normaliser makes equal to another."""
+        return self.merged.share
 
 
 @dataclass(frozen=True)
@@ -91,11 +99,21 @@ class FertilityReport:
         """Of the languages, each counting alike."""
         return fmean(getattr(result, measure) for result in self.results[tokenizer].values())
 
+    def notes(self) -> list[str]:
+        """A sentence for each tokenizer and language where more than a hundredth of the words falls together."""
+        return notes_on(
+            {
+                name: {language: result.merged for language, result in results.items()}
+                for name, results in self.results.items()
+            }
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """tokenizer -> language -> counts and measures."""
         return {
             tokenizer: {
-                language: vars(result) | {measure: getattr(result, measure) for measure in _COLUMNS}
+                language: asdict(result)
+                | {measure: getattr(result, measure) for measure in (*_COLUMNS, "merged_share")}
                 for language, result in results.items()
             }
             for tokenizer, results in self.results.items()
@@ -189,7 +207,7 @@ def measure_fertility(
     tokenizers: Mapping[str, PreTrainedTokenizerBase | str | os.PathLike],
     texts: Mapping[str, Iterable[str]] | Sequence[os.PathLike],
 ) -> FertilityReport:
-    """Tokens per word, characters per token, share of unknown and of byte tokens, for each tokenizer and language.
+    """Tokens per word, characters per token, shares of unknown and byte tokens and of words that fall together.
 
     Args:
         tokenizers: name -> fast tokenizer, or a folder or Hub id with a tokenizer.json.
@@ -208,16 +226,19 @@ def measure_fertility(
     for language in logging.tqdm(texts, desc="Measuring", unit="language", delay=2, leave=False):
         lines = iter(checked(language, texts[language]))
         words = characters = 0
+        types = TypeCounter()
         totals = {name: np.zeros(3, dtype=np.int64) for name in tokenizers}
         while block := list(itertools.islice(lines, _BLOCK)):
             words += sum(len(split(line)) for line in block)
             characters += sum(map(len, block))
+            types.update(block)
             for name, counter in counters.items():
                 totals[name] += counter.count(block)
         if not words:
             raise ValueError(f"the text of {language!r} has no words; give another text, or leave the language out")
         for name, total in totals.items():
-            results[name][language] = Fertility(words, characters, *map(int, total))
+            merged = merged_words(types.table, counters[name].backend.normalizer)
+            results[name][language] = Fertility(words, characters, *map(int, total), merged)
     return FertilityReport(results)
 
 

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from .backend import with_backend
+from .normalization import keeping_accents_and_case
 
 
 logger = logging.get_logger(__name__)
@@ -18,6 +19,9 @@ logger = logging.get_logger(__name__)
 BYTE_PIECES = [f"<0x{byte:02X}>" for byte in range(256)]
 
 Algorithm = Literal["unigram", "bpe", "wordpiece"]
+
+# Settings by which BERT's, ALBERT's and other classes make their normaliser.
+_KEPT_BY_CLASS = {"do_lower_case": False, "strip_accents": False, "keep_accents": True}
 
 ROBERTA_TOKENS = {
     "bos_token": "<s>",
@@ -47,6 +51,7 @@ class Plan:
         unk: the token for unknown characters.
         options: of the model.
         like: the tokenizer that is followed.
+        keeps_accents: accents and case are kept where `like` strips and folds them.
     """
 
     algorithm: Algorithm
@@ -56,6 +61,7 @@ class Plan:
     unk: str | None
     options: dict[str, Any]
     like: PreTrainedTokenizerBase | None = None
+    keeps_accents: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -86,6 +92,15 @@ class Plan:
         tokenizer = with_backend(self.like, _with_templates(self.tokenizer, self.like.backend_tokenizer))
         if model_max_length is not None:
             tokenizer.model_max_length = tokenizer.init_kwargs["model_max_length"] = model_max_length
+        if self.keeps_accents:
+            for name, value in _KEPT_BY_CLASS.items():
+                if name in vars(tokenizer):
+                    setattr(tokenizer, name, value)
+                    tokenizer.init_kwargs[name] = value
+            logger.warning(
+                "Accents and case are kept, which the tokenizer of like strips or folds; same_normalizer=True "
+                "(--same-normalizer) does as it does."
+            )
         return tokenizer
 
 
@@ -127,7 +142,7 @@ def plan_for(algorithm: Algorithm) -> Plan:
     )
 
 
-def plan_like(like: PreTrainedTokenizerBase, algorithm: Algorithm | None) -> Plan:
+def plan_like(like: PreTrainedTokenizerBase, algorithm: Algorithm | None, same_normalizer: bool = False) -> Plan:
     backend = Tokenizer.from_str(like.backend_tokenizer.to_str())
     model = json.loads(backend.model.__getstate__())
     kind = model.get("type", type(backend.model).__name__)
@@ -159,10 +174,12 @@ def plan_like(like: PreTrainedTokenizerBase, algorithm: Algorithm | None) -> Pla
     }[found]
     options = {name: model[name] for name in names if model.get(name) is not None}
     tokenizer = Tokenizer({"unigram": models.Unigram, "bpe": models.BPE, "wordpiece": models.WordPiece}[found]())
-    for part in ("normalizer", "pre_tokenizer", "decoder"):
-        if getattr(backend, part) is not None:
-            setattr(tokenizer, part, getattr(backend, part))
-    return Plan(found, tokenizer, first, last, unk, options, like)
+    normalizer = backend.normalizer
+    kept = normalizer if same_normalizer else keeping_accents_and_case(normalizer)
+    for part, value in (("normalizer", kept), ("pre_tokenizer", backend.pre_tokenizer), ("decoder", backend.decoder)):
+        if value is not None:
+            setattr(tokenizer, part, value)
+    return Plan(found, tokenizer, first, last, unk, options, like, keeps_accents=kept is not normalizer)
 
 
 def check_size(vocab_size: int, symbols: int, plan: Plan) -> None:

@@ -82,7 +82,7 @@ class Vocabulary:
         added[list(additions)] = True
         added &= ~special
 
-        marks = _word_marks(backend)
+        marks = word_marks(backend)
         forms = marks.forms(tokens)
         if marks.byte_fallback:
             for byte in range(256):
@@ -159,7 +159,7 @@ class Vocabulary:
 
 
 @dataclass(frozen=True)
-class _WordMarks:
+class WordMarks:
     """How a tokenizer marks words, and how its tokens read without the marks."""
 
     kind: TokenizerKind
@@ -204,7 +204,7 @@ def is_han(text: str) -> bool:
     )
 
 
-def _word_marks(backend: Tokenizer) -> _WordMarks:
+def word_marks(backend: Tokenizer) -> WordMarks:
     """Read from the tokenizer's parts, not guessed from its tokens."""
     model = backend.model
     decoders = list(_parts(backend.decoder))
@@ -212,22 +212,22 @@ def _word_marks(backend: Tokenizer) -> _WordMarks:
     types = {part["type"] for part in parts}
     byte_fallback = "ByteFallback" in types or _has_byte_fallback(model)
     if "ByteLevel" in types:
-        return _WordMarks("byte_level")
+        return WordMarks("byte_level")
     for part in parts:
         if part["type"] == "Metaspace":
-            return _WordMarks("metaspace", part.get("replacement") or "▁", byte_fallback)
+            return WordMarks("metaspace", part.get("replacement") or "▁", byte_fallback)
     for part in decoders:  # Llama 2 and Gemma have no Metaspace, but a decoder that puts a space for the mark
         if part["type"] == "Replace" and part.get("content") == " " and "String" in part.get("pattern", {}):
-            return _WordMarks("metaspace", part["pattern"]["String"], byte_fallback)
+            return WordMarks("metaspace", part["pattern"]["String"], byte_fallback)
     prefix = getattr(model, "continuing_subword_prefix", None)
     if prefix:
-        return _WordMarks("wordpiece", prefix, byte_fallback)
+        return WordMarks("wordpiece", prefix, byte_fallback)
     if type(model).__name__ == "WordLevel":
-        return _WordMarks("wordpiece", "")  # every token is a word
+        return WordMarks("wordpiece", "")  # every token is a word
     suffix = getattr(model, "end_of_word_suffix", None)
     if suffix:
-        return _WordMarks("suffix", suffix, byte_fallback)
-    return _WordMarks("plain", "", byte_fallback)
+        return WordMarks("suffix", suffix, byte_fallback)
+    return WordMarks("plain", "", byte_fallback)
 
 
 def _has_byte_fallback(model: models.Model) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from ..models.checkpoints import check_fit, load_config, load_tokenizer, reading
 from ..scoring.batching import longest_input
 from ..text.corpus import LanguageText, find_text, require_datasets
 from ..text.segments import read_ids, read_translations
+from ..tokenization.normalization import keeping_accents_and_case, merged_words_notes
+from ..tokenization.saving import check_tokenizer
 from .alignment import Alignment
 from .arguments import DataArguments, ModelArguments
 from .encoding import Collator
@@ -43,6 +46,9 @@ _OPTIONS = (
     "streaming", "alpha", "sampling_sizes", "line_by_line", "mlm_probability", "whole_word_masking", "parallel_share",
     "joined_pairs", "alignment_weight", "alignment_temperature", "alignment_layer", "alignment_centered",
 )  # fmt: skip
+
+# Of each language, to see which words the tokenizer can't tell apart.
+_WARNED_LINES = 1000
 
 
 @dataclass
@@ -153,6 +159,7 @@ def prepare(
         validation = read_validation(held_out, arguments.validation_lines)
     schedule = LanguageSchedule(_sizes(texts, arguments.sampling_sizes), arguments.alpha, seed)
     model, tokenizer, new = load(model_arguments, causal, weights)
+    _warn_of_merged_words(tokenizer, texts)
     longest = longest_input(model, tokenizer)
     max_length = arguments.max_seq_length or min(longest, DEFAULT_LENGTH)
     if max_length > longest:
@@ -258,6 +265,15 @@ def check_layer(model: PreTrainedModel, alignment: Alignment) -> None:
         )
 
 
+def _warn_of_merged_words(tokenizer: PreTrainedTokenizerBase, texts: dict[str, LanguageText]) -> None:
+    normalizer = tokenizer.backend_tokenizer.normalizer
+    if keeping_accents_and_case(normalizer) is normalizer:
+        return
+    lines = {language: itertools.islice(text.lines(), _WARNED_LINES) for language, text in texts.items()}
+    for note in merged_words_notes(tokenizer, lines):
+        logger.warning(note)
+
+
 def load(
     arguments: ModelArguments, causal: bool, weights: bool = True
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[str]]:
@@ -289,6 +305,7 @@ def load(
         # That loader notes renamings of old names, too, and saving would undo them: LayerNorm.gamma for LayerNorm.weight.
         model._weight_conversions = None
     check_fit(model, tokenizer)
+    check_tokenizer(tokenizer, model.config)
     return model, tokenizer, new
 
 

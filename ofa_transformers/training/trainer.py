@@ -17,6 +17,7 @@ from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, SaveStrategy, TrainOutput, rotate_checkpoints
 from transformers.utils import logging
 
+from ..tokenization import save_tokenizer
 from .arguments import PretrainingArguments
 from .checkpoints import (
     check_shapes,
@@ -326,6 +327,7 @@ class PretrainingTrainer(Trainer):
         if state_dict is not None:  # gathered from shards, where tied tensors no longer share their memory
             state_dict = {k: tensor for k, tensor in state_dict.items() if k not in self.model.all_tied_weights_keys}
         super()._save(output_dir, state_dict)
+        save_tokenizer(self.setup.tokenizer, output_dir or self.args.output_dir)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         # Trainer writes into the final folder, where a killed run leaves a part that a resumed one takes for a checkpoint.
