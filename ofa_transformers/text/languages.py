@@ -2,10 +2,15 @@
 
 import difflib
 import re
+from collections.abc import Iterable
 from functools import lru_cache
+
+from transformers.utils import logging
 
 from .scripts import CODES
 
+
+logger = logging.get_logger(__name__)
 
 # Codes for local use, which ISO 639-3 leaves to everyone.
 _PRIVATE = re.compile(r"q[a-t][a-z]")
@@ -100,6 +105,26 @@ def macrolanguage(language: str) -> str | None:
         return iso639.Language.from_part3(language).macrolanguage
     except iso639.LanguageNotFoundError:
         return None
+
+
+def counterparts(language: str, available: Iterable[str]) -> list[str]:
+    """What a language goes by among others: itself, or else its macrolanguage, or the languages that belong to it.
+
+    `cmn` is found as `zho`, and `zho` as `cmn` and `yue`, but `yue` not as `cmn`; with a warning.
+
+    Args:
+        language: a code, with or without script.
+        available: ISO 639-3 codes.
+    """
+    available = set(available)
+    code = language.partition("_")[0] if iso639_3(language) else language
+    for name in (language, code):
+        if name in available:
+            return [name]
+    found = [name for name in sorted(available) if macrolanguage(name) == code or macrolanguage(code) == name]
+    if found:
+        logger.warning_once(f"{code} is taken for {', '.join(found)}, as ISO 639-3 has one within the other.")
+    return found
 
 
 def language_name(language: str) -> str:

@@ -11,7 +11,7 @@ import scipy.sparse
 import scipy.sparse.csgraph
 from transformers.utils import logging
 
-from ..text.languages import to_iso639_3
+from ..text.languages import counterparts, to_iso639_3
 from ..text.segmentation import WordSplitter, method_of
 from ..text.segmentation import lowercase as lower
 from .dictionaries import Dictionary
@@ -105,6 +105,13 @@ def build_from_dictionaries(
         raise ValueError(f"dim is {dim}, but the vectors given have {base.dimension} dimensions; leave dim out.")
     if dim is not None and dim < 1:
         raise ValueError(f"dim is {dim}, but must be at least 1.")
+    if base is not None:
+        words_of = base.language_counts()
+        known = {code: counterparts(code, words_of) for code in np.unique(dictionary.languages).tolist()}
+        # a macrolanguage goes by the language within it that has most words
+        names = {code: max(found, key=words_of.__getitem__) for code, found in known.items() if found}
+        dictionary = dictionary.renamed({code: name for code, name in names.items() if code != name})
+        languages = languages and [names.get(code, code) for code in map(to_iso639_3, languages)]
     available = np.unique(dictionary.languages)
     wanted = available if languages is None else np.unique([to_iso639_3(code) for code in languages])
     missing = np.setdiff1d(wanted, available)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from transformers.utils import logging
 
+from ..text.languages import counterparts
 from ..utils.files import check_output_folder, new_folder
 from .readers import ReadOptions
 from .saved_format import read_folder, write_folder
@@ -133,6 +134,9 @@ class WordVectors:
     def select(self, languages: Iterable[str] | None = None, max_words: int | None = None) -> np.ndarray:
         """The indices of the words of `languages` (all if None), of these the first `max_words`, in their order.
 
+        A language may have its script (deu_Latn). Where the words have its macrolanguage or languages within it
+        instead (zho, cmn), it is taken for these, with a warning.
+
         Raises:
             ValueError: a language that no word has (the nearest available ones are named), or max_words < 1.
         """
@@ -142,10 +146,11 @@ class WordVectors:
             return np.arange(len(self))[:max_words]
         wanted = [languages] if isinstance(languages, str) else sorted(set(languages))
         available = sorted(self.language_counts())
-        missing = [code for code in wanted if code not in available]
+        known = {code: counterparts(code, available) for code in wanted}
+        missing = [code for code, found in known.items() if not found]
         if missing or not wanted:
             raise ValueError(_missing_languages(missing, available))
-        is_wanted = np.isin(self._coded_languages.names, wanted)
+        is_wanted = np.isin(self._coded_languages.names, [code for found in known.values() for code in found])
         return np.flatnonzero(is_wanted[self._coded_languages.ids])[:max_words]
 
     def subset(self, indices: np.ndarray) -> "WordVectors":

@@ -204,3 +204,14 @@ def test_dictionaries_from_files(base, tmp_path):
     expected = WordVectors.from_dictionaries(entries, base)
     for source in (path, [path], str(path), Dictionary.load(path)):
         assert list(WordVectors.from_dictionaries(source, base).words) == list(expected.words)
+
+
+def test_macrolanguages_and_their_languages_meet():
+    """Vectors say zho, the dictionary cmn: one word for water, found by either name."""
+    base = WordVectors(["水", "water"], ["zho", "eng"], np.eye(2, dtype=np.float32))
+    entries = Dictionary.from_entries([("cmn", "水", "eng", "water"), ("cmn", "川", "eng", "water")])
+    made = WordVectors.from_dictionaries(entries, base, tokenize=str.split)
+    assert sorted(zip(made.languages.tolist(), made.words)) == [("eng", "water"), ("zho", "川"), ("zho", "水")]
+    assert [made.words[i] for i in made.select("cmn_Hans")] == [made.words[i] for i in made.select("zho")]
+    with pytest.raises(ValueError, match="No word vector has the language 'swh'"):
+        made.select("swh")

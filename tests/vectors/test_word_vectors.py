@@ -175,9 +175,10 @@ def test_select(vectors):
     assert vectors.select("deu").tolist() == [1, 3]
     assert vectors.select({"eng", "deu"}, max_words=3).tolist() == [0, 1, 3]
     assert vectors.language_counts() == {"deu": 2, "eng": 2, "swh": 1}
+    assert vectors.select("swa").tolist() == vectors.select("swh_Latn").tolist() == vectors.select("swh").tolist()
 
 
-@pytest.mark.parametrize(("asked", "near"), [("de", "deu"), ("ger", None), ("swa", "swh"), ("ENG", "eng")])
+@pytest.mark.parametrize(("asked", "near"), [("de", "deu"), ("ger", None), ("swc", "swh"), ("ENG", "eng")])
 def test_languages_that_no_word_has(vectors, asked, near):
     with pytest.raises(ValueError, match=f"{asked}.*available: deu, eng, swh") as error:
         vectors.select(["eng", asked])
