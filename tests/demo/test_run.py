@@ -167,7 +167,7 @@ def test_failure_leaves_the_old_folder_and_nothing_else(tiny_source, tmp_path, m
     def full_disk(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(run.json, "dumps", full_disk)
+    monkeypatch.setattr(run, "dumps", full_disk)
     with pytest.raises(OSError, match="No space"):
         run_demo(output, SETTINGS, source=tiny_source, overwrite=True)
     assert os.listdir(tmp_path) == ["out"]
