@@ -237,6 +237,9 @@ def convert(
         typer.Option(metavar="FILE", help="Words to make of fastText's subwords, one a line.", show_default="none"),
     ] = None,
     allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Unpickle, which can run any code.")] = False,
+    on_bad_words: Annotated[
+        str, typer.Option(metavar="NAME", help="Words that can't be taken: error, or skip and count them.")
+    ] = "error",
     overwrite: Overwrite = False,
 ) -> None:
     """Write word vectors of any format as a folder that opens at once.
@@ -259,6 +262,7 @@ def convert(
         frequencies=None if frequencies is Frequencies.none else frequencies.value,
         extra_words=() if extra_words is None else [line for _, line in numbered_lines(extra_words)],
         allow_pickle=allow_pickle,
+        on_bad_words=on_bad_words,
     )
     _save(loaded, output, overwrite)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ..utils.compression import OpenFile, bounded_line
+from .bad_words import BadWords
 from .text_format import parse_header, shown
 
 
@@ -16,7 +17,9 @@ _BLOCK_BYTES = 1 << 24
 _MAX_WORD_BYTES = 1 << 14
 
 
-def read_word2vec_binary(path: Path, file: OpenFile, progress: Callable[[], None]) -> tuple[list[str], np.ndarray]:
+def read_word2vec_binary(
+    path: Path, file: OpenFile, progress: Callable[[], None], bad: BadWords
+) -> tuple[list[str], np.ndarray]:
     """Keys and vectors (N, d) float32 of word2vec's binary format, as word2vec.c and gensim write it."""
     header = bounded_line(path, file.stream, 1)
     count, dimension = parse_header(path, header, file.max_bytes)
@@ -27,7 +30,7 @@ def read_word2vec_binary(path: Path, file: OpenFile, progress: Callable[[], None
             "more in word2vec binary, which is more than the file has; the file is cut short, or the header is wrong."
         )
     vectors = np.empty((count, dimension), dtype=np.float32)
-    keys: list[str] = []
+    keys: list[str | None] = []  # None for one that is passed over
     offset, rest = len(header), b""
     while len(keys) < count:
         block = file.stream.read(_BLOCK_BYTES)
@@ -51,7 +54,7 @@ def read_word2vec_binary(path: Path, file: OpenFile, progress: Callable[[], None
             numbers = np.frombuffer(b"".join(rows), dtype="<f4").reshape(len(rows), dimension)
             _check_finite(path, numbers, heads, len(keys))
             vectors[len(keys) : len(keys) + len(rows)] = numbers
-            keys.extend(_decode(path, heads, len(keys)))
+            keys.extend(_decode(path, heads, len(keys), bad))
         offset += end
         rest = data[end:]
         progress()
@@ -66,27 +69,41 @@ def read_word2vec_binary(path: Path, file: OpenFile, progress: Callable[[], None
             f"{path}, byte {offset}: the header says {count} words, but more follow, first {shown(rest[:60])}; "
             "correct the header's count."
         )
+    if bad.count:
+        kept = [place for place, key in enumerate(keys) if key is not None]
+        return [keys[place] for place in kept], vectors[kept]
     return keys, vectors
 
 
-def _decode(path: Path, heads: list[bytes], first: int) -> list[str]:
+def _decode(path: Path, heads: list[bytes], first: int, bad: BadWords) -> list[str | None]:
     # word2vec.c ends each vector with a line break, gensim doesn't: it stands before the next word.
     heads = [head.lstrip(b"\r\n") for head in heads]
     try:
         words = [head.decode("utf-8") for head in heads]
+        if "" not in words:
+            return words
     except UnicodeDecodeError:
-        for i, head in enumerate(heads):
-            try:
-                head.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise ValueError(
-                    f"{path}, word {first + i + 1}: {head[:60]!r} is not valid UTF-8 ({error.reason}); the file is "
-                    "damaged, not word2vec binary, or in another encoding."
-                ) from error
-        raise
-    if "" in words:
-        raise ValueError(f"{path}, word {first + words.index('') + 1} is empty; the file is damaged.")
-    return words
+        pass
+    found: list[str | None] = []
+    for number, head in enumerate(heads, start=first + 1):
+        try:
+            word = head.decode("utf-8")
+            if not word:
+                raise ValueError(f"{path}, word {number} is empty; the file is damaged.")
+        except UnicodeDecodeError as error:
+            # word2vec.c cuts long words off at 60 bytes or so, inside a character too.
+            bad.add(
+                ValueError(
+                    f"{path}, word {number}: {head[:60]!r} is not valid UTF-8 ({error.reason}); the file is damaged, not "
+                    "word2vec binary, or in another encoding."
+                )
+            )
+            word = None
+        except ValueError as error:
+            bad.add(error)
+            word = None
+        found.append(word)
+    return found
 
 
 def _check_finite(path: Path, numbers: np.ndarray, heads: list[bytes], first: int) -> None:

@@ -17,6 +17,7 @@ from transformers.utils import logging
 from ..text.file_names import kind_of, published_language, unpacked_name
 from ..text.languages import to_iso639_3
 from ..utils.compression import open_compressed
+from .bad_words import ON_BAD_WORDS, BadWords
 from .binary_format import read_word2vec_binary
 from .fasttext_format import MAGIC as FASTTEXT_MAGIC
 from .fasttext_format import read_fasttext
@@ -76,12 +77,16 @@ class ReadOptions:
     default_language: str = "eng"
     allow_pickle: bool = False
     frequencies: str | None = "auto"
+    on_bad_words: str = "error"
 
     def __post_init__(self):
         if self.format is not None and self.format not in FORMATS:
             known = ", ".join(map(repr, FORMATS))
             raise ValueError(f"format is {self.format!r}; known formats: {known}, or None to find out.")
         check_choice(self.frequencies)
+        if self.on_bad_words not in ON_BAD_WORDS:
+            known = " or ".join(map(repr, ON_BAD_WORDS))
+            raise ValueError(f"on_bad_words is {self.on_bad_words!r}, but must be {known}.")
         if self.default_language != "eng":  # which needs no table of languages, so that saved folders open at once
             object.__setattr__(self, "default_language", to_iso639_3(self.default_language, "default_language"))
 
@@ -118,16 +123,18 @@ def read_vectors(
             "leave extra_words out."
         )
     counts = None
+    bad = BadWords(options.on_bad_words == "skip")
     if format in _STREAMED:
         with open_compressed(path) as file, _progress(path, file.raw) as progress:
-            keys, vectors = _STREAMED[format](path, file, progress)
+            keys, vectors = _STREAMED[format](path, file, progress, bad)
     elif format == "gensim" and not options.allow_pickle:
         raise ValueError(_pickle_refused(path))
     else:
         keys, vectors, counts = _WHOLE[format](path, extra_words) if extra_words else _WHOLE[format](path)
-        bad = first_not_finite(vectors)
-        if bad is not None:
-            raise ValueError(f"{path}: the vector of word {bad + 1}, {keys[bad]!r}, has NaN or infinite values.")
+        wrong = first_not_finite(vectors)
+        if wrong is not None:
+            raise ValueError(f"{path}: the vector of word {wrong + 1}, {keys[wrong]!r}, has NaN or infinite values.")
+    bad.tell(path)
     words, languages = split_keys(
         keys,
         path=path,
@@ -136,7 +143,7 @@ def read_vectors(
         language_of_file=published_language(unpacked_name(path)) or published_language(origin or ""),
         default_language=options.default_language,
     )
-    kept = _first_of_each(path, keys, format)
+    kept = _first_of_each(path, keys, format, options.on_bad_words == "skip")
     if kept is not None:
         words, languages, vectors = [words[i] for i in kept.tolist()], languages.take(kept), vectors[kept]
         counts = None if counts is None else counts[kept]
@@ -259,7 +266,7 @@ def _place(format: str, index: int) -> str:
     return f"word {index + 1}"
 
 
-def _first_of_each(path: Path, keys: list[str], format: str) -> np.ndarray | None:
+def _first_of_each(path: Path, keys: list[str], format: str, skip: bool = False) -> np.ndarray | None:
     """Indices of the keys, each once, or None for all: GloVe's own files have a few twice, in others it's an error."""
     if len(set(keys)) == len(keys):
         return None
@@ -270,7 +277,7 @@ def _first_of_each(path: Path, keys: list[str], format: str) -> np.ndarray | Non
         f"{path}, {_place(format, twice[0])}: the word {first!r} is there twice, first in "
         f"{_place(format, seen[first])}"
     )
-    if format != "glove":
+    if format != "glove" and not skip:
         raise ValueError(f"{where}; remove one.")
     logger.warning("%s; of %d such words the first vector is kept.", where, len(twice))
     return np.fromiter(seen.values(), dtype=np.int64, count=len(seen))

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..utils.compression import MAX_LINE_BYTES, OpenFile, bounded_line, too_long
+from .bad_words import BadWords
 
 
 # Bytes read and parsed at once.
@@ -22,12 +23,14 @@ _THREADS = min(4, os.cpu_count() or 1)
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-def read_word2vec_text(path: Path, file: OpenFile, progress: Callable[[], None]) -> tuple[list[str], np.ndarray]:
+def read_word2vec_text(
+    path: Path, file: OpenFile, progress: Callable[[], None], bad: BadWords
+) -> tuple[list[str], np.ndarray]:
     """Keys and vectors (N, d) float32 of word2vec text, fastText .vec among it: header `N d`, `word v1 .. vd`."""
     count, dimension = parse_header(path, bounded_line(path, file.stream, 1), file.max_bytes)
     vectors = np.empty((count, dimension), dtype=np.float32)
     keys: list[str] = []
-    layout = _Layout(path, dimension, "the header says")
+    layout = _Layout(path, dimension, "the header says", bad=bad)
     for block, heads, numbers in layout.parse_all(file.stream, 2):
         if len(keys) + len(heads) > count:
             line = block.lines()[count - len(keys)]
@@ -43,22 +46,24 @@ def read_word2vec_text(path: Path, file: OpenFile, progress: Callable[[], None])
             f"{path}, line 2: there are no words after the header ({count} words of {dimension} dimensions); download "
             "or write the file again."
         )
-    if len(keys) < count:
+    if len(keys) + bad.count < count:
         raise ValueError(
             f"{path}, line {len(keys) + 1}: the file ends after {len(keys)} words, but its header says {count}; the "
             "file is cut short, or the header's count is wrong."
         )
-    return keys, vectors
+    return keys, vectors[: len(keys)]
 
 
-def read_glove_text(path: Path, file: OpenFile, progress: Callable[[], None]) -> tuple[list[str], np.ndarray]:
+def read_glove_text(
+    path: Path, file: OpenFile, progress: Callable[[], None], bad: BadWords
+) -> tuple[list[str], np.ndarray]:
     """Keys and vectors (N, d) float32 of GloVe text: `word v1 .. vd`; the first line gives d.
 
     Words with spaces (glove.840B has a few, as `. . .`) are read from the right.
     """
     line = bounded_line(path, file.stream, 1)
     first = line.removeprefix(b"\xef\xbb\xbf")
-    layout = _Layout(path, glove_dimension(first), "line 1 has", spaces_in_words=True)
+    layout = _Layout(path, glove_dimension(first), "line 1 has", spaces_in_words=True, bad=bad)
     if not layout.dimension:
         raise ValueError(f"{path}, line 1: expected 'word v1 .. vd', but found {shown(first)}.")
     vectors = np.empty((0, layout.dimension), dtype=np.float32)
@@ -136,8 +141,11 @@ def _blocks(path: Path, stream: BinaryIO, first_line: int, rest: bytes) -> Itera
 class _Layout:
     """Parses the lines of one file."""
 
-    def __init__(self, path: Path, dimension: int, says: str, spaces_in_words: bool = False):
+    def __init__(
+        self, path: Path, dimension: int, says: str, spaces_in_words: bool = False, bad: BadWords | None = None
+    ):
         self.path, self.dimension, self.says, self.spaces_in_words = path, dimension, says, spaces_in_words
+        self.bad = bad or BadWords()
 
     def parse_all(
         self, stream: BinaryIO, first_line: int, begin: bytes = b""
@@ -190,36 +198,43 @@ class _Layout:
 
     def _parse_lines(self, block: _Block) -> tuple[list[str], np.ndarray]:
         """Line by line: for words with spaces and for errors with their line."""
-        path, first_line = self.path, block.first_line
-        lines = [line.rstrip().replace(b"\t", b" ") for line in block.lines()]
-        parts = [line.partition(b" ")[::2] for line in lines]
-        for i in [i for i, line in enumerate(lines) if line.count(b" ") != self.dimension]:
-            parts[i] = self._ragged(lines[i], first_line + i)
-        numbers = np.empty((len(lines), self.dimension), dtype=np.float32)
         words: list[str] = []
-        for i, (head, rest) in enumerate(parts):
+        numbers = np.empty((block.data.count(b"\n"), self.dimension), dtype=np.float32)
+        for number, line in enumerate(block.lines(), start=block.first_line):
             try:
-                words.append(head.decode("utf-8"))
-            except UnicodeDecodeError as error:
+                word, values = self._parse_line(line.rstrip().replace(b"\t", b" "), number)
+            except ValueError as error:
+                self.bad.add(error)
+                continue
+            numbers[len(words)] = values
+            words.append(word)
+        return words, numbers[: len(words)]
+
+    def _parse_line(self, line: bytes, number: int) -> tuple[str, list[float]]:
+        head, _, rest = line.partition(b" ")
+        if line.count(b" ") != self.dimension:
+            head, rest = self._ragged(line, number)
+        try:
+            word = head.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{self.path}, line {number}: the word {head[:60]!r} is not valid UTF-8 ({error.reason}); convert the file "
+                "to UTF-8 or remove the line."
+            ) from error
+        if not head:
+            raise ValueError(
+                f"{self.path}, line {number}: no word before the first space, in {shown(line)}; correct or remove the "
+                "line."
+            )
+        values = rest.split(b" ")
+        for value in values:
+            if not _is_number(value) or not abs(float(value)) <= _LARGEST:
+                what = "not a finite float32" if _is_number(value) else "not a number"
                 raise ValueError(
-                    f"{path}, line {first_line + i}: the word {head[:60]!r} is not valid UTF-8 ({error.reason}); "
-                    "convert the file to UTF-8 or remove the line."
-                ) from error
-            if not head:
-                raise ValueError(
-                    f"{path}, line {first_line + i}: no word before the first space, in {shown(lines[i])}; correct or "
+                    f"{self.path}, line {number}: {shown(value)} is {what}, in the vector of {shown(head)}; correct or "
                     "remove the line."
                 )
-            values = rest.split(b" ")
-            for value in values:
-                if not _is_number(value) or not abs(float(value)) <= _LARGEST:
-                    what = "not a finite float32" if _is_number(value) else "not a number"
-                    raise ValueError(
-                        f"{path}, line {first_line + i}: {shown(value)} is {what}, in the vector of {shown(head)}; "
-                        "correct or remove the line."
-                    )
-            numbers[i] = list(map(float, values))
-        return words, numbers
+        return word, list(map(float, values))
 
     def _ragged(self, line: bytes, number: int) -> tuple[bytes, bytes]:
         fields = line.split(b" ")

@@ -176,6 +176,7 @@ class WordVectors:
         frequencies: str | None = "auto",
         extra_words: Iterable[str] | Mapping[str, Iterable[str]] = (),
         allow_pickle: bool = False,
+        on_bad_words: str = "error",
         verify: bool = False,
         revision: str | None = None,
         cache_dir: str | None = None,
@@ -224,6 +225,8 @@ class WordVectors:
                 several files a dictionary from languages to words. They count as seen once.
             allow_pickle: unpickle the file if its format needs it. A pickle can run any code when it is loaded: say
                 True only for files from a source that you trust.
+            on_bad_words: "error", or "skip" to pass over words of text and word2vec files that can't be taken (not UTF-8,
+                with a space, there twice, with a vector that is none), which are counted and named in a warning.
             verify: compare a folder of `save` with its checksums, which reads all of it.
             revision, cache_dir, token: as in Transformers' `from_pretrained`, for the Hub.
 
@@ -233,7 +236,7 @@ class WordVectors:
             ValueError: anything in the file that is not as it should be, with file, line or byte and content, or
                 arguments that don't fit it.
         """
-        options = ReadOptions(format, default_language, allow_pickle, frequencies)
+        options = ReadOptions(format, default_language, allow_pickle, frequencies, on_bad_words)
         hub_kwargs = {"revision": revision, "cache_dir": cache_dir, "token": token}
         sources = find_sources(path_or_hub_id, language=language, filename=filename, **hub_kwargs)
         if not sources[0].path.is_dir():
