@@ -194,12 +194,14 @@ def _encode(tokenizer: PreTrainedTokenizerBase, lines: list[str]) -> list[tuple[
     if not isinstance(backend, Tokenizer):
         return [(ids, []) for ids in (tokenizer(line)["input_ids"] for line in lines)]
     # Not through the tokenizer itself: some classes want boxes or entities beside the text.
-    truncation, padding = backend.truncation, backend.padding
+    truncation, padding, as_text = backend.truncation, backend.padding, backend.encode_special_tokens
     backend.no_truncation()
     backend.no_padding()
+    backend.encode_special_tokens = bool(getattr(tokenizer, "split_special_tokens", False))  # the last call's stays
     try:
         return [(encoding.ids, encoding.type_ids) for encoding in backend.encode_batch(pairs)]
     finally:
+        backend.encode_special_tokens = as_text
         if truncation is not None:
             backend.enable_truncation(**truncation)
         if padding is not None:
