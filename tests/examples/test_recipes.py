@@ -77,7 +77,7 @@ def test_text_classification(checkpoint, ending, tmp_path, capsys):
             lines = [json.dumps({"text": text, "label": label}) for text, label in rows]
         files[part].write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     output = run(
-        "text_classification.py", capsys, model=checkpoint, **files, output_dir=tmp_path / "classifier", epochs=8,
+        "text_classification.py", capsys, model=checkpoint, **files, output_dir=tmp_path / "classifier", epochs=12,
         learning_rate=5e-3,
     )  # fmt: skip
     assert metric(output, "eval_accuracy") > 0.8

@@ -65,7 +65,7 @@ def test_train_save_load_and_merge(family: str, targets: str, tmp_path: Path):
         r=4, lora_alpha=8, lora_dropout=0.0, target_modules=ATTENTION[family] if targets == "attention" else targets
     )
     model = peft.get_peft_model(base, config)
-    losses = train(model, steps=8)
+    losses = train(model, steps=16)
     assert losses[-1] < losses[0]
     # Adapters are trained and nothing else.
     for name, tensor in model.get_base_model().state_dict().items():
@@ -111,7 +111,7 @@ def test_embeddings_trained_in_full_beside_the_adapter(tied: bool, tmp_path: Pat
     model = peft.get_peft_model(base, config)
     before = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad and "lora_" not in n}
     assert any("primitives" in name for name in before)
-    losses = train(model, steps=8)
+    losses = train(model, steps=16)
     assert losses[-1] < losses[0]
     parameters = dict(model.named_parameters())
     assert all(not torch.equal(parameters[name], tensor) for name, tensor in before.items())
