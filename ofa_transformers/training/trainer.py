@@ -327,7 +327,8 @@ class PretrainingTrainer(Trainer):
         if state_dict is not None:  # gathered from shards, where tied tensors no longer share their memory
             state_dict = {k: tensor for k, tensor in state_dict.items() if k not in self.model.all_tied_weights_keys}
         super()._save(output_dir, state_dict)
-        save_tokenizer(self.setup.tokenizer, output_dir or self.args.output_dir)
+        if self.args.should_save:  # every process comes here, and one writes
+            save_tokenizer(self.setup.tokenizer, output_dir or self.args.output_dir)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         # Trainer writes into the final folder, where a killed run leaves a part that a resumed one takes for a checkpoint.
