@@ -129,14 +129,15 @@ class Forks:
         self.main = ofa_transformers.cli.main
 
     def start(self, arguments: list[str], log: Path, before=lambda: None) -> int:
-        process = os.fork()
-        if process:
-            return process
+        # Opened before the fork: a signal may come before the first line of the child.
+        with open(log, "wb") as file:
+            process = os.fork()
+            if process:
+                return process
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
         code = 99
         try:
-            with open(log, "wb") as file:
-                os.dup2(file.fileno(), 1)
-                os.dup2(file.fileno(), 2)
             sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
             before()
             sys.argv = ["ofa", *arguments]
