@@ -128,7 +128,7 @@ def read_inputs(
         original = _load_tokenizer(*_source_tokenizer(source, source_tokenizer, config), source_access)
         # Text that can't be read fails here, before the long work.
         lines = None if target_text is None else list(target_text)
-        text = None if lines is None else read_target_text(target, lines)
+        text = None if lines is None else run.read_once("target_text", lambda: read_target_text(target, lines))
         notes = []
         if text is not None and target.is_fast:
             notes = merged_words_notes(target, {"target_text": text.sample}, "target_tokenizer")

@@ -1,4 +1,4 @@
-"""`Run`: where an initialisation computes, how long each phase takes, and what several sizes have in common."""
+"""`Run`: where an initialisation computes, how long each phase takes, and what several sizes or methods have in common."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -40,12 +40,25 @@ class Run:
         self.device, self.largest_size = device, largest_size
         self.seconds: dict[str, float] = {}
         self._made: dict[str, Any] = {}
+        self._read: dict[str, Any] = {}
 
     def again(self) -> "Run":
         """The run of another size, which has what this one has made, but its own time."""
         other = Run(self.device, self.largest_size)
-        other._made = self._made
+        other._made, other._read = self._made, self._read
         return other
+
+    def other_method(self) -> "Run":
+        """The run of another method on the same tokenizer and text, which are not read again."""
+        other = Run(self.device, self.largest_size)
+        other._read = self._read
+        return other
+
+    def read_once(self, name: str, read: Callable[[], Made]) -> Made:
+        """What `read` returns, read by the first of several methods."""
+        if name not in self._read:
+            self._read[name] = read()
+        return self._read[name]
 
     def once(self, name: str, make: Callable[[], Made]) -> Made:
         """What `make` returns, made by the first of several sizes."""

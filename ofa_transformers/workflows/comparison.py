@@ -22,6 +22,7 @@ from ..evaluation.results import GROUPS, Measurement
 from ..initialization.initializer import OfaInitializer
 from ..initialization.methods import find_method, methods
 from ..initialization.methods.inputs import NEEDS
+from ..initialization.run import Run
 from ..models.checkpoints import language_model_loader, load_config, model_class
 from ..scoring.batching import longest_input
 from ..scoring.masked_lm import DEFAULT_STRIDE
@@ -245,10 +246,16 @@ def compare(comparison: Comparison, output: str | Path, *, show_progress: bool =
     vectors = None if comparison.word_vectors is None else WordVectors.load(comparison.word_vectors)
     cells: dict[str, list[dict[str, Any]]] = {name: [] for name in comparison.candidates}
     todo = [(seed, name) for seed in comparison.seeds for name in comparison.candidates]
+    factorized = [size for size in comparison.sizes if size is not None]
+    run = Run(largest_size=max(factorized) if len(factorized) > 1 else None)
+    made = None
     for seed, name in logging.tqdm(todo, desc="Cells", unit="cell", leave=False, disable=not show_progress):
         path = folder / "cells" / f"{name.replace(', ', '-')}-{seed}.json"
         if not path.is_file():
-            _write(path, _cell(comparison, name, seed, tokenizer, vectors))
+            now = seed, comparison.candidates[name]["method"]
+            run = run.again() if now == made else run.other_method()
+            made = now
+            _write(path, _cell(comparison, name, seed, tokenizer, vectors, run))
         cells[name].append(json.loads(path.read_text(encoding="utf-8")))
     board = Board(comparison.inputs, comparison.candidates, cells)
     board.save(folder)
@@ -261,7 +268,12 @@ def _write(path: Path, content: Any) -> None:
 
 
 def _cell(
-    comparison: Comparison, name: str, seed: int, tokenizer: PreTrainedTokenizerBase, vectors: WordVectors | None
+    comparison: Comparison,
+    name: str,
+    seed: int,
+    tokenizer: PreTrainedTokenizerBase,
+    vectors: WordVectors | None,
+    run: Run,
 ) -> dict[str, Any]:
     start = time.perf_counter()
     lines = comparison.training_lines
@@ -277,6 +289,7 @@ def _cell(
         word_vectors=vectors,
         source_languages=comparison.source_languages,
         seed=seed,
+        _run=run,
         **chosen,
         **options,
     )

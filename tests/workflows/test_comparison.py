@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 
 from ofa_transformers import OfaInitializer, WordVectors
 from ofa_transformers.cli import app
+from ofa_transformers.initialization import initializer as initializer_module
+from ofa_transformers.initialization import inputs as inputs_module
 from ofa_transformers.text.parallel import ParallelText
 from ofa_transformers.workflows import Board, Comparison, compare
 
@@ -90,6 +92,21 @@ def test_what_is_held_out_is_neither_trained_on_nor_given_to_methods(inputs):
     trained = {line for lines in chosen.training_lines.values() for line in lines}
     assert trained and not trained & held
     assert chosen.training_pairs and not {line for pair in chosen.training_pairs for line in pair} & held
+
+
+def test_text_is_read_once_and_sizes_share_a_mapping(inputs, tmp_path, monkeypatch):
+    def counted(place, calls):
+        real = getattr(*place)
+        monkeypatch.setattr(*place, lambda *args, **options: (calls.append(1), real(*args, **options))[1])
+
+    texts, mappings = [], []
+    counted((inputs_module, "read_target_text"), texts)
+    counted((initializer_module, "make_mapping"), mappings)
+    options = {"methods": ["ofa", "random"], "sizes": [None, 8]}
+    board = compare(comparison(inputs, **options), tmp_path / "board")
+    assert len(board.cells) == 4 and len(texts) == 1 and len(mappings) == 2
+    alone = compare(comparison(inputs, methods=["random"], sizes=[8]), tmp_path / "alone")
+    assert alone.cells["random, 8"][0]["measured"] == board.cells["random, 8"][0]["measured"]
 
 
 def test_all_methods_are_those_whose_needs_are_met(inputs):
