@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +18,7 @@ from .options import (
     duration,
     gibibytes,
     millions,
+    note,
     quiet_unless_interactive,
     reserve_output,
 )
@@ -38,7 +39,7 @@ def adapt(
     context: typer.Context,
     source: Annotated[str, typer.Argument(help="The pretrained model: a folder or a Hub id.", show_default=False)],
     target_tokenizer: Annotated[
-        str, typer.Option("--tokenizer", "-t", metavar="NAME", help="Tokenizer: folder or Hub id.")
+        str, typer.Option("--tokenizer", "-t", metavar="NAME", help="The new tokenizer: a folder or a Hub id.")
     ],
     output: Output,
     word_vectors: Annotated[
@@ -47,32 +48,41 @@ def adapt(
             "--vectors",
             "-v",
             metavar="NAME",
-            help="Word vectors: file, folder or Hub id.",
+            help="Word vectors: a file, a folder or a Hub id.",
             show_default="none; --method ofa needs them",
         ),
     ] = None,
-    method: Annotated[str, typer.Option(metavar="NAME", help="How rows are made; `ofa methods` lists them.")] = "ofa",
+    method: Annotated[str, typer.Option(metavar="NAME", help="Make rows so; see `ofa methods`.")] = "ofa",
     embedding_size: Annotated[
         int | None,
         typer.Option(
-            "--embedding-size", "--size", metavar="N", help="Of factorized embeddings.", show_default="full size"
+            "--embedding-size",
+            "--size",
+            metavar="N",
+            help="Factorize to this size.",
+            show_default="full size",
         ),
     ] = None,
     source_languages: Annotated[
         Languages,
-        typer.Option("--source-language", metavar="CODE", help="ISO 639-3; may repeat.", show_default="all"),
+        typer.Option(
+            "--source-language",
+            metavar="CODE",
+            help="What the source was trained on, as eng or eng,fra.",
+            show_default="any",
+        ),
     ] = None,
     target_languages: Annotated[
         Languages,
-        typer.Option("--target-language", metavar="CODE", help="ISO 639-3; may repeat.", show_default="all"),
+        typer.Option("--target-language", metavar="CODE", help="Use only these, as deu,swh.", show_default="all"),
     ] = None,
     target_text: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Of the text to train on; may repeat.", show_default="none"),
+        typer.Option(metavar="FILE", help="Fit to this text; may repeat.", show_default="none"),
     ] = None,
     parallel: Annotated[
         list[Path] | None,
-        typer.Option(metavar="PATH", help="Translations, for --method alignment; may repeat.", show_default="none"),
+        typer.Option(metavar="PATH", help="Translations for alignment.", show_default="none"),
     ] = None,
     donor: Annotated[
         str | None, typer.Option(metavar="NAME", help="Another model, for --method omp.", show_default="none")
@@ -82,7 +92,7 @@ def adapt(
         typer.Option(
             "--method-setting",
             metavar="NAME=VALUE",
-            help="Of the method; may repeat.",
+            help="Set something of the method; may repeat.",
             show_default="the method's",
             rich_help_panel=ROWS,
         ),
@@ -91,13 +101,13 @@ def adapt(
         int, typer.Option(metavar="N", help="Source tokens that a row is made of.", rich_help_panel=ROWS)
     ] = 10,
     temperature: Annotated[
-        float, typer.Option(metavar="X", help="Of the softmax over cosines.", rich_help_panel=ROWS)
+        float, typer.Option(metavar="X", help="Lower gives the nearest more weight.", rich_help_panel=ROWS)
     ] = 0.1,
     fallback: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Of the rest: normal, multivariate_normal, mean or zeros.",
+            help="Make others: normal, multivariate_normal, mean, zeros.",
             show_default="the method's; normal for ofa",
             rich_help_panel=ROWS,
         ),
@@ -109,38 +119,44 @@ def adapt(
     word_weighting: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="uniform or sqrt_frequency.", show_default="best possible", rich_help_panel=ROWS
+            metavar="NAME",
+            help="Count words uniform or by sqrt_frequency.",
+            show_default="sqrt_frequency if known",
+            rich_help_panel=ROWS,
         ),
     ] = None,
     overlap: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Copy all or used_by_source.",
-            show_default="best possible",
+            help="Copy all common tokens, or those used_by_source.",
+            show_default="used_by_source if it has one language",
             rich_help_panel=ROWS,
         ),
     ] = None,
     language_offset: Annotated[
         float | None,
         typer.Option(
-            metavar="X", help="Share of the rows' mean norm.", show_default="best possible", rich_help_panel=ROWS
+            metavar="X",
+            help="Shift each language by X mean norms.",
+            show_default="0.2 for LMs with --source-language",
+            rich_help_panel=ROWS,
         ),
     ] = None,
     primitives: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Factors made for source or target.", show_default="target", rich_help_panel=ROWS
+            metavar="NAME", help="Fit the factors to source or target.", show_default="target", rich_help_panel=ROWS
         ),
     ] = None,
     authors_compatible: Annotated[
-        bool, typer.Option("--authors-compatible", help="As the published code has it.", rich_help_panel=ROWS)
+        bool, typer.Option("--authors-compatible", help="Do as the published code does.", rich_help_panel=ROWS)
     ] = False,
     seed: Annotated[
-        int, typer.Option(metavar="N", help="Of fallback rows and offsets.", min=0, rich_help_panel=RUN)
+        int, typer.Option(metavar="N", help="Draw fallback rows and offsets with it.", min=0, rich_help_panel=RUN)
     ] = 114514,
     trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run code that lies with the model.", rich_help_panel=RUN)
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.", rich_help_panel=RUN)
     ] = False,
     config: Config = None,
     dry_run: DryRun = False,
@@ -152,7 +168,6 @@ def adapt(
     """
     with stage(STARTING):
         from rich.console import Console
-        from rich.text import Text
 
         from ..initialization.initializer import OfaInitializer
         from ..initialization.planning import plan_adaptation
@@ -186,7 +201,7 @@ def adapt(
         record.write(folder)
     console.print(str(adapted.report))
     for warning in adapted.report.warnings:
-        console.print(Text.assemble(("Note:", "yellow"), f" {warning}"))
+        note(warning)
     console.print(f"Model, tokenizer and report are in {output}")
 
 
@@ -220,7 +235,6 @@ def methods() -> None:
 
 
 def show_plan(console: Console, plan: AdaptationPlan, output: Path) -> None:
-    import yaml
     from rich.table import Table
 
     before, after = plan.parameters
@@ -235,7 +249,7 @@ def show_plan(console: Console, plan: AdaptationPlan, output: Path) -> None:
             f"{plan.source_tokens:,} -> {plan.target_tokens:,}, of which the source has {plan.shared_tokens:,}",
         ),
         ("word vectors", f"{plan.words:,} words of {plan.languages:,} languages, {plan.dimension} dimensions"),
-        ("settings", yaml.safe_dump(plan.settings.to_dict(), default_flow_style=None, sort_keys=False).strip()),
+        ("settings", _as_yaml(plan.settings.to_dict())),
         (
             "parameters",
             f"{millions(before)} -> {millions(after)}, of them embeddings {millions(old)} -> {millions(new)}",
@@ -251,6 +265,14 @@ def show_plan(console: Console, plan: AdaptationPlan, output: Path) -> None:
         table.add_row(name, value)
     console.print(table)
     console.print("Nothing was written.")
+
+
+def _as_yaml(settings: dict[str, Any]) -> str:
+    """Settings that say something, on one line; what is left open isn't there."""
+    import yaml
+
+    said = {name: value for name, value in settings.items() if value is not None and value is not False}
+    return yaml.safe_dump(said, default_flow_style=True, sort_keys=False, width=float("inf")).strip()
 
 
 def convert(

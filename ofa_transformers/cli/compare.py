@@ -22,18 +22,14 @@ if TYPE_CHECKING:
 def compare(
     source: Annotated[str, typer.Argument(help="The pretrained model: a folder or a Hub id.", show_default=False)],
     target_tokenizer: Annotated[
-        str, typer.Option("--tokenizer", "-t", metavar="NAME", help="Tokenizer: folder or Hub id.")
+        str, typer.Option("--tokenizer", "-t", metavar="NAME", help="The new tokenizer: a folder or a Hub id.")
     ],
-    text: Annotated[
-        list[Path], typer.Option(metavar="PATH", help="Text named by language; a part is held out; may repeat.")
-    ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="PATH", help="Folder; a run that broke off goes on.")
-    ],
+    text: Annotated[list[Path], typer.Option(metavar="PATH", help="Hold out a part of this text; may repeat.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="PATH", help="Folder to write, or to go on with.")],
     word_vectors: Annotated[
         str | None,
         typer.Option(
-            "--vectors", "-v", metavar="NAME", help="Word vectors: file, folder or Hub id.", show_default="none"
+            "--vectors", "-v", metavar="NAME", help="Word vectors: a file, a folder or a Hub id.", show_default="none"
         ),
     ] = None,
     parallel: Annotated[
@@ -44,17 +40,22 @@ def compare(
         str | None, typer.Option(metavar="NAME", help="Another model, for omp.", show_default="none")
     ] = None,
     methods: Annotated[
-        str, typer.Option(metavar="NAMES", help="Separated by commas; all: whose needs are met.")
+        str, typer.Option(metavar="NAMES", help="Compare these, as ofa,focus; all that can run.")
     ] = "all",
-    sizes: Annotated[str, typer.Option(metavar="NAMES", help="Embedding sizes, separated by commas.")] = "full",
-    steps: Annotated[str, typer.Option(metavar="NAMES", help="Measure after so many steps of training.")] = "0",
-    seeds: Annotated[int, typer.Option(metavar="N", help="How many.", min=1)] = 1,
+    sizes: Annotated[str, typer.Option(metavar="NAMES", help="Compare embedding sizes, as full,200.")] = "full",
+    steps: Annotated[str, typer.Option(metavar="NAMES", help="Measure after so many training steps, as 0,100.")] = "0",
+    seeds: Annotated[int, typer.Option(metavar="N", help="Repeat with so many seeds.", min=1)] = 1,
     source_languages: Annotated[
         list[str] | None,
-        typer.Option("--source-language", metavar="CODE", help="ISO 639-3; may repeat.", show_default="all"),
+        typer.Option(
+            "--source-language",
+            metavar="CODE",
+            help="What the source was trained on, as eng or eng,fra.",
+            show_default="any",
+        ),
     ] = None,
-    max_texts: Annotated[int, typer.Option(metavar="N", help="Lines held out a language.", min=1)] = 16,
-    max_pairs: Annotated[int, typer.Option(metavar="N", help="Translations held out a language.", min=2)] = 60,
+    max_texts: Annotated[int, typer.Option(metavar="N", help="Hold out so many lines a language.", min=1)] = 16,
+    max_pairs: Annotated[int, typer.Option(metavar="N", help="Hold out so many translations a language.", min=2)] = 60,
     dry_run: DryRun = False,
 ) -> None:
     """Compare initialisations on your own text: which to choose, and how sure.
@@ -111,24 +112,15 @@ def whole(text: str, option: str) -> int:
 
 
 def show(console: Console, board: Board) -> None:
-    from rich import box
-    from rich.table import Table
-
-    from ..workflows.board import shown
+    from ..workflows.board import shown_score
+    from .tables import print_table
 
     steps = board.steps[-1]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("method", no_wrap=True)
-    for measure in board.measures:
-        table.add_column({"bits per character": "bits/char"}.get(measure, measure), justify="right", no_wrap=True)
-    table.add_column("seconds", justify="right", no_wrap=True)
+    rows = []
     for name in board.ranked(board.measures[0], steps):
-        row = [name]
-        for measure in board.measures:
-            score = board.score(name, measure, steps)
-            row.append(f"{shown(measure, score.value)} ±{shown(measure, (score.high - score.low) / 2)}")
-        table.add_row(*row, f"{board.seconds(name):.0f}")
+        scores = (shown_score(measure, board.score(name, measure, steps)) for measure in board.measures)
+        rows.append([name, *scores, f"{board.seconds(name):.0f}"])
     console.print(f"Held-out text of {len(board.languages)} languages, {steps} steps; ± half the 95 % interval")
-    console.print(table)
+    print_table(console, ["method", *board.measures, "seconds"], rows)
     for verdict in board.verdicts():
         console.print(str(verdict))

@@ -28,9 +28,9 @@ def demo(
             show_default="ofa-demo, or the first free ofa-demo-N",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of tokenizer, random rows and masking.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Draw random rows and masks with it.", min=0)] = 0,
     embedding_size: Annotated[int, typer.Option(metavar="N", help="Size of the factorized embeddings.", min=1)] = 64,
-    steps: Annotated[int, typer.Option(metavar="N", help="Of continued pretraining, 2,048 tokens each.", min=0)] = 60,
+    steps: Annotated[int, typer.Option(metavar="N", help="Train so many steps of 2,048 tokens.", min=0)] = 60,
     overwrite: Overwrite = False,
 ) -> None:
     """Adapt a small English model to twelve languages, offline, and measure it.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +20,7 @@ from .errors import hold, work_begins
 RUN = "Run"
 # While torch and Transformers are imported, which takes seconds.
 STARTING = "Starting"
+_noted: set[str] = set()
 
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="PATH", help="Folder to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what the folder holds.")]
@@ -26,22 +29,26 @@ Json = Annotated[
     typer.Option("--json", metavar="FILE", help="Write the figures to this file, too.", show_default="none"),
 ]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print tables as Markdown.")]
-Revision = Annotated[str | None, typer.Option(metavar="NAME", help="Branch, created if need be.", show_default="main")]
+Revision = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Push to this branch, made if need be.", show_default="main")
+]
 Private = Annotated[
     bool | None,
-    typer.Option("--private/--public", help="Of a new repository.", show_default="as the account is set"),
+    typer.Option(
+        "--private/--public", help="Make a new repository private or public.", show_default="as the account is set"
+    ),
 ]
 Token = Annotated[
     str | None,
     typer.Option(
         metavar="TOKEN",
-        help="Of the Hub, with write access.",
+        help="Log in to the Hub with it; it must write.",
         envvar="HF_TOKEN",
         show_envvar=True,
         show_default="that of hf auth login",
     ),
 ]
-Message = Annotated[str, typer.Option("--message", "-m", metavar="TEXT", help="Of the commit.")]
+Message = Annotated[str, typer.Option("--message", "-m", metavar="TEXT", help="Say this in the commit.")]
 Repository = Annotated[
     str, typer.Argument(metavar="USER/NAME", help="Repository on the Hub, created if need be.", show_default=False)
 ]
@@ -50,10 +57,11 @@ Repository = Annotated[
 def quiet_unless_interactive() -> None:
     """Progress bars for people, not for log files. Called when a command has imported what it needs."""
     with stage(STARTING):
-        from transformers.utils import logging
+        from transformers.utils import logging as transformers_logging
 
     if not sys.stderr.isatty():
-        logging.disable_progress_bar()
+        transformers_logging.disable_progress_bar()
+    hold(_warnings_as_notes())
     work_begins()
 
 
@@ -82,8 +90,42 @@ def reserve_output(
     check_output_folder(output, overwrite, inputs=inputs, needed=needed)
 
 
+@contextlib.contextmanager
+def _warnings_as_notes() -> Iterator[None]:
+    """While the command runs, what the package warns of is a note, and what has been noted isn't said again."""
+
+    class Notes(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            note(record.getMessage())
+
+    handler = Notes(logging.WARNING)
+    logger = logging.getLogger(__package__.partition(".")[0])
+    logger.addHandler(handler)
+    _noted.clear()
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def note(text: str) -> None:
+    """Says on stderr what a person should know, once a command."""
+    if text not in _noted:
+        _noted.add(text)
+        typer.echo(f"{typer.style('Note:', fg='yellow')} {text}", err=True)
+
+
 def millions(count: int) -> str:
     return f"{count / 1e6:,.1f} M"
+
+
+def about(count: float) -> str:
+    """A number that is an estimate, with three digits: 9,120, 34.9 k, 1.25 M."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if count >= 9999.5 and count >= size * 0.9995:
+            value = count / size
+            return f"{value:,.{max(0, 2 - len(str(int(value))) + 1)}f} {unit}"
+    return f"{count:,.0f}"
 
 
 def gibibytes(size: float) -> str:

@@ -10,7 +10,7 @@ import typer
 from ..utils.progress import stage
 from .config import Config, DryRun
 from .errors import hold
-from .options import RUN, STARTING, duration, gibibytes, millions, quiet_unless_interactive
+from .options import RUN, STARTING, about, duration, gibibytes, millions, quiet_unless_interactive
 
 
 if TYPE_CHECKING:
@@ -37,131 +37,151 @@ def pretrain(
     ] = None,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="PATH", help="For checkpoints and model."),
+        typer.Option("--output", "-o", metavar="PATH", help="Write checkpoints and model here."),
     ] = ...,
-    max_steps: Annotated[int, typer.Option("--steps", "-n", metavar="N", help="Optimizer steps.", min=1)] = ...,
+    max_steps: Annotated[
+        int, typer.Option("--steps", "-n", metavar="N", help="Train so many optimizer steps.", min=1)
+    ] = ...,
     validation: Annotated[
         list[str] | None,
         typer.Option(
             "--validation",
             "-v",
             metavar="TEXT",
-            help="Held-out text; may repeat.",
+            help="Measure on this text; may repeat.",
             show_default="none",
         ),
     ] = None,
     dataset: Annotated[
         list[str] | None,
-        typer.Option(metavar="SET", help="LANGUAGE=ID on the Hub; may repeat.", show_default="none"),
+        typer.Option(metavar="SET", help="Train on LANGUAGE=ID of the Hub.", show_default="none"),
     ] = None,
     parallel: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATH", help="Translations with common ids; may repeat.", show_default="none"),
+        typer.Option(metavar="PATH", help="Train on translations, too.", show_default="none"),
     ] = None,
     parallel_validation: Annotated[
         Path | None,
-        typer.Option("--held-out", metavar="FILE", help="Ids to measure retrieval on.", show_default="none"),
+        typer.Option("--held-out", metavar="FILE", help="Retrieve among these ids.", show_default="none"),
     ] = None,
     parallel_exclude: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Ids that are never used.", show_default="none", hidden=True)
+        Path | None, typer.Option(metavar="FILE", help="Never use these ids.", show_default="none", hidden=True)
     ] = None,
     parallel_share: Annotated[
-        float, typer.Option(metavar="X", help="Of the batches that are translations.", min=0, max=1, hidden=True)
+        float, typer.Option(metavar="X", help="Take so many batches from translations.", min=0, max=1, hidden=True)
     ] = 0.5,
     joined_pairs: Annotated[
-        bool, typer.Option("--joined-pairs", help="Both sides in one sample; decoders always do.", hidden=True)
+        bool, typer.Option("--joined-pairs", help="Put both sides in one sample, as decoders do.", hidden=True)
     ] = False,
     alignment_weight: Annotated[
-        float, typer.Option(metavar="X", help="Of the contrastive loss.", min=0, hidden=True)
+        float, typer.Option(metavar="X", help="Weigh the contrastive loss so.", min=0, hidden=True)
     ] = 0.3,
     tokenizer: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Folder or Hub id.", show_default="the model's")
+        str | None,
+        typer.Option(metavar="NAME", help="Use this tokenizer.", show_default="the model's"),
     ] = None,
     column: Annotated[str, typer.Option(metavar="NAME", help="Column or field with the text.")] = "text",
     streaming: Annotated[
         bool, typer.Option("--streaming", help="Encode while training, keeping nothing on disk.")
     ] = False,
-    alpha: Annotated[float, typer.Option(metavar="X", help="Languages: p ~ characters^X.", min=0, max=1)] = 0.3,
+    alpha: Annotated[float, typer.Option(metavar="X", help="Draw languages by characters^X.", min=0, max=1)] = 0.3,
     max_length: Annotated[
-        int | None, typer.Option(metavar="N", help="Tokens of a sample.", min=1, show_default="the model's, up to 512")
+        int | None,
+        typer.Option(metavar="N", help="Cut samples at so many tokens.", min=1, show_default="up to 512"),
     ] = None,
     line_by_line: Annotated[
-        bool, typer.Option("--line-by-line", help="A sample for each line, instead of packing them.")
+        bool, typer.Option("--line-by-line", help="Make each line a sample instead of packing them.")
     ] = False,
-    mask: Annotated[float, typer.Option(metavar="X", help="Share of tokens that are masked.", min=0, max=1)] = 0.15,
+    mask: Annotated[float, typer.Option(metavar="X", help="Mask this share of the tokens.", min=0, max=1)] = 0.15,
     whole_words: Annotated[bool, typer.Option("--whole-words", help="Mask all tokens of a word or none.")] = False,
-    causal: Annotated[bool, typer.Option("--causal", help="The model is a decoder.")] = False,
+    causal: Annotated[bool, typer.Option("--causal", help="Train the model as a decoder.")] = False,
     batch_size: Annotated[
         int,
-        typer.Option(metavar="N", help="Samples of a process and pass.", min=1, rich_help_panel=TRAINING),
+        typer.Option(metavar="N", help="Take so many samples a pass.", min=1, rich_help_panel=TRAINING),
     ] = 8,
     accumulation: Annotated[
-        int, typer.Option(metavar="N", help="Passes of a step.", min=1, rich_help_panel=TRAINING)
+        int, typer.Option(metavar="N", help="Add up so many passes a step.", min=1, rich_help_panel=TRAINING)
     ] = 1,
     learning_rate: Annotated[
         float,
-        typer.Option("--learning-rate", "--lr", metavar="X", help="AdamW's, at its peak.", rich_help_panel=TRAINING),
+        typer.Option(
+            "--learning-rate", "--lr", metavar="X", help="Set AdamW's rate at its peak.", rich_help_panel=TRAINING
+        ),
     ] = 5e-5,
     embedding_learning_rate: Annotated[
         float | None,
-        typer.Option("--embedding-lr", metavar="X", help="Of the embeddings.", show_default="--lr", hidden=True),
+        typer.Option(
+            "--embedding-lr",
+            metavar="X",
+            help="Set another rate for the embeddings.",
+            show_default="--lr",
+            hidden=True,
+        ),
     ] = None,
-    weight_decay: Annotated[float, typer.Option(metavar="X", help="AdamW's.", min=0, rich_help_panel=TRAINING)] = 0.0,
+    weight_decay: Annotated[
+        float, typer.Option(metavar="X", help="Decay weights by it, as AdamW does.", min=0, rich_help_panel=TRAINING)
+    ] = 0.0,
     warmup: Annotated[
-        float, typer.Option(metavar="X", help="Steps, or their share if under 1.", min=0, rich_help_panel=TRAINING)
+        float,
+        typer.Option(metavar="X", help="Warm up so many steps, or this share.", min=0, rich_help_panel=TRAINING),
     ] = 0.1,
     freeze_body: Annotated[
         int,
-        typer.Option(metavar="N", help="Steps that train embeddings only.", min=0, hidden=True),
+        typer.Option(metavar="N", help="Train embeddings alone for so many steps.", min=0, hidden=True),
     ] = 0,
     bf16: Annotated[
         bool, typer.Option("--bf16", help="Compute in bfloat16; weights stay float32.", rich_help_panel=TRAINING)
     ] = False,
     gradient_checkpointing: Annotated[
-        bool, typer.Option("--gradient-checkpointing", help="Less memory for more time.", rich_help_panel=TRAINING)
+        bool,
+        typer.Option("--gradient-checkpointing", help="Save memory at the cost of time.", rich_help_panel=TRAINING),
     ] = False,
     save_steps: Annotated[
-        int, typer.Option(metavar="N", help="Steps between checkpoints.", min=1, rich_help_panel=RUN)
+        int, typer.Option(metavar="N", help="Save after every so many steps.", min=1, rich_help_panel=RUN)
     ] = 1000,
     eval_steps: Annotated[
         int | None,
         typer.Option(
             metavar="N",
-            help="Steps between evaluations.",
+            help="Measure after every so many steps.",
             min=1,
             show_default="--save-steps",
             rich_help_panel=RUN,
         ),
     ] = None,
     keep: Annotated[
-        int, typer.Option(metavar="N", help="Checkpoints to keep, the best included.", min=1, rich_help_panel=RUN)
+        int, typer.Option(metavar="N", help="Keep so many checkpoints, the best included.", min=1, rich_help_panel=RUN)
     ] = 2,
     best: Annotated[
         str | None,
         typer.Option(
             metavar="MEASURE",
-            help="Picks what is written; or last.",
+            help="Write the best by this, or the last.",
             show_default="bits_per_character",
             rich_help_panel=RUN,
         ),
     ] = None,
     patience: Annotated[
         int,
-        typer.Option(metavar="N", help="Evaluations no better than the best; 0: no end.", min=0, rich_help_panel=RUN),
+        typer.Option(
+            metavar="N", help="Stop after so many without a better one; 0: never.", min=0, rich_help_panel=RUN
+        ),
     ] = 3,
-    workers: Annotated[int, typer.Option(metavar="N", help="Processes that prepare batches.", min=0, hidden=True)] = 0,
+    workers: Annotated[
+        int, typer.Option(metavar="N", help="Prepare batches in so many processes.", min=0, hidden=True)
+    ] = 0,
     report_to: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="tensorboard, trackio, ...; may repeat.",
+            help="Log to tensorboard, trackio, ...; may repeat.",
             show_default="nothing",
             rich_help_panel=RUN,
         ),
     ] = None,
     cpu: Annotated[bool, typer.Option("--cpu", help="Don't use a GPU.", rich_help_panel=RUN)] = False,
     seed: Annotated[
-        int, typer.Option(metavar="N", help="Of samples, masks and dropout.", min=0, rich_help_panel=RUN)
+        int, typer.Option(metavar="N", help="Draw samples and masks with it.", min=0, rich_help_panel=RUN)
     ] = 42,
     config: Config = None,
     dry_run: DryRun = False,
@@ -309,24 +329,22 @@ def recorder(record: RunRecord) -> TrainerCallback:
 
 
 def show_plan(console: Console, plan: PretrainingPlan, output: Path) -> None:
-    from rich import box
     from rich.table import Table
 
-    languages = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    languages.add_column("language", no_wrap=True)
-    for heading in ("files", "characters", "lines", "tokens", "share", "tokens drawn", "passes"):
-        languages.add_column(heading, justify="right", no_wrap=True)
+    from .tables import print_table
+
+    rows = []
     for row in plan.languages:
-        numbers = (row.parts, row.characters, row.lines, row.tokens)
         drawn = row.share * plan.tokens
-        languages.add_row(
-            row.language,
-            *(f"{n:,}" for n in numbers),
-            f"{row.share:.1%}",
-            f"{drawn:,.0f}",
-            f"{drawn / row.tokens:.2f}",
+        counts = map(about, (row.characters, row.lines, row.tokens))
+        rows.append(
+            [row.language, f"{row.parts:,}", *counts, f"{row.share:.1%}", about(drawn), f"{drawn / row.tokens:.2f}"]
         )
-    console.print(languages)
+    print_table(
+        console,
+        ["language", "files", "characters", "lines", "tokens", "share", "tokens drawn", "passes"],
+        rows,
+    )
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")
     table.add_column()
@@ -365,4 +383,4 @@ def show_plan(console: Console, plan: PretrainingPlan, output: Path) -> None:
     ):
         table.add_row(name, value)
     console.print(table)
-    console.print("Characters, lines and tokens are estimates from the first lines. Nothing was written.")
+    console.print("Characters, lines and tokens are estimates from parts of the text. Nothing was written.")

@@ -20,7 +20,7 @@ def report(
         Path | None,
         typer.Option(metavar="PATH", help="Also draw figures into this folder.", show_default="none"),
     ] = None,
-    format: Annotated[str, typer.Option(metavar="NAME", help="Of the figures: png (300 dpi), svg or pdf.")] = "png",
+    format: Annotated[str, typer.Option(metavar="NAME", help="Draw figures as png (300 dpi), svg or pdf.")] = "png",
 ) -> None:
     """Write a checkpoint's report.html again and open it: where each row came from.
 

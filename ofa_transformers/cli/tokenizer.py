@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Json, Markdown, Output, Overwrite, quiet_unless_interactive, reserve_output
+from .options import Json, Markdown, Output, Overwrite, note, quiet_unless_interactive, reserve_output
 
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ Texts = Annotated[
 Datasets = Annotated[
     list[str] | None,
     typer.Option(
-        "--dataset", metavar="SET", help="LANGUAGE=ID[:CONFIG] on the Hub, streamed; may repeat.", show_default="none"
+        "--dataset", metavar="SET", help="Stream LANGUAGE=ID[:CONFIG] of the Hub; may repeat.", show_default="none"
     ),
 ]
-Column = Annotated[str, typer.Option(metavar="NAME", help="Column or field with the text.")]
-Split = Annotated[str, typer.Option(metavar="NAME", help="Split of the data sets.")]
-Alpha = Annotated[float, typer.Option(metavar="X", help="Languages: p ~ characters^X.", min=0, max=1)]
+Column = Annotated[str, typer.Option(metavar="NAME", help="Read this column or field.")]
+Split = Annotated[str, typer.Option(metavar="NAME", help="Read this split of the data sets.")]
+Alpha = Annotated[float, typer.Option(metavar="X", help="Draw languages by characters^X.", min=0, max=1)]
 
 
 @app.command("train")
@@ -48,23 +48,25 @@ def train(
     texts: Texts = None,
     output: Output = ...,
     vocab_size: Annotated[
-        int, typer.Option("--vocab-size", "-n", metavar="N", help="Tokens, special ones included.", min=1)
+        int, typer.Option("--vocab-size", "-n", metavar="N", help="Make so many tokens, special ones included.", min=1)
     ] = ...,
     algorithm: Annotated[
         Algorithm | None,
-        typer.Option(metavar="NAME", help="unigram, bpe or wordpiece.", show_default="that of --like, else unigram"),
+        typer.Option(
+            metavar="NAME", help="Train unigram, bpe or wordpiece.", show_default="that of --like, else unigram"
+        ),
     ] = None,
     like: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Folder or Hub id: its normalisation, special tokens, class.", show_default="XLM-R's"
+            metavar="NAME", help="Take normalisation, special tokens and class of it.", show_default="XLM-R's"
         ),
     ] = None,
     alpha: Alpha = 0.3,
     max_characters: Annotated[
         int | None, typer.Option(metavar="N", help="Read at most so many.", min=1, show_default="all")
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the language sampling.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Draw languages with it.", min=0)] = 0,
     same_normalizer: Annotated[
         bool, typer.Option("--same-normalizer", help="Strip accents and fold case where --like does.")
     ] = False,
@@ -103,17 +105,15 @@ def extend(
     texts: Texts = None,
     output: Output = ...,
     num_new_tokens: Annotated[
-        int, typer.Option("--num-new-tokens", "-n", metavar="N", help="Tokens to add.", min=1)
+        int, typer.Option("--num-new-tokens", "-n", metavar="N", help="Add so many tokens.", min=1)
     ] = ...,
     alpha: Alpha = 0.3,
     character_coverage: Annotated[
-        float, typer.Option(metavar="X", help="Share of characters that get a token.", min=0.5, max=1)
+        float, typer.Option(metavar="X", help="Give this share of characters a token.", min=0.5, max=1)
     ] = 0.9999,
     compare: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="TEXT", help="Of an old language: how much of it changes; may repeat.", show_default="none"
-        ),
+        typer.Option(metavar="TEXT", help="Say how much of this old text changes; may repeat.", show_default="none"),
     ] = None,
     dataset: Datasets = None,
     column: Column = "text",
@@ -157,7 +157,9 @@ def fertility(
     texts: Texts = None,
     tokenizers: Annotated[
         list[str],
-        typer.Option("--tokenizer", "-t", metavar="NAME", help="Folder or Hub id, or LABEL=it; may repeat."),
+        typer.Option(
+            "--tokenizer", "-t", metavar="NAME", help="Measure this folder or Hub id, or NAME=it; may repeat."
+        ),
     ] = ...,
     json_file: Json = None,
     plot: Annotated[
@@ -178,6 +180,7 @@ def fertility(
     from ..tokenization.fertility import check_picture
     from ..utils.files import new_file
     from ..utils.targets import check_output_file
+    from .tables import print_table
 
     quiet_unless_interactive()
     for path in (json_file, plot):
@@ -197,9 +200,13 @@ def fertility(
     if markdown:
         typer.echo(report.to_markdown())
     else:
-        Console().print(report.to_table())
-        for note in report.notes():
-            typer.echo(f"Note: {note}")
+        headings, rows = report.cells()
+        size = len(named)
+        rows = [row if number % size == 0 else ["", "", *row[2:]] for number, row in enumerate(rows)]
+        starts = range(size, len(rows), size) if size > 1 else [len(rows) - size]
+        print_table(Console(), headings, rows, left=(0, 2), names=report.tokenizers, sections=starts)
+        for merged in report.notes():
+            note(merged)
     for path in (json_file, plot):
         if path is not None:
             typer.echo(f"Written: {path}")

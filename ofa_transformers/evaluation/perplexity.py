@@ -1,4 +1,4 @@
-"""How probable a language model finds held-out text: pseudo-perplexity, bits per character and per byte."""
+"""How probable a language model finds held-out text: perplexity of (masked) tokens, bits per character and per byte."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def evaluate_perplexity(
             if not np.isfinite([score.nats for score in scores]).all():
                 raise FloatingPointError(f"The loss of {model_name} on text of {language} is NaN or infinite.")
             origin = (data or {}).get(language, "")
-            for metric, *numbers in _measures(lines, scores, "pseudo-perplexity" if masked else "perplexity"):
+            for metric, *numbers in _measures(lines, scores, "masked-token perplexity" if masked else "perplexity"):
                 measured.append(Measurement(model_name, task, language, metric, *numbers, len(lines), data=origin))
         measured += group_means(measured, head_languages)
         found += measured

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,12 +34,14 @@ class Table:
         rows: (language, a cell for each column). A cell says the value, and after ± the standard deviation over seeds
             where there are several, or else half the width of the interval.
         note: what the cells say.
+        models: names that `columns` begin with; of a table of one model none.
     """
 
     title: str
     columns: list[str]
     rows: list[tuple[str, list[str]]]
     note: str
+    models: tuple[str, ...] = ()
 
 
 def tables(measurements: Sequence[Measurement], *, details: bool = True) -> list[Table]:
@@ -66,7 +69,7 @@ def tables(measurements: Sequence[Measurement], *, details: bool = True) -> list
             columns = {
                 (model, metric): names[model] + metric.removeprefix(plain) for model in models for metric in kinds
             }
-            found.append(_table(f"{task}: {plain}", items, columns))
+            found.append(replace(_table(f"{task}: {plain}", items, columns), models=tuple(names.values())))
     return found
 
 
@@ -122,13 +125,22 @@ def _cell(items: Sequence[Measurement]) -> str:
         return ""
     factor, digits = (100, 1) if is_share(items[0].metric) else (1, 3)
     values = [item.value * factor for item in items]
-    text = f"{sum(values) / len(values):.{digits}f}"
+    mean, spread = sum(values) / len(values), None
     if len(values) > 1:
-        return f"{text} ± {float(np.std(values, ddof=1)):.{digits}f}"
-    only = items[0]
-    if only.low is not None and only.high is not None:
-        return f"{text} ± {(only.high - only.low) * factor / 2:.{digits}f}"
-    return text
+        spread = float(np.std(values, ddof=1))
+    elif items[0].low is not None and items[0].high is not None:
+        spread = (items[0].high - items[0].low) * factor / 2
+    return with_spread(mean, spread, digits)
+
+
+def with_spread(value: float, spread: float | None, digits: int) -> str:
+    """`value ± spread` with no digit that the spread makes meaningless: two of the spread's, at most `digits` decimals."""
+    if spread is None or not math.isfinite(spread):
+        return f"{value:,.{digits}f}"
+    if spread > 0:
+        digits = min(digits, 1 - int(f"{spread:.1e}".partition("e")[2]))
+    shown = max(digits, 0)
+    return f"{round(value, digits):,.{shown}f} ± {round(spread, digits):,.{shown}f}"
 
 
 def to_markdown(measurements: Sequence[Measurement], *, details: bool = True) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
@@ -18,9 +19,11 @@ from ..models.checkpoints import (
 )
 from ..models.embeddings import ModelEmbeddings, find_embeddings, token_table
 from ..report import source_license
+from ..text.scripts import NO_LETTERS, scripts_of
 from ..tokenization.normalization import merged_words_notes
 from ..tokenization.saving import check_tokenizer
 from ..tokenization.sentencepiece_model import bare_sentencepiece, load_sentencepiece
+from ..tokenization.vocabulary import Vocabulary
 from ..vectors import WordVectors
 from .head_bias import TargetText, read_target_text
 from .memory import needed_memory, refuse_too_little_memory
@@ -34,6 +37,8 @@ logger = logging.get_logger(__name__)
 
 # Rows that a model may have beyond its tokenizer's tokens and still be taken for padded (Qwen2: 267, T5: 28).
 _MOST_PADDING_ROWS = 1024
+# Pieces of words of a script that a vocabulary was made for; others have single letters, and accidents.
+_FEWEST_PIECES = 100
 
 
 @dataclass(frozen=True)
@@ -145,7 +150,9 @@ def read_inputs(
         for languages in (settings.source_languages, settings.target_languages) if len(vectors) else ():
             vectors.select(languages, settings.max_words)  # an unknown language fails here
         refuse_too_little_memory(needed_memory(settings, config, len(target), vectors))
-        rules = settings.choose_rules(vectors, language_model_loader(source_class.__name__) is not None)
+        rules = settings.choose_rules(
+            vectors, language_model_loader(source_class.__name__) is not None, _of_many_scripts(original)
+        )
         fallback = method.fallback_with(settings.method_settings or {})
         rules = replace(rules, fallback=fallback, notes=(*rules.notes, *notes))
     with run("load"):
@@ -165,6 +172,16 @@ def read_inputs(
         hub_kwargs,
         source_access,
     )
+
+
+def _of_many_scripts(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a tokenizer was made for many languages: three scripts or more have pieces of words, not letters alone."""
+    if not tokenizer.is_fast:
+        return False
+    forms = Vocabulary.from_tokenizer(tokenizer).forms
+    pieces = [piece for form in forms if form and len(piece := form.decode("utf-8", "ignore").strip()) > 1]
+    scripts, counts = np.unique(scripts_of(pieces), return_counts=True)
+    return int((counts[scripts != NO_LETTERS] >= max(_FEWEST_PIECES, len(pieces) / 200)).sum()) >= 3
 
 
 def _read_pairs(parallel_text: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

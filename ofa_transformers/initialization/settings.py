@@ -145,7 +145,9 @@ class InitializationSettings:
                 f"{self.embedding_size!r}. The paper uses 100, 200 and 400 of 768; None keeps the full size."
             )
 
-    def choose_rules(self, word_vectors: WordVectors, language_model: bool = False) -> Rules:
+    def choose_rules(
+        self, word_vectors: WordVectors, language_model: bool = False, multilingual: bool = False
+    ) -> Rules:
         """The rules that hold: for those that are None the ones that make the better rows, where the inputs allow them.
 
         Weighting needs word frequencies, and the filter of overlapping tokens these and the languages of the source.
@@ -153,6 +155,11 @@ class InitializationSettings:
         a source of one language. A language model of known languages gets a language offset, for that is what it
         learns fastest from (examples/replication); a model without such a head doesn't, since an offset costs it
         retrieval. Primitives are made for the target's rows, since these then lose less at the same size (there, too).
+
+        Args:
+            word_vectors: with or without frequencies.
+            language_model: whether the source has the head of one.
+            multilingual: whether the source is one of many languages, so that it isn't asked which.
 
         Raises:
             ValueError: a rule that is asked for, but lacks what it needs; frequencies that are none.
@@ -185,7 +192,7 @@ class InitializationSettings:
                 )
         if overlap is None:
             overlap = "all"
-            if weighting != "uniform" and not self.source_languages:
+            if weighting != "uniform" and not self.source_languages and not multilingual:
                 notes.append(
                     "source_languages is not given, so every token that both vocabularies have is copied, false "
                     "friends included (overlap='all'). For a source of one language, naming it would make better rows."
@@ -286,9 +293,11 @@ def _names() -> list[str]:
 
 
 def _codes(languages: str | Iterable[str] | None) -> tuple[str, ...] | None:
+    """Codes; one string may name several with commas between."""
     if languages is None:
         return None
-    return (languages,) if isinstance(languages, str) else tuple(sorted(set(languages)))
+    given = [languages] if isinstance(languages, str) else languages
+    return tuple(sorted({code.strip() for value in given for code in value.split(",") if code.strip()}))
 
 
 def _named_value(setting: str) -> tuple[str, Any]:

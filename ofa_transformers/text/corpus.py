@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..utils.compression import open_compressed
 from .file_names import files_by_language, kind_of, named_dataset
-from .lines import decoded_lines, json_row, parquet_rows
+from .lines import decoded_lines, json_row, lines_of, parquet_rows
+from .sizes import TextSize, size_from_sample, size_of_lines, size_of_rows
 
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
-
-# Of a text, to estimate its size from.
-_SAMPLE_CHARACTERS = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -92,24 +90,9 @@ class TextFile:
             else:
                 yield line
 
-    def characters(self) -> int:
-        """About how many characters of text it holds, ids and markup not among them, from its first four million."""
-        sample = 0
-        if self.is_parquet:
-            import pyarrow.parquet
-
-            total = pyarrow.parquet.read_metadata(self.path).num_rows
-            for number, row in parquet_rows(self.path, [self.column]):
-                sample += len(row[self.column] or "")
-                if sample > _SAMPLE_CHARACTERS:
-                    return round(sample * total / number)
-            return sample
-        with open_compressed(self.path) as file:
-            for text in self._texts(file.stream):
-                sample += len(text)
-                if sample > _SAMPLE_CHARACTERS:
-                    return round(sample * self.path.stat().st_size / file.raw.tell())
-        return sample
+    def size(self) -> TextSize:
+        """About how large it is; from all of it where that is little, else from parts of its whole length."""
+        return size_of_rows(self.path, self.column) if self.is_parquet else size_of_lines(self.path, self._texts)
 
     def dataset(self) -> IterableDataset:
         """As a data set with the column `text`."""
@@ -165,8 +148,8 @@ class HubText:
     def __iter__(self) -> Iterator[str]:
         return lines_of(row["text"] for row in self.dataset())
 
-    def characters(self) -> int:
-        """Its number of rows times the mean length of the first ones.
+    def size(self) -> TextSize:
+        """Its number of rows times what the first ones hold.
 
         Raises:
             ValueError: the data set doesn't say how many rows it has.
@@ -178,8 +161,8 @@ class HubText:
                 f"The data set {self.name} doesn't say how many rows its split {self.split!r} has; give the sizes of "
                 f"the languages with sampling_sizes."
             )
-        sample = [len(row["text"] or "") for row in dataset.take(100)]
-        return round(sum(sample) / max(len(sample), 1) * rows.num_examples)
+        texts = [row["text"] or "" for row in dataset.take(100)]
+        return size_from_sample(texts, rows.num_examples / max(len(texts), 1))
 
     def dataset(self) -> IterableDataset:
         """As a data set with the column `text`."""
@@ -204,10 +187,18 @@ class LanguageText:
         Raises:
             ValueError: none.
         """
-        characters = sum(part.characters() for part in self.parts)
-        if not characters:
+        return sum(size.characters for size in self.sizes())
+
+    def sizes(self) -> list[TextSize]:
+        """About how large each part is, with a sample of its lines.
+
+        Raises:
+            ValueError: there is no text.
+        """
+        sizes = [part.size() for part in self.parts]
+        if not any(size.characters for size in sizes):
             raise ValueError(f"{self.language} has no text: {', '.join(self.names)}.")
-        return characters
+        return sizes
 
     @property
     def names(self) -> list[str]:
@@ -321,18 +312,6 @@ def checked(language: str, lines: Iterable[str]) -> Iterator[str]:
         if not isinstance(line, str):
             raise ValueError(f"texts[{language!r}] yielded {type(line).__name__} as line {number}; lines must be str")
         yield line
-
-
-def lines_of(texts: Iterable[str | None]) -> Iterator[str]:
-    """Their lines, without blank ones.
-
-    Raises:
-        ValueError: something that is no text.
-    """
-    for text in texts:
-        if text is not None and not isinstance(text, str):
-            raise ValueError(f"Found {type(text).__name__} {text!r:.50} for text; name the column that holds text.")
-        yield from (line for line in (text or "").splitlines() if line.strip())
 
 
 def require_datasets() -> None:

@@ -1,7 +1,7 @@
 """Lines and rows of text files, plain, gzip or zstd, each with its number for error messages."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -65,3 +65,15 @@ def parquet_rows(path: Path, columns: list[str] | None = None) -> Iterator[Row]:
         for row in batch.to_pylist():
             number += 1
             yield number, row
+
+
+def lines_of(texts: Iterable[str | None]) -> Iterator[str]:
+    """Their lines, without blank ones.
+
+    Raises:
+        ValueError: something that is no text.
+    """
+    for text in texts:
+        if text is not None and not isinstance(text, str):
+            raise ValueError(f"Found {type(text).__name__} {text!r:.50} for text; name the column that holds text.")
+        yield from (line for line in (text or "").splitlines() if line.strip())

@@ -25,7 +25,6 @@ from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from rich.table import Table
 
 _BLOCK = 1024  # lines tokenized at once
 
@@ -142,23 +141,6 @@ class FertilityReport:
         return "\n".join(
             f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in (headings, rule, *rows)
         )
-
-    def to_table(self) -> Table:
-        """For the terminal, by rich."""
-        from rich.markup import escape
-        from rich.table import Table
-
-        headings, rows = self.cells()
-        table = Table()
-        for heading in headings:
-            table.add_column(heading, justify="left" if heading in ("language", "tokenizer") else "right")
-        for i, row in enumerate(rows):
-            if i % len(self.tokenizers):
-                row = ["", "", *row[2:]]
-            elif i:
-                table.add_section()
-            table.add_row(*map(escape, row))
-        return table
 
     def plot(self, path: str | os.PathLike) -> None:
         """Tokens per word and characters per token as bars, a group a language; the ending says the format (.png, .svg).

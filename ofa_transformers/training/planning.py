@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,18 +154,14 @@ def plan_pretraining(
 
 
 def _language(text: LanguageText, encoder: Encoder, share: float) -> LanguagePlan:
-    characters = text.characters()
-    sample = list(itertools.islice(text.lines(), BLOCK_LINES))
-    length = sum(map(len, sample)) + len(sample)
-    tokens = sum(len(ids) for ids in encoder(sample))
-    return LanguagePlan(
-        text.language,
-        len(text.parts),
-        characters,
-        max(round(characters * len(sample) / length), 1),
-        max(round(characters * tokens / length), 1),
-        share,
-    )
+    sizes = text.sizes()
+    tokens = 0.0
+    for size in sizes:
+        sample = size.sample[:: -(-len(size.sample) // BLOCK_LINES) or 1]
+        if length := sum(map(len, sample)):
+            tokens += size.characters * sum(len(ids) for ids in encoder(sample)) / length
+    characters, lines = (sum(size[number] for size in sizes) for number in (0, 1))
+    return LanguagePlan(text.language, len(text.parts), characters, max(lines, 1), max(round(tokens), 1), share)
 
 
 def _activations(setup: Setup, args: PretrainingArguments) -> int:

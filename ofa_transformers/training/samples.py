@@ -13,7 +13,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 from transformers.utils import logging
 
-from ..text.corpus import LanguageText, lines_of
+from ..text.corpus import LanguageText
+from ..text.lines import lines_of
 from . import randomness
 from .encoding import BLOCK_LINES, Batch, Collator, Encoder, encode_to_disk
 from .pairs import MixedCollator, MixedSamples, Mixture, Pairs

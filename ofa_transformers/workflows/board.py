@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..evaluation.results import Measurement, to_csv
+from ..evaluation.tables import with_spread
 from ..report.board_page import render_board
 from ..utils.files import new_file
 from ..utils.strict_json import dumps
@@ -213,6 +214,12 @@ class Board:
 def shown(measure: str, value: float) -> str:
     """A value as people read it: bits with three digits, shares in percent."""
     return f"{value:.3f}" if LESS_IS_BETTER[measure] else f"{100 * value:.1f}"
+
+
+def shown_score(measure: str, score: Score) -> str:
+    """A value and half its interval, with the digits that the interval leaves."""
+    factor, digits = (1, 3) if LESS_IS_BETTER[measure] else (100, 1)
+    return with_spread(factor * score.value, factor * (score.high - score.low) / 2, digits)
 
 
 def _heat(scores: list[Score | None], less: bool) -> list[int]:

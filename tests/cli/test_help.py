@@ -42,7 +42,8 @@ def test_help_fits_a_screen_and_its_example_parses(path):
 def test_every_option_says_what_it_is(path):
     for parameter in COMMANDS[path].params:
         if parameter.name != "help":
-            assert parameter.help, parameter.name
+            assert re.match(r"[A-Z].+ .+\.$", parameter.help), f"{parameter.name}: {parameter.help}"
+            assert not re.match(r"(Of|In|By|As) ", parameter.help), parameter.name
             required = parameter.required or parameter.param_type_name == "argument"
             assert required or getattr(parameter, "is_flag", False) or parameter.show_default, parameter.name
 

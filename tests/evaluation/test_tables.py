@@ -18,9 +18,9 @@ def test_models_stand_side_by_side():
     ]
     (table,) = tables(items)
     assert table.columns == ["a/one", "b/one"]
-    assert table.rows == [("ara", ["20.0", ""]), ("deu", ["50.0 ± 10.0", "50.0 ± 35.4"]), ("all", ["35.0", ""])]
+    assert table.rows == [("ara", ["20.0", ""]), ("deu", ["50 ± 10", "50 ± 35"]), ("all", ["35.0", ""])]
     text = to_markdown([*items, measurement("a/one", "deu", 2.5, "bits per character", data="x (sha256 1)")])
-    assert "| deu | 50.0 ± 10.0 | 50.0 ± 35.4 |" in text and "| deu | 2.500 |" in text and "x (sha256 1)" in text
+    assert "| deu | 50 ± 10 | 50 ± 35 |" in text and "| deu | 2.500 |" in text and "x (sha256 1)" in text
 
 
 def test_short_names():
@@ -68,7 +68,7 @@ def test_of_several_models_the_main_measure_comes_first():
         values = {
             "bits per character": 2.5,
             "bits per byte": 2.0,
-            "pseudo-perplexity": 9.0,
+            "masked-token perplexity": 9.0,
             "unknown characters": unknown,
         }
         return [

@@ -45,19 +45,21 @@ def classification(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Labels of segments by id, with --parallel.",
+            help="Read labels of segments by id, with --parallel.",
             show_default="none",
             rich_help_panel=DATA,
         ),
     ] = None,
     parallel: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", help="Folder of id<TAB>text files.", show_default="none", rich_help_panel=DATA),
+        typer.Option(
+            metavar="PATH", help="Read a folder of id<TAB>text files.", show_default="none", rich_help_panel=DATA
+        ),
     ] = None,
     dataset: Datasets = None,
     languages: Languages = None,
     train_language: Annotated[
-        str, typer.Option(metavar="CODE", help="Language to fine-tune on.", rich_help_panel=DATA)
+        str, typer.Option(metavar="CODE", help="Fine-tune on this language.", rich_help_panel=DATA)
     ] = "eng",
     train_split: TrainSplit = "train",
     seeds: Seeds = None,
@@ -115,7 +117,7 @@ def tagging(
     dataset: Datasets = None,
     languages: Languages = None,
     train_language: Annotated[
-        str, typer.Option(metavar="CODE", help="Language to fine-tune on.", rich_help_panel=DATA)
+        str, typer.Option(metavar="CODE", help="Fine-tune on this language.", rich_help_panel=DATA)
     ] = ...,
     train_split: TrainSplit = "train",
     seeds: Seeds = None,

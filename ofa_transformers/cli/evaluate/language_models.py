@@ -37,37 +37,46 @@ def retrieval(
         list[Path] | None,
         typer.Option(
             metavar="PATH",
-            help="Files like deu-eng.tsv, x.deu-eng.deu; folders.",
+            help="Read deu-eng.tsv, x.deu-eng.deu, or folders.",
             show_default="none",
             rich_help_panel=DATA,
         ),
     ] = None,
     parallel: Annotated[
         list[Path] | None,
-        typer.Option(metavar="PATH", help="Files of id<TAB>text; folders.", show_default="none", rich_help_panel=DATA),
+        typer.Option(
+            metavar="PATH", help="Read files of id<TAB>text, or folders.", show_default="none", rich_help_panel=DATA
+        ),
     ] = None,
     ids: Ids = None,
     dataset: Datasets = None,
     columns: Annotated[
-        str, typer.Option(metavar="A,B", help="Columns of --dataset.", rich_help_panel=DATA)
+        str, typer.Option(metavar="A,B", help="Read these columns of --dataset.", rich_help_panel=DATA)
     ] = "sentence1,sentence2",
     pivot: Annotated[
-        str, typer.Option(metavar="CODE", help="Match the others with it.", rich_help_panel=DATA)
+        str, typer.Option(metavar="CODE", help="Match the other languages with this one.", rich_help_panel=DATA)
     ] = "eng",
     languages: Languages = None,
     max_sentences: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Of a language.", min=2, show_default="all", rich_help_panel=DATA),
+        typer.Option(
+            metavar="N", help="Take so many a language at most.", min=2, show_default="all", rich_help_panel=DATA
+        ),
     ] = None,
     name: Name = None,
     layer: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Mean of its states.", min=0, show_default="two thirds of the depth"),
+        typer.Option(
+            metavar="N",
+            help="Take the states after so many layers.",
+            min=0,
+            show_default="two thirds; sentence encoders: last",
+        ),
     ] = None,
     center: Annotated[
         bool | None,
         typer.Option(
-            "--center/--no-center", help="Only less each language's mean, or only as they are.", show_default="both"
+            "--center/--no-center", help="Subtract each language's mean, or don't.", show_default="both side by side"
         ),
     ] = None,
     head: Head = None,
@@ -130,7 +139,7 @@ def perplexity(
         typer.Option(
             "--text",
             metavar="TEXT",
-            help="Files named by language, LANGUAGE=FILE, folders.",
+            help="Read files named by language, LANGUAGE=FILE, or folders.",
             show_default="none",
             rich_help_panel=DATA,
         ),
@@ -138,23 +147,33 @@ def perplexity(
     ids: Ids = None,
     dataset: Datasets = None,
     column: Annotated[
-        str, typer.Option(metavar="NAME", help="Column or field with the text.", rich_help_panel=DATA)
+        str, typer.Option(metavar="NAME", help="Read this column or field.", rich_help_panel=DATA)
     ] = "text",
-    split: Annotated[str, typer.Option(metavar="NAME", help="Of --dataset.", rich_help_panel=DATA)] = "test",
+    split: Annotated[
+        str, typer.Option(metavar="NAME", help="Read this split of --dataset.", rich_help_panel=DATA)
+    ] = "test",
     max_texts: Annotated[
         int | None,
-        typer.Option(metavar="N", help="First lines of a language.", min=1, show_default="all", rich_help_panel=DATA),
+        typer.Option(
+            metavar="N", help="Take the first lines of each language.", min=1, show_default="all", rich_help_panel=DATA
+        ),
     ] = None,
     name: Name = None,
     scheme: Annotated[
         Literal["word", "token"],
-        typer.Option(metavar="word|token", help="Mask the rest of a word, or a token; of masked LMs."),
+        typer.Option(metavar="word|token", help="Mask the rest of the word, too, or the token alone."),
     ] = "word",
     stride: Annotated[int, typer.Option(metavar="N", help="Mask one token of N at a time.", min=2)] = 7,
     head: Head = None,
     max_length: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Tokens of a window.", min=3, show_default="the model's", rich_help_panel=RUN),
+        typer.Option(
+            metavar="N",
+            help="Score windows of so many tokens.",
+            min=3,
+            show_default="the model's",
+            rich_help_panel=RUN,
+        ),
     ] = None,
     output: Output = None,
     overwrite: Overwrite = False,
@@ -164,7 +183,7 @@ def perplexity(
     markdown: Markdown = False,
     details: Details = False,
 ) -> None:
-    """Bits per character and byte, and (pseudo-)perplexity, of masked language models and decoders.
+    """Bits per character and byte, and perplexity of (masked) tokens, of masked language models and decoders.
 
     Example: ofa evaluate perplexity adapted continued --text heldout/ --max-texts 200 -o results
     """

@@ -21,7 +21,11 @@ Models = Annotated[
 Languages = Annotated[
     list[str] | None,
     typer.Option(
-        "--language", metavar="CODE", help="Only this one; may repeat.", show_default="all", rich_help_panel=DATA
+        "--language",
+        metavar="CODE",
+        help="Measure this one only; may repeat.",
+        show_default="all",
+        rich_help_panel=DATA,
     ),
 ]
 Ids = Annotated[
@@ -33,21 +37,23 @@ Datasets = Annotated[
     typer.Option(
         "--dataset",
         metavar="SET",
-        help="LANGUAGE=ID[:CONFIG] on the Hub; may repeat.",
+        help="Take LANGUAGE=ID[:CONFIG] of the Hub; may repeat.",
         show_default="none",
         rich_help_panel=DATA,
     ),
 ]
 Name = Annotated[
     str | None,
-    typer.Option(metavar="TEXT", help="Of the data, in results.", show_default="its folder's", rich_help_panel=DATA),
+    typer.Option(
+        metavar="TEXT", help="Call the data so in results.", show_default="its folder's", rich_help_panel=DATA
+    ),
 ]
 Head = Annotated[
     str | None,
     typer.Option(
         "--head-languages",
         metavar="CODES",
-        help="Pretrained on: xlm-r, or deu,fra, or a file of codes. Adds the means head and tail.",
+        help="Add means of these (head) and others (tail): xlm-r, deu,fra, or a file.",
         show_default="none",
     ),
 ]
@@ -57,7 +63,7 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="PATH",
-        help="Folder for results.json, .csv and .md.",
+        help="Write results.json, .csv and .md here.",
         show_default="none",
         rich_help_panel=RUN,
     ),
@@ -86,26 +92,32 @@ LabelledFiles = Annotated[
         rich_help_panel=DATA,
     ),
 ]
-TrainSplit = Annotated[str, typer.Option(metavar="NAME", help="Split to fine-tune on.", rich_help_panel=DATA)]
+TrainSplit = Annotated[str, typer.Option(metavar="NAME", help="Fine-tune on this split.", rich_help_panel=DATA)]
 Seeds = Annotated[
     list[int] | None,
-    typer.Option("--seed", metavar="N", help="Of a run; may repeat.", show_default="42", rich_help_panel=TRAINING),
+    typer.Option(
+        "--seed", metavar="N", help="Run with this seed; may repeat.", show_default="42", rich_help_panel=TRAINING
+    ),
 ]
-Epochs = Annotated[float, typer.Option(metavar="N", help="Passes over the training split.", rich_help_panel=TRAINING)]
+Epochs = Annotated[
+    float, typer.Option(metavar="N", help="Pass so often over the training split.", rich_help_panel=TRAINING)
+]
 LearningRate = Annotated[
     float | None,
     typer.Option(
         "--learning-rate",
         "--lr",
         metavar="X",
-        help="AdamW's, at its peak.",
+        help="Set AdamW's rate at its peak.",
         show_default="by the model's width",
         rich_help_panel=TRAINING,
     ),
 ]
-BatchSize = Annotated[int, typer.Option(metavar="N", help="Sentences of a step.", min=1, rich_help_panel=TRAINING)]
+BatchSize = Annotated[
+    int, typer.Option(metavar="N", help="Take so many sentences a step.", min=1, rich_help_panel=TRAINING)
+]
 MaxLength = Annotated[
-    int, typer.Option(metavar="N", help="Tokens of a sentence; the rest is cut off.", min=1, rich_help_panel=RUN)
+    int, typer.Option(metavar="N", help="Cut sentences at so many tokens.", min=1, rich_help_panel=RUN)
 ]
 
 

@@ -89,26 +89,25 @@ def _show(measured: Sequence[Measurement], destination: Destination) -> None:
     if destination.markdown or not sys.stdout.isatty():
         typer.echo(to_markdown(measured, details=destination.details))
         return
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
 
-    console = Console(highlight=False)
+    from ..tables import print_table
+
+    console = Console(highlight=False, markup=False)
     for item in tables(measured, details=destination.details):
-        shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=item.title, title_justify="left", caption=item.note)
-        shown.add_column("language", no_wrap=True)
-        for column in item.columns:
-            shown.add_column(column, justify="right")
-        for number, (language, cells) in enumerate(item.rows):
-            following = item.rows[number + 1][0] if number + 1 < len(item.rows) else ""
-            shown.add_row(language, *cells, end_section=language not in GROUPS and following in GROUPS)
-        console.print(shown)
+        console.print(f"\n{item.title}", style="bold")
+        first = [number for number, (language, _) in enumerate(item.rows) if language in GROUPS][:1]
+        rows = [[language, *cells] for language, cells in item.rows]
+        print_table(console, ["language", *item.columns], rows, names=item.models, sections=first)
+        console.print(item.note, style="dim")
 
 
 def table(
     results: Annotated[
         list[Path],
-        typer.Argument(metavar="RESULTS...", help="results.json of other runs, or their folders.", show_default=False),
+        typer.Argument(
+            metavar="RESULTS...", help="The results.json of other runs, or their folders.", show_default=False
+        ),
     ],
     output: Output = None,
     overwrite: Overwrite = False,

@@ -24,17 +24,15 @@ def evaluate(
     vectors: Vectors,
     texts: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[TEXT]...", help="Parallel text, as for build: retrieval.", show_default=False),
+        typer.Argument(metavar="[TEXT]...", help="Retrieve in this parallel text, as for build.", show_default=False),
     ] = None,
     segments: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Ids of the segments to judge by.", show_default="all shared ones"),
+        typer.Option(metavar="FILE", help="Judge by these segment ids.", show_default="all shared ones"),
     ] = None,
-    pivot: Annotated[str, typer.Option(metavar="CODE", help="Match the others with it.")] = "eng",
+    pivot: Annotated[str, typer.Option(metavar="CODE", help="Match the other languages with this one.")] = "eng",
     dictionaries: Annotated[list[str] | None, DictionaryOption] = None,
-    max_words: Annotated[
-        int, typer.Option(metavar="N", help="First words of a language that compete.", min=1)
-    ] = 50_000,
+    max_words: Annotated[int, typer.Option(metavar="N", help="Let the first so many words compete.", min=1)] = 50_000,
     pair: Pair = None,
     rename: Rename = None,
     held_out: HeldOut = 0.0,

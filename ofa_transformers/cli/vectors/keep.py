@@ -32,24 +32,26 @@ def convert(
         typer.Option(
             "--format",
             metavar="NAME",
-            help="word2vec, word2vec-binary, glove, fasttext, gensim, torch.",
+            help="Read as word2vec, word2vec-binary, glove, fasttext, gensim, torch.",
             show_default="by content",
         ),
     ] = None,
     filename: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Of a folder or repository, this one.", show_default="all")
+        str | None, typer.Option(metavar="FILE", help="Read this file of a folder or repository.", show_default="all")
     ] = None,
-    default_language: Annotated[str, typer.Option(metavar="CODE", help="Of words without a lng: prefix.")] = "eng",
+    default_language: Annotated[
+        str, typer.Option(metavar="CODE", help="Take words without a lng: prefix for this.")
+    ] = "eng",
     frequencies: Annotated[
-        Frequencies, typer.Option(metavar="NAME", help="Where there are none: auto, rank, wordfreq or none.")
+        Frequencies, typer.Option(metavar="NAME", help="Estimate missing ones: auto, rank, wordfreq or none.")
     ] = Frequencies.auto,
     extra_words: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Words to make of fastText's subwords, one a line.", show_default="none"),
+        typer.Option(metavar="FILE", help="Make these words of fastText's subwords, one a line.", show_default="none"),
     ] = None,
     allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Unpickle, which can run any code.")] = False,
     on_bad_words: Annotated[
-        str, typer.Option(metavar="NAME", help="Words that can't be taken: error, or skip and count them.")
+        str, typer.Option(metavar="NAME", help="End with an error where a word can't be read, or skip it.")
     ] = "error",
     overwrite: Overwrite = False,
 ) -> None:
@@ -110,7 +112,12 @@ def push(
     repo_id: Repository,
     license_name: Annotated[
         str | None,
-        typer.Option("--license", metavar="NAME", help="As on the Hub: cc-by-4.0.", show_default="the metadata's"),
+        typer.Option(
+            "--license",
+            metavar="NAME",
+            help="Name the license as the Hub does: cc-by-4.0.",
+            show_default="the metadata's",
+        ),
     ] = None,
     private: Private = None,
     revision: Revision = None,

@@ -34,12 +34,12 @@ def build(
     texts: Texts,
     output: Output,
     exclude: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Segment ids to leave out, one a line.", show_default="none")
+        Path | None, typer.Option(metavar="FILE", help="Leave out these segment ids, one a line.", show_default="none")
     ] = None,
-    dim: Annotated[int, typer.Option(metavar="N", help="Dimensions.", min=1)] = 200,
+    dim: Annotated[int, typer.Option(metavar="N", help="Make vectors of so many dimensions.", min=1)] = 200,
     min_count: Annotated[int, typer.Option(metavar="N", help="Leave out rarer words.", min=1)] = 2,
     segmentation: Annotated[
-        Segmentation, typer.Option(metavar="NAME", help="Scripts without spaces: words, characters or auto.")
+        Segmentation, typer.Option(metavar="NAME", help="Cut scripts without spaces: words, characters, auto.")
     ] = Segmentation.auto,
     keep_case: Annotated[bool, typer.Option("--keep-case", help="Do not count words in lower case.")] = False,
     seed: Seed = 0,
@@ -78,11 +78,9 @@ def dictionary(
         list[str] | None, typer.Option(metavar="CODE", help="Add its words only; may repeat.", show_default="all")
     ] = None,
     dim: Annotated[
-        int | None, typer.Option(metavar="N", help="Dimensions, without --vectors.", min=1, show_default="200")
+        int | None, typer.Option(metavar="N", help="Make vectors of so many dimensions.", min=1, show_default="200")
     ] = None,
-    steps: Annotated[
-        int, typer.Option(metavar="N", help="Translations between a new word and an old one.", min=1)
-    ] = 2,
+    steps: Annotated[int, typer.Option(metavar="N", help="Go so many translations from an old word.", min=1)] = 2,
     pair: Pair = None,
     rename: Rename = None,
     held_out: HeldOut = 0.0,
@@ -112,9 +110,11 @@ def align(
     output: Output,
     language: Language = None,
     center: Annotated[bool, typer.Option("--center", help="Subtract each side's mean first.")] = False,
-    refinements: Annotated[int, typer.Option(metavar="N", help="Further fits, with nearest words.", min=0)] = 0,
+    refinements: Annotated[
+        int, typer.Option(metavar="N", help="Fit so many times more, with nearest words.", min=0)
+    ] = 0,
     max_words: Annotated[
-        int, typer.Option(metavar="N", help="First words of a side that are searched.", min=1)
+        int, typer.Option(metavar="N", help="Search the first so many words a side.", min=1)
     ] = 20_000,
     pair: Pair = None,
     rename: Rename = None,

@@ -46,25 +46,29 @@ Dictionaries = Annotated[
     ),
 ]
 DictionaryOption = typer.Option(
-    "--dictionary", "-d", metavar="FILE", help="Dictionary; may repeat.", show_default="none"
+    "--dictionary", "-d", metavar="FILE", help="Read this dictionary; may repeat.", show_default="none"
 )
 Pair = Annotated[
     str | None,
-    typer.Option(metavar="A-B", help="Languages of two-column dictionaries.", show_default="by the file name"),
+    typer.Option(
+        metavar="A-B", help="Name the languages of two-column dictionaries.", show_default="by the file name"
+    ),
 ]
 Rename = Annotated[
     list[str] | None,
-    typer.Option(metavar="OLD=NEW", help="A dictionary's language code; may repeat.", show_default="none"),
+    typer.Option(metavar="OLD=NEW", help="Read a dictionary's code as another; may repeat.", show_default="none"),
 ]
 HeldOut = Annotated[
     float,
-    typer.Option(metavar="X", help="Share of the dictionary's words to judge by.", min=0, max=0.9),
+    typer.Option(metavar="X", help="Judge by this share of the dictionary's words.", min=0, max=0.9),
 ]
 Language = Annotated[
     str | None,
-    typer.Option(metavar="CODE", help="Of VECTORS, if it is one.", show_default="by keys or file name"),
+    typer.Option(
+        metavar="CODE", help="Name the language, if VECTORS are of one.", show_default="by keys or file name"
+    ),
 ]
-Seed = Annotated[int, typer.Option(metavar="N", help="Of what is drawn.", min=0)]
+Seed = Annotated[int, typer.Option(metavar="N", help="Draw what is drawn with it.", min=0)]
 
 
 def save(vectors: WordVectors, output: Path, overwrite: bool) -> None:
