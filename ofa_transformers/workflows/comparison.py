@@ -38,8 +38,9 @@ logger = logging.get_logger(__name__)
 
 # Samples of a step, their tokens, and AdamW's peak rate.
 _BATCH, _TOKENS, _RATE = 16, 64, 1e-4
-# Float operations a second of one core of 2024 that it shares with nobody, and seconds to make a candidate.
-_SPEED, _MAKING = 3e10, 8.0
+# Float operations a second of one core of 2024 that it shares with nobody, characters that it reads, and seconds to
+# make a candidate.
+_SPEED, _READING, _MAKING = 3e10, 1e6, 8.0
 
 
 @dataclass(frozen=True)
@@ -217,8 +218,11 @@ class Comparison:
         held = tokens([line for lines in self.held_lines.values() for line in lines]) if self.is_language_model else 0
         bits = held * (DEFAULT_STRIDE * body + 2 * config.hidden_size * len(tokenizer))
         step = _BATCH * _TOKENS * 3 * (body + 0.3 * config.hidden_size * len(tokenizer))
-        operations = len(set(self.steps)) * (retrieval + bits) + max(self.steps) * step
-        return len(self.candidates) * len(self.seeds) * (_MAKING + operations / _SPEED)
+        operations = len(set(self.steps)) * (retrieval + bits) + sum(self.steps) * step
+        characters = sum(len(line) for lines in self.text.values() for line in lines)
+        own = sum(find_method(chosen["method"]).text_seconds for chosen in self.candidates.values()) * characters / 1e6
+        cells = len(self.candidates) * (_MAKING + operations / _SPEED) + own
+        return characters / _READING + len(self.seeds) * cells
 
 
 def compare(comparison: Comparison, output: str | Path, *, show_progress: bool = False) -> Board:

@@ -21,7 +21,9 @@ _FIRST = 256
 _BUCKETS = 1 << 18
 
 
-@register_method("focus", needs=(("target_text", "word_vectors"),), published="Dobler and de Melo, 2023")
+@register_method(
+    "focus", needs=(("target_text", "word_vectors"),), published="Dobler and de Melo, 2023", text_seconds=7.0
+)
 def focus(
     inputs: MethodInputs,
     *,

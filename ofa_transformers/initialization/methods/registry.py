@@ -33,6 +33,7 @@ class Method:
         fallback: how rows that M cannot make are filled, where the user doesn't say; see `TokenMapping.apply`.
         published: where the method comes from.
         built_on: of the settings, the methods whose rows this one goes on from -> their settings.
+        text_seconds: of a processor core for a million characters of target_text, to predict how long it takes.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Method:
     fallback: str
     published: str
     built_on: BuiltOn = _nothing
+    text_seconds: float = 0.0
 
     @property
     def summary(self) -> str:
@@ -93,6 +95,7 @@ def register_method(
     fallback: str = "normal",
     published: str = "",
     built_on: BuiltOn = _nothing,
+    text_seconds: float = 0.0,
 ) -> Callable[[MethodFunction], MethodFunction]:
     """Makes a function a method: `OfaInitializer.from_pretrained(..., method=name)`.
 
@@ -107,6 +110,7 @@ def register_method(
         published: the reference.
         built_on: a function of the method's settings: other methods that it calls -> their settings. What they need is
             checked, too.
+        text_seconds: of a processor core for a million characters of target_text, for predictions.
 
     Raises:
         ValueError: the name is taken or no identifier, an unknown need, a function whose settings have no defaults.
@@ -121,7 +125,7 @@ def register_method(
             unknown = {need} - set(NEEDS) if isinstance(need, str) else set(need) - set(NEEDS)
             if unknown:
                 raise ValueError(f"needs has {', '.join(sorted(unknown))}, but must be of {', '.join(NEEDS)}.")
-        method = Method(name, function, needs, fallback, published, built_on)
+        method = Method(name, function, needs, fallback, published, built_on, text_seconds)
         missing = [setting for setting, default in method.settings.items() if default is inspect.Parameter.empty]
         if missing:
             raise ValueError(f"The settings {', '.join(missing)} of method {name!r} need defaults.")
