@@ -14,7 +14,8 @@ from ..initialization.mapping.token_mapping import TokenKind, TokenMapping
 from ..text.languages import language_name
 from ..text.scripts import scripts_of
 from ..tokenization.vocabulary import Vocabulary
-from .measures import EmbeddingMap, nearest_cosines
+from .map import EmbeddingMap
+from .measures import nearest_cosines
 
 
 # Source tokens and words that are listed, over all tokens: what keeps the page of 400,000 tokens under 15 MB.
@@ -92,7 +93,12 @@ def page_columns(mapping: TokenMapping, embedding_map: EmbeddingMap | None) -> P
     if embedding_map is not None:
         arrays["map_points"] = np.rint(embedding_map.points * 32_767).astype(np.int16).reshape(-1)
         arrays["map_ids"] = embedding_map.ids
-        facts["map"] = {"sources": embedding_map.num_source, "explained": embedding_map.explained}
+        arrays["map_translations"] = embedding_map.translations.reshape(-1)
+        facts["map"] = {
+            "sources": embedding_map.num_source,
+            "explained": embedding_map.explained,
+            "method": embedding_map.method,
+        }
     return PageColumns(arrays, facts)
 
 

@@ -17,6 +17,7 @@ from ..text.languages import language_name
 from ..utils.files import new_file
 from .charts import histogram, outlines, truncation_curve
 from .columns import PageColumns, page_columns
+from .judgement import judge
 from .measures import KINDS_COMPARED
 from .report import REPORT_FILE, OfaReport
 
@@ -89,16 +90,15 @@ def render_page(report: OfaReport, columns: PageColumns | None) -> str:
     charts = _charts(report)
     has_map = "map" in facts
     sections = [
-        ("warnings", "Worth reading", report.warnings),
-        ("inputs", "Inputs", True),
         ("coverage", "Coverage", True),
-        ("parameters", "Parameters", True),
-        ("rows", "Rows", charts),
         ("map", "Map", has_map),
         ("tokens", "Tokens", True),
+        ("rows", "Rows", charts),
+        ("inputs", "Inputs and settings", True),
     ]
     return _template("page.html").render(
         report=report,
+        judgement=judge(report),
         source_name=short_name(report.source["name"]),
         target_name=short_name(report.target["name"]) or report.target["class"],
         sections=[(anchor, title) for anchor, title, present in sections if present],
@@ -306,8 +306,17 @@ def _charts(report: OfaReport) -> list[dict[str, Any]]:
     return charts
 
 
+def _plane(facts: Mapping[str, Any]) -> str:
+    if facts.get("method") == "t-SNE":
+        return "laid out by t-SNE: what is near is alike, and distances between heaps say little"
+    return (
+        f"on their two principal components, which hold {facts['explained']:.0%} of the variance (with openTSNE "
+        "installed, neighbourhoods show: pip install 'ofa-transformers[map]')"
+    )
+
+
 def _map_caption(facts: Mapping[str, Any]) -> str:
     return (
-        f"A sample of source and new rows at unit length, on their two principal components, which hold "
-        f"{facts['explained']:.0%} of the variance. Languages of few tokens have more than their share of points."
+        f"A sample of source and new rows at unit length, less the mean of their language, {_plane(facts)}. Languages of "
+        "few tokens have more than their share of points."
     )

@@ -1,40 +1,21 @@
 """Numbers about the rows of source and target, taken while both are there."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from ..initialization.mapping.token_mapping import TokenKind, TokenMapping
-from ..models.factorization import factorize, singular_values
+from ..models.factorization import singular_values
+from .map import EmbeddingMap, embedding_map
 
 
 _BLOCK_ROWS = 16_384
 _BINS = 40
 # Rows behind the singular values where no factorization gives them: enough for three digits at D = 768.
 _SPECTRUM_ROWS = 32_768
-# Points of the map.
-_SOURCE_POINTS, _TARGET_POINTS = 1_000, 3_000
 # The kinds whose norms are compared. Special tokens are too few.
 KINDS_COMPARED = (TokenKind.COPIED, TokenKind.COMPOSED, TokenKind.FALLBACK)
-
-
-@dataclass(frozen=True, eq=False)
-class EmbeddingMap:
-    """Source and new rows at unit length, on the two principal components of both.
-
-    Attributes:
-        points: (n, 2) float32, between -1 and 1.
-        ids: (n,) uint32, source ids before target ids.
-        num_source: how many of them are the source's.
-        explained: the share of the variance that the two components have.
-    """
-
-    points: np.ndarray
-    ids: np.ndarray
-    num_source: int
-    explained: float
 
 
 def measure_rows(
@@ -72,7 +53,7 @@ def measure_rows(
         "singular_values": {part: [float(f"{v:.5g}") for v in found.tolist()] for part, found in values.items()},
         "singular_values_sample": sampled,
     }
-    return figures, _map(source, target, primitives, mapping, used, generator)
+    return figures, embedding_map(source, target, primitives, mapping, used, generator)
 
 
 def similarity_histogram(mapping: TokenMapping) -> dict[str, Any]:
@@ -123,43 +104,3 @@ def row_norms(rows: torch.Tensor, primitives: torch.Tensor | None = None) -> np.
         found = block.norm(dim=1) if gram is None else ((block @ gram) * block).sum(dim=1).clamp_min(0).sqrt()
         norms[start : start + len(block)] = found.cpu().numpy()
     return norms
-
-
-def _map(
-    source: torch.Tensor,
-    target: torch.Tensor,
-    primitives: torch.Tensor | None,
-    mapping: TokenMapping,
-    used: np.ndarray,
-    generator: np.random.Generator,
-) -> EmbeddingMap:
-    source_ids = np.sort(generator.choice(used, min(_SOURCE_POINTS, len(used)), replace=False))
-    target_ids = _sample_languages(mapping, generator)
-    new = target[torch.from_numpy(target_ids)].float()
-    if primitives is not None:
-        new = new @ primitives.float()
-    rows = torch.cat([source[torch.from_numpy(source_ids)].float().to(new.device), new]).cpu()
-    rows = torch.nn.functional.normalize(rows, dim=1)
-    rows -= rows.mean(dim=0)
-    coordinates, primitives, singular = factorize(rows, min(2, *rows.shape), return_singular_values=True)
-    points = coordinates * primitives.norm(dim=1)
-    points = torch.nn.functional.pad(points, (0, 2 - points.shape[1]))
-    total = singular.square().sum().item()
-    return EmbeddingMap(
-        points=(points / points.abs().max().clamp_min(1e-12)).numpy(),
-        ids=np.concatenate([source_ids, target_ids]).astype(np.uint32),
-        num_source=len(source_ids),
-        explained=round(singular[:2].square().sum().item() / total, 4) if total else 0.0,
-    )
-
-
-def _sample_languages(mapping: TokenMapping, generator: np.random.Generator) -> np.ndarray:
-    """Target ids, ascending: a sample in which a language of few tokens has more than its share."""
-    candidates = np.flatnonzero((mapping.kinds != TokenKind.SPECIAL) & mapping.target.exists)
-    _, index, counts = np.unique(mapping.languages[candidates], return_inverse=True, return_counts=True)
-    weights = counts[index] ** -0.5
-    # The smallest of exponential draws at these rates: sampling by weight without replacement (Efraimidis and
-    # Spirakis, 2006).
-    keys = generator.standard_exponential(len(candidates)) / weights
-    wanted = min(_TARGET_POINTS, len(candidates))
-    return np.sort(candidates[np.argpartition(keys, wanted - 1)[:wanted]]) if wanted else candidates

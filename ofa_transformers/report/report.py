@@ -14,7 +14,7 @@ from ..initialization.mapping.build import select_words
 from ..initialization.mapping.token_mapping import TokenExplanation, TokenKind, TokenMapping
 from ..text.scripts import scripts_of
 from ..utils.files import new_file
-from .measures import EmbeddingMap
+from .map import EmbeddingMap
 
 
 REPORT_FILE = "ofa_report.json"

@@ -124,6 +124,31 @@ def test_the_map_answers_pointer_and_keyboard(page, saved):
     assert drawn > 500
 
 
+def test_translations_of_a_word_light_up(page, saved):
+    picture = saved[0].report.map
+    known = [n for n in range(picture.num_source, len(picture.ids)) if picture.translations[n, 0] != 65_535]
+    assert known, "the data have translations"
+    type_in(page, "map-word", saved[0].mapping.target.tokens[picture.ids[known[0]]].lstrip("▁"), "input")
+    assert page.run("document.getElementById('map-found').value").endswith(("of other languages",))
+    type_in(page, "map-word", "no such word", "input")
+    assert page.run("document.getElementById('map-found').value") == "not among the points of the map"
+    type_in(page, "map-word", "", "input")
+    assert page.run("document.getElementById('map-found').value") == ""
+
+
+def test_the_judgement_comes_first_and_settings_are_folded(page, saved):
+    page.look(390, 844, phone=True)
+    page.open(saved[1])
+    place = "document.querySelector('{}').getBoundingClientRect().top + scrollY"
+    assert page.run(place.format(".verdict")) < page.run(place.format("#judgement")) < 250
+    assert page.run(place.format("#judgement")) < page.run(place.format(".tiles"))
+    assert page.run("document.querySelector('#inputs details').open") is False
+    assert page.run("document.querySelector('#inputs dl').checkVisibility()") is False
+    assert page.run("[...document.querySelectorAll('.command code')].every(c => c.textContent.startsWith('ofa '))")
+    page.look(1200, 900)
+    page.open(saved[1])
+
+
 @pytest.mark.parametrize(("width", "dark", "phone"), [(1200, True, False), (390, False, True), (320, True, True)])
 def test_every_width_and_colour_scheme(page, saved, width, dark, phone):
     page.look(width, 800, dark=dark, phone=phone)

@@ -271,7 +271,8 @@ function showMap(tokens) {
   const numSource = facts.map.sources;
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const scriptNames = scriptName();
-  let shown = [], at = -1;
+  const near = tokens.columns.map_translations, perPoint = near ? near.length / ids.length : 0;
+  let shown = [], at = -1, lit = new Set();
 
   function groupOf(n, by) {
     if (n < numSource) return "source tokens";
@@ -316,14 +317,15 @@ function showMap(tokens) {
       const x = 12 + (points[2 * n] / 32767 + 1) / 2 * (width - 24);
       const y = 12 + (1 - points[2 * n + 1] / 32767) / 2 * (height - 24);
       context.fillStyle = only && n >= numSource ? style.getPropertyValue("--fallback") : palette[group] ?? other;
-      context.globalAlpha = n < numSource ? 0.3 : palette[group] || only ? 0.85 : 0.35;
+      context.globalAlpha = lit.size ? 0.12 : n < numSource ? 0.3 : palette[group] || only ? 0.85 : 0.35;
       context.beginPath();
       context.arc(x, y, n < numSource ? 1.8 : 2.6, 0, 2 * Math.PI);
       context.fill();
       shown.push({ n, x, y });
     }
+    context.globalAlpha = 1;
+    lightUp(context, style, width, height, palette, other, by);
     if (at >= 0 && shown[at]) {
-      context.globalAlpha = 1;
       context.strokeStyle = style.getPropertyValue("--ink");
       context.lineWidth = 2;
       context.beginPath();
@@ -340,6 +342,69 @@ function showMap(tokens) {
       patch.style.background = other;
       legend.append(element("span", {}, patch, "others, or none"));
     }
+  }
+
+  // The chosen token and its translations, joined and named; names that would lie on others move down.
+  function lightUp(context, style, width, height, palette, other, by) {
+    const dots = shown.filter(({ n }) => lit.has(n)).sort((a, b) => a.y - b.y);
+    if (!dots.length) return;
+    const first = shown.find(({ n }) => n === [...lit][0]);
+    context.strokeStyle = style.getPropertyValue("--soft");
+    context.lineWidth = 1;
+    if (first) {
+      for (const { x, y } of dots) {
+        context.beginPath();
+        context.moveTo(first.x, first.y);
+        context.lineTo(x, y);
+        context.stroke();
+      }
+    }
+    context.font = "13px system-ui, sans-serif";
+    context.textBaseline = "middle";
+    const boxes = [];
+    for (const { n, x, y } of dots) {
+      context.fillStyle = palette[groupOf(n, by)] ?? other;
+      context.beginPath();
+      context.arc(x, y, 5, 0, 2 * Math.PI);
+      context.fill();
+      const text = `${tokens.token.at(ids[n]).replace(/^[▁Ġ]/, "")} · ${groupOf(n, "language")}`;
+      const size = context.measureText(text).width;
+      const left = Math.min(Math.max(x + 9, 4), width - size - 6);
+      let line = y;
+      const meets = ([l, r, v]) => left < r && left + size > l && Math.abs(v - line) < 17;
+      while (boxes.some(meets) && line < height - 20) line += 3;
+      boxes.push([left, left + size, line]);
+      context.globalAlpha = 0.85;
+      context.fillStyle = style.getPropertyValue("--card");
+      context.fillRect(left - 3, line - 9, size + 6, 18);
+      context.globalAlpha = 1;
+      context.fillStyle = style.getPropertyValue("--ink");
+      context.fillText(text, left, line);
+    }
+  }
+
+  const bare = (n) => tokens.token.at(ids[n]).replace(/^[▁Ġ]/, "").toLowerCase();
+
+  function translate(n) {
+    lit = new Set(n < 0 ? [] : [n]);
+    if (n >= 0) for (let k = n * perPoint; k < (n + 1) * perPoint; k++) if (near[k] !== NO_LANGUAGE) lit.add(near[k]);
+    $("map-found").value = n < 0 ? "" : lit.size < 2 ? "no token of another language means nearly the same"
+      : `${lit.size - 1} token${lit.size === 2 ? "" : "s"} of other languages`;
+    point(-1);
+  }
+
+  function findWord() {
+    const word = $("map-word").value.trim().toLowerCase();
+    if (!word) { translate(-1); return; }
+    let best = -1, most = -1;
+    for (let n = numSource; n < ids.length; n++) {
+      if (bare(n) !== word) continue;
+      let size = 0;
+      for (let k = n * perPoint; k < (n + 1) * perPoint; k++) if (near[k] !== NO_LANGUAGE) size++;
+      if (size > most) { most = size; best = n; }
+    }
+    translate(best);
+    if (best < 0) $("map-found").value = "not among the points of the map";
   }
 
   function point(index) {
@@ -372,8 +437,30 @@ function showMap(tokens) {
   const named = new Set();
   for (let n = numSource; n < ids.length; n++) if (tokens.languageOf(ids[n])) named.add(groupOf(n, "language"));
   [...named].sort((a, b) => a.localeCompare(b)).forEach((name) => $("map-only").append(element("option", { value: name }, name)));
+  if (near) {
+    const offered = [];
+    for (let n = numSource; n < ids.length; n++) {
+      if (near[n * perPoint + 2] !== NO_LANGUAGE && near[n * perPoint + 2] !== undefined && bare(n).length > 2) offered.push(n);
+    }
+    for (const n of offered.slice(0, 400)) $("map-words").append(element("option", { value: bare(n) }));
+    $("map-word").addEventListener("input", findWord);
+    // Something to see at once: a word that has many translations, of those the one whose words are most.
+    const total = (n) => tokens.columns.word_total[ids[n]];
+    const full = offered.filter((n) => tokens.token.at(ids[n]).match(/^[▁Ġ]/) && bare(n).length > 3);
+    const count = (n) => near.subarray(n * perPoint, (n + 1) * perPoint).filter((k) => k !== NO_LANGUAGE).length;
+    const plain = (n) => /^[a-z]+$/.test(bare(n));
+    full.sort((a, b) => plain(b) - plain(a) || count(b) - count(a) || total(b) - total(a));
+    if (full.length) { $("map-word").value = bare(full[0]); findWord(); }
+  } else {
+    $("map-word").parentElement.hidden = true;
+  }
   canvas.addEventListener("pointermove", nearest);
   canvas.addEventListener("pointerdown", nearest);
+  canvas.addEventListener("click", () => {
+    if (!near || at < 0 || shown[at].n < numSource) return;
+    $("map-word").value = bare(shown[at].n);
+    translate(shown[at].n);
+  });
   canvas.addEventListener("pointerleave", () => point(-1));
   canvas.addEventListener("blur", () => point(-1));
   canvas.addEventListener("keydown", (event) => {
@@ -394,6 +481,13 @@ function scriptName() {
 }
 
 async function main() {
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    button.hidden = !navigator.clipboard;
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(button.previousElementSibling.textContent);
+      button.textContent = "Copied";
+    });
+  }
   const name = scriptName();
   for (const cell of document.querySelectorAll("[data-script]")) cell.textContent = name(cell.dataset.script);
   const packed = $("columns");
