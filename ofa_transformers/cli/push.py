@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Message, Private, Repository, Revision, Token, gibibytes, quiet_unless_interactive
+from .options import Message, Private, Repository, Revision, Token, gibibytes, note, quiet_unless_interactive
 
 
 def push(
@@ -24,14 +24,18 @@ def push(
 
     Example: ofa push adapted my-name/xlm-r-zulu --private
     """
+    from ..report import card_of_folder
     from ..tokenization.saving import check_saved_tokenizer
     from ..utils.files import visible_files
-    from ..utils.hub import files_to_push, push_folder
+    from ..utils.hub import CARD_FILE, files_to_push, push_folder
 
     quiet_unless_interactive()
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"{folder} is no checkpoint: it has no config.json. Name a folder that holds a model.")
     check_saved_tokenizer(folder)
+    if not (folder / CARD_FILE).is_file():
+        card_of_folder(folder).save(folder / CARD_FILE)
+        note(f"{folder / CARD_FILE} is new: a training left no card. Say in it what the model was trained on.")
     files = files_to_push(folder)
     address = push_folder(folder, repo_id, private=private, token=token, revision=revision, commit_message=message)
     typer.echo(f"Pushed: {address}")

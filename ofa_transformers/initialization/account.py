@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from ..report import OfaReport, count_languages, count_tokens, find_warnings, measure_rows
+from ..report import OfaReport, count_languages, count_tokens, find_warnings, measure_rows, uses_of_languages
 from .inputs import Inputs, Source
 from .mapping.token_mapping import TokenMapping
 from .rows import TargetRows
@@ -77,6 +77,7 @@ def make_report(
             *([f"The result could not be compared with the source: {proof['reason']}"] if "reason" in proof else []),
         ],
         tokens_by_language=by_language,
+        use_by_language=run.once("use of languages", lambda: uses_of_languages(mapping)),
         matches=mapping.count_matches(),
         figures=figures,
         mapping=mapping,

@@ -1,16 +1,17 @@
 """What an initialisation did: numbers, a page to look at, a model card."""
 
-from .card import model_card, source_license
+from .card import card_of_folder, model_card, source_license
 from .html import PAGE_FILE, load_page, rewrite_page, write_page
 from .measures import measure_rows
 from .pictures import draw_figures
-from .report import REPORT_FILE, OfaReport, count_languages, count_tokens, find_warnings
+from .report import REPORT_FILE, OfaReport, count_languages, count_tokens, find_warnings, uses_of_languages
 
 
 __all__ = [
     "PAGE_FILE",
     "REPORT_FILE",
     "OfaReport",
+    "card_of_folder",
     "count_languages",
     "count_tokens",
     "draw_figures",
@@ -20,5 +21,6 @@ __all__ = [
     "model_card",
     "rewrite_page",
     "source_license",
+    "uses_of_languages",
     "write_page",
 ]

@@ -16,7 +16,7 @@ from ..models import modeling_ofa
 from ..text.languages import short_code
 from ..utils.hub import CARD_FILE, PLACEHOLDER
 from .html import KIND_NAMES, input_facts, millions, named, parameter_counts, short_name
-from .report import OfaReport
+from .report import REPORT_FILE, OfaReport
 
 
 _MOST_LANGUAGES = 40
@@ -53,9 +53,6 @@ def model_card(
     """
     source, target = report.source, report.target
     title = short_name(repo_id or f"{short_name(source['name'])}-ofa").rsplit("/", 1)[-1]
-    auto_class, pipeline = next(
-        (task for ending, task in _TASKS.items() if target["class"].endswith(ending)), ("AutoModel", None)
-    )
     size = target.get("embedding_size")
     base = source["name"] if is_hub_id(source["name"], source["class"]) else None
     languages = target_languages(report)
@@ -65,14 +62,18 @@ def model_card(
         language=sorted({code for language in languages if (code := short_code(language))}) or None,
         library_name="transformers",
         tags=["ofa", "multilingual"] if len(languages) > 1 else ["ofa"],
-        pipeline_tag=pipeline,
+        pipeline_tag=_task(target["class"])[1],
         model_name=title,
         eval_results=list(eval_results) if eval_results else None,
         **license_fields,
     )
-    everything = dict(zip(KIND_NAMES, (report.tokens[kind] for kind in KIND_NAMES)))
-    covered = {code: counts for code, counts in report.tokens_by_language.items() if sum(counts.values())}
-    rows = [("all", everything)] + [(named(code), counts) for code, counts in list(covered.items())[:_MOST_LANGUAGES]]
+    covered = {
+        code: sum(counts.values()) for code, counts in report.tokens_by_language.items() if sum(counts.values())
+    }
+    rows = [
+        (named(code), tokens, report.use_by_language.get(code))
+        for code, tokens in list(covered.items())[:_MOST_LANGUAGES]
+    ]
     text = _environment().get_template("card.md").render(
         title=title,
         report=report,
@@ -82,18 +83,66 @@ def model_card(
         languages=languages,
         parameters=parameter_counts(report),
         millions=millions,
-        auto_class=auto_class,
-        dense_class=getattr(modeling_ofa, target["class"]).dense_class.__name__ if size else None,
-        bare_id=repo_id or PLACEHOLDER,
-        repo_id=json.dumps(repo_id or PLACEHOLDER),
+        **_loading(target["class"], size, repo_id),
         made=_made(report),
-        kinds=KIND_NAMES,
-        coverage=[(name, counts, sum(counts.values())) for name, counts in rows],
+        total=sum(report.tokens.values()),
+        everything={kind: report.tokens[kind] for kind in KIND_NAMES},
+        coverage=rows,
         left_out=max(0, len(covered) - _MOST_LANGUAGES),
         results=eval_results or (),
         license=license_fields.get("license_name") or license_fields.get("license"),
     )  # fmt: skip
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}", ignore_metadata_errors=False)
+
+
+def card_of_folder(folder: str | os.PathLike) -> ModelCard:
+    """A card for a checkpoint without one: what its report says, or else what its configuration does.
+
+    A training with a plain Trainer writes a model and a tokenizer, and neither report nor card.
+
+    Raises:
+        FileNotFoundError: the folder has no config.json.
+    """
+    folder = Path(folder)
+    if (folder / REPORT_FILE).is_file():
+        return model_card(OfaReport.load(folder))
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    class_name = (config.get("architectures") or ["AutoModel"])[0]
+    size, base = config.get("embedding_size"), str(config.get("_name_or_path") or "")
+    factorized = size if hasattr(modeling_ofa, class_name) else None
+    base = base if "/" in base and is_hub_id(base) else None
+    title = folder.resolve().name
+    data = ModelCardData(
+        base_model=base,
+        library_name="transformers",
+        tags=["ofa"],
+        pipeline_tag=_task(class_name)[1],
+        model_name=title,
+    )
+    text = _environment().get_template("trained.md").render(
+        title=title,
+        source_link=f"[{base}](https://huggingface.co/{base})" if base else None,
+        size=factorized,
+        tokens=config.get("vocab_size", 0),
+        **_loading(class_name, factorized, None),
+    )  # fmt: skip
+    return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}", ignore_metadata_errors=False)
+
+
+def _task(class_name: str) -> tuple[str, str | None]:
+    """Auto class and pipeline of a model class."""
+    return next((task for ending, task in _TASKS.items() if class_name.endswith(ending)), ("AutoModel", None))
+
+
+def _loading(class_name: str, size: int | None, repo_id: str | None) -> dict[str, Any]:
+    """What `load.md` shows."""
+    return {
+        "class_name": class_name,
+        "auto_class": _task(class_name)[0],
+        "dense_class": getattr(modeling_ofa, class_name).dense_class.__name__ if size else None,
+        "bare_id": repo_id or PLACEHOLDER,
+        "repo_id": json.dumps(repo_id or PLACEHOLDER),
+    }
 
 
 def target_languages(report: OfaReport) -> list[str]:

@@ -38,6 +38,8 @@ class OfaReport:
         tokens_by_script: the same for each script, ISO 15924; `Zyyy` are tokens without letters.
         tokens_by_language: the same for each language of the word vectors, ISO 639-3, over the tokens that occur in its
             words; a token counts for each language that has it.
+        use_by_language: of each language's words, each counted as often as it occurs, the shares of pieces whose rows are
+            copied, composed, fallback and special, and of words that are unwritten: no token but unknown ones.
         matches: target tokens by how they were matched to a source token: exact, case, spacing, role (special tokens),
             and rejected, which the source has, but hardly uses, so that they are composed.
         reconstruction_error: ||E - F P|| / ||E|| in Frobenius norm, of input and, untied, output embeddings: of the
@@ -63,6 +65,7 @@ class OfaReport:
     versions: dict[str, str]
     warnings: list[str] = field(default_factory=list)
     tokens_by_language: dict[str, dict[str, int]] = field(default_factory=dict)
+    use_by_language: dict[str, dict[str, float]] = field(default_factory=dict)
     matches: dict[str, int] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
     proof: dict[str, Any] = field(default_factory=dict)
@@ -205,3 +208,38 @@ def count_languages(mapping: TokenMapping) -> tuple[dict[str, dict[str, int]], d
         {str(languages[i]): dict(zip(names, table[i].tolist())) for i in order},
         {str(languages[i]): int(idle[i]) for i in order if idle[i]},
     )
+
+
+def uses_of_languages(mapping: TokenMapping) -> dict[str, dict[str, float]]:
+    """For each language what its words use; see `OfaReport.use_by_language`.
+
+    Languages of the words that the mapping was built with, sorted; without frequencies each word counts alike.
+    """
+    vectors, incidence = mapping.word_vectors, mapping.incidence
+    if not len(vectors):
+        return {}
+    names = [kind.name.lower() for kind in TokenKind]
+    languages, index = np.unique(vectors.languages, return_inverse=True)
+    counts = np.ones(len(vectors)) if vectors.frequencies is None else vectors.frequencies.astype(np.float64)
+    settings = mapping.settings
+    words = select_words(
+        vectors,
+        settings["target_languages"],
+        settings["max_words"],
+        "target_languages",
+        settings["authors_compatible"],
+    )
+    # (V_t, kinds) turned into (N, kinds): the pieces of each word by kind.
+    kinds = scipy.sparse.csr_array(
+        (np.ones(len(mapping.kinds), dtype=np.float32), (np.arange(len(mapping.kinds)), mapping.kinds)),
+        shape=(len(mapping.kinds), len(TokenKind)),
+    )
+    pieces = (incidence.T @ kinds).toarray()[words]
+    unwritten = pieces.sum(axis=1) == 0
+    table = np.column_stack([pieces, unwritten]) * counts[words, None]
+    sums = np.zeros((len(languages), table.shape[1]))
+    np.add.at(sums, index[words], table)
+    return {
+        str(languages[i]): dict(zip([*names, "unwritten"], (sums[i] / sums[i].sum()).round(6).tolist()))
+        for i in np.flatnonzero(sums.sum(axis=1))
+    }

@@ -1,10 +1,13 @@
 """Uploading a folder to the Hub: one commit, which an upload that broke off can be resumed to."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
+import yaml
 from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 from transformers.utils import logging
@@ -15,6 +18,9 @@ logger = logging.get_logger(__name__)
 # What a card is called, and what stands in it for a name that isn't known yet; replaced in an upload.
 CARD_FILE = "README.md"
 PLACEHOLDER = "path/or/hub-id"
+
+# What a run says of itself.
+_RECORDS = ("ofa_report.json", "ofa_run.yaml")
 
 # What a status says to a person, after "the Hub answered".
 _ADVICE = {
@@ -38,6 +44,7 @@ _PUSHED = (
     *("vocab.json", "vocab.txt", "merges.txt", "*.model"),
     *("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json", "[0-9]_*/config.json"),
     *("configuration_*.py", "modeling_*.py", "modules_*.py", "loss_*.py", "tokenization_*.py"),
+    ".eval_results/*.yaml",
     *("README.md", "LICENSE*", "NOTICE*", "report.html", "ofa_report.json", "ofa_run.yaml"),
     *("words.txt", "metadata.json", "images/*.png", "images/*.svg"),
     *("onnx/*.onnx", "onnx/*.onnx_data"),
@@ -114,10 +121,31 @@ def push_folder(
 
 
 def _content(path: Path, folder: Path, repo_id: str) -> str | bytes:
-    """A file's path; of the card the text, with the code loading from where it will lie."""
-    if path != folder / CARD_FILE:
-        return str(path)
-    return path.read_text(encoding="utf-8").replace(PLACEHOLDER, repo_id).encode()
+    """A file's path; of the card the text, with the code loading from where it will lie; of records without paths."""
+    if path == folder / CARD_FILE:
+        return path.read_text(encoding="utf-8").replace(PLACEHOLDER, repo_id).encode()
+    if path.name in _RECORDS and path.parent == folder:
+        text, is_json = path.read_text(encoding="utf-8"), path.suffix == ".json"
+        record = json.loads(text) if is_json else yaml.safe_load(text)
+        shown = without_paths(record)
+        if shown != record and is_json:
+            return json.dumps(shown, indent=1, ensure_ascii=False).encode()
+        if shown != record:
+            return yaml.safe_dump(shown, sort_keys=False, allow_unicode=True).encode()
+    return str(path)
+
+
+def without_paths(value: Any) -> Any:
+    """A record of a run as others may read it: of files and folders of this machine the last names, no command lines."""
+    if isinstance(value, dict):
+        return {without_paths(key): without_paths(item) for key, item in value.items() if key != "command_line"}
+    if isinstance(value, list):
+        return [without_paths(item) for item in value]
+    if isinstance(value, str) and "\n" not in value and len(value) < 4096:
+        # `user/name` may be a folder here, too.
+        local = value.startswith(("/", "~", "./", "../")) or "\\" in value or ("/" in value and os.path.exists(value))
+        return PurePath(value.replace("\\", "/")).name or value if local else value
+    return value
 
 
 @contextmanager

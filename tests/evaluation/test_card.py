@@ -1,9 +1,11 @@
 """Results in the card of a checkpoint."""
 
 import pytest
-from huggingface_hub import ModelCard
+import yaml
+from huggingface_hub import ModelCard, parse_eval_result_entries
 
 from ofa_transformers.evaluation import Measurement, write_card_results
+from ofa_transformers.utils.hub import files_to_push
 
 
 def measurement(language="deu", value=0.5):
@@ -46,3 +48,20 @@ def test_what_cannot_be_written_is_refused_and_stays(checkpoint, tmp_path):
     with pytest.raises(ValueError, match=r"metadata of .*README\.md can't be read"):
         write_card_results(checkpoint, [measurement()])
     assert (checkpoint / "README.md").read_text() == content
+
+
+def test_results_on_data_sets_of_the_hub_are_where_it_reads_them(checkpoint):
+    def on_the_hub(value, language="deu", seed=None):
+        data = "mteb/tatoeba-bitext-mining:deu-eng, split test, 1a2b"
+        return Measurement("m", "retrieval (Tatoeba)", language, "top-1 from English", value, seed=seed, data=data)
+
+    write_card_results(
+        checkpoint, [on_the_hub(0.5, seed=1), on_the_hub(0.7, seed=2), measurement("fra"), measurement("all")]
+    )
+    write_card_results(checkpoint, [on_the_hub(0.8, "swh")])
+    entries = parse_eval_result_entries(yaml.safe_load((checkpoint / ".eval_results" / "ofa.yaml").read_text()))
+    assert [(entry.dataset_id, entry.task_id, entry.value) for entry in entries] == [
+        ("mteb/tatoeba-bitext-mining", "retrieval (Tatoeba), deu, top-1 from English", 0.6),
+        ("mteb/tatoeba-bitext-mining", "retrieval (Tatoeba), swh, top-1 from English", 0.8),
+    ]
+    assert checkpoint / ".eval_results" / "ofa.yaml" in files_to_push(checkpoint)

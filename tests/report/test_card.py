@@ -11,7 +11,7 @@ from huggingface_hub import EvalResult, ModelCard
 from report_inputs import HOSTILE, adapt_hostile, inputs
 
 import ofa_transformers as ofa
-from ofa_transformers.report.card import is_hub_id, model_card, source_license
+from ofa_transformers.report.card import card_of_folder, is_hub_id, model_card, source_license
 
 
 RESULTS = [
@@ -62,8 +62,10 @@ def test_text_says_how_it_was_made(adapted, card):
     ):
         assert expected in text, expected
     counts = adapted.report.tokens_by_language["deu"]
-    cells = " | ".join(str(counts[kind]) for kind in ("copied", "composed", "fallback", "special"))
-    assert f"| German (deu) | {cells} | {sum(counts.values())} |" in text
+    uses = adapted.report.use_by_language
+    cells = " | ".join(f"{100 * uses['deu'][kind]:.1f}" for kind in ("copied", "composed", "fallback", "unwritten"))
+    assert f"| German (deu) | {sum(counts.values())} | {cells} |" in text
+    assert uses["tha"]["unwritten"] == 1 and sum(uses["deu"].values()) == pytest.approx(1)
 
 
 def test_data_in_a_card_is_no_html_and_stays_in_its_cell(card):
@@ -154,3 +156,16 @@ def test_a_folder_named_like_a_hub_id_is_a_folder(tmp_path, monkeypatch):
     assert not is_hub_id("someone/model")
     shutil.rmtree(tmp_path / "someone")
     assert is_hub_id("someone/model")
+
+
+def test_a_model_trained_on_with_a_plain_trainer_gets_a_card(adapted, tmp_path):
+    folder = tmp_path / "my-continued"
+    adapted.model.save_pretrained(folder)
+    adapted.tokenizer.save_pretrained(folder)
+    found = card_of_folder(folder)
+    assert found.data.library_name == "transformers" and found.data.tags == ["ofa"]
+    assert found.data.pipeline_tag == "fill-mask" and found.data.model_name == "my-continued"
+    assert "embeddings factorized to a size of 12" in found.text
+    assert 'AutoTokenizer.from_pretrained("path/or/hub-id", trust_remote_code=False)' in found.text
+    adapted.report.save(folder / "ofa_report.json")
+    assert "## How it was made" in card_of_folder(folder).text

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ofa_transformers.utils.hub import files_to_push
+from ofa_transformers.utils.hub import files_to_push, without_paths
 
 
 def test_only_what_a_model_repository_holds(tmp_path):
@@ -52,3 +52,22 @@ def test_nothing_to_push(tmp_path):
     for folder in (tmp_path, tmp_path / "none"):
         with pytest.raises(FileNotFoundError, match="nothing to push"):
             files_to_push(folder)
+
+
+def test_records_say_nothing_of_this_machine(tmp_path, monkeypatch):
+    (tmp_path / "data" / "bible").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    record = {
+        "source": "/home/me/models/xlm-r",
+        "tokenizer": "me/tokenizer",
+        "parallel": ["data/bible", "../other/bible.tsv"],
+        "seed": 0,
+        "record": {"command": "adapt", "command_line": "ofa adapt /home/me", "inputs": {"/home/me/models/xlm-r": {"bytes": 1}}},
+    }  # fmt: skip
+    assert without_paths(record) == {
+        "source": "xlm-r",
+        "tokenizer": "me/tokenizer",
+        "parallel": ["bible", "bible.tsv"],
+        "seed": 0,
+        "record": {"command": "adapt", "inputs": {"xlm-r": {"bytes": 1}}},
+    }
