@@ -1,4 +1,4 @@
-"""`ofa tokenizer train`, `extend` and `fertility`."""
+"""`ofa tokenizer train`, `extend`, `trim` and `fertility`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ from .options import Json, Markdown, Output, Overwrite, note, quiet_unless_inter
 
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from transformers import PreTrainedTokenizerBase
+
     from ..text.corpus import LanguageText
 
-app = typer.Typer(help="Train a target tokenizer, extend an existing one, measure both.", no_args_is_help=True)
+app = typer.Typer(help="Train a target tokenizer, extend or trim an existing one, measure them.", no_args_is_help=True)
 
 
 class Algorithm(str, Enum):
@@ -150,6 +154,76 @@ def extend(
             f"{change.tokens_before:,} tokens before, {change.tokens_after:,} after; "
             f"{change.lines_decoded_otherwise:,} of {change.lines:,} lines decode otherwise"
         )
+
+
+@app.command("trim")
+def trim(
+    tokenizer: Annotated[str, typer.Argument(help="A fast tokenizer: folder or Hub id.", show_default=False)],
+    texts: Texts = None,
+    output: Output = ...,
+    keep_languages: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CODE", help="Of the text, those that count; may repeat.", show_default="all"),
+    ] = None,
+    multiple_of: Annotated[
+        int, typer.Option(metavar="N", help="Keep more pieces up to a multiple of N tokens.", min=1)
+    ] = 1,
+    extend: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="Of a new language: pieces to add; may repeat.", show_default="none"),
+    ] = None,
+    num_new_tokens: Annotated[
+        int | None,
+        typer.Option("--num-new-tokens", "-n", metavar="N", help="With --extend: how many.", show_default="none"),
+    ] = None,
+    dataset: Datasets = None,
+    column: Column = "text",
+    split: Split = "train",
+    overwrite: Overwrite = False,
+) -> None:
+    """Leave out the pieces that a text has no use for; the text is cut as before.
+
+    Example: ofa tokenizer trim FacebookAI/xlm-roberta-base deu_Latn.txt swh_Latn.txt --output xlmr-deu-swh
+    """
+    from ..tokenization import save_tokenizer
+    from ..tokenization.backend import load_fast_tokenizer
+    from ..utils.files import new_folder
+
+    quiet_unless_interactive()
+    reserve_output(output, overwrite, inputs=[tokenizer, *_paths(texts), *_paths(extend)])
+    old = load_fast_tokenizer(tokenizer)
+    made = trimmed_and_extended(
+        old,
+        _texts(texts, dataset, column, split),
+        keep_languages or None,
+        multiple_of,
+        _texts(extend, None, column, split) if extend else None,
+        num_new_tokens,
+    )
+    with new_folder(output, overwrite) as folder:
+        save_tokenizer(made, folder)
+    typer.echo(f"{len(old):,} -> {len(made):,} tokens ({len(made) / len(old):.1%}): {output}")
+
+
+def trimmed_and_extended(
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Mapping[str, Iterable[str]],
+    keep_languages: list[str] | None,
+    multiple_of: int,
+    new_texts: Mapping[str, Iterable[str]] | None,
+    num_new_tokens: int | None,
+) -> PreTrainedTokenizerBase:
+    """A tokenizer without what `texts` don't need, and with pieces of `new_texts`.
+
+    Raises:
+        ValueError: one of --extend and --num-new-tokens without the other; and as `trim_tokenizer`, `extend_tokenizer`.
+    """
+    from ..tokenization import extend_tokenizer, trim_tokenizer
+
+    if (new_texts is None) != (num_new_tokens is None):
+        raise ValueError("--extend names text that --num-new-tokens pieces are made of: give both, or neither.")
+    made = trim_tokenizer(tokenizer, texts, keep_languages=keep_languages, multiple_of=multiple_of)
+    return made if new_texts is None else extend_tokenizer(made, new_texts, num_new_tokens)
 
 
 @app.command("fertility")

@@ -1,4 +1,4 @@
-"""Target tokenizers: train new ones, extend existing ones, measure both."""
+"""Target tokenizers: train new ones, extend and trim existing ones, measure them."""
 
 from ..text.corpus import DatasetText, TextFile
 from .changes import TokenizationChange, measure_changes
@@ -7,6 +7,7 @@ from .fertility import Fertility, FertilityReport, measure_fertility
 from .normalization import MergedWords, measure_merged_words
 from .saving import save_tokenizer
 from .train import train_tokenizer
+from .trim import trim_tokenizer
 
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "measure_merged_words",
     "save_tokenizer",
     "train_tokenizer",
+    "trim_tokenizer",
 ]

@@ -89,7 +89,7 @@ class Plan:
             logger.warning(f"The text gave {size} tokens, fewer than vocab_size={vocab_size}.")
         if self.like is None:
             return _finish(self.tokenizer, self.algorithm, 512 if model_max_length is None else model_max_length)
-        tokenizer = with_backend(self.like, _with_templates(self.tokenizer, self.like.backend_tokenizer))
+        tokenizer = with_backend(self.like, with_templates(self.tokenizer, self.like.backend_tokenizer))
         if model_max_length is not None:
             tokenizer.model_max_length = tokenizer.init_kwargs["model_max_length"] = model_max_length
         if self.keeps_accents:
@@ -192,7 +192,7 @@ def check_size(vocab_size: int, symbols: int, plan: Plan) -> None:
         )
 
 
-def _with_templates(tokenizer: Tokenizer, like: Tokenizer) -> Tokenizer:
+def with_templates(tokenizer: Tokenizer, like: Tokenizer) -> Tokenizer:
     """`tokenizer` with the post-processor, truncation and padding of `like`, and its own ids in them."""
     state, model = json.loads(tokenizer.to_str()), json.loads(like.to_str())
 

@@ -65,7 +65,20 @@ def test_a_missing_extra_is_named(trained, tmp_path, monkeypatch, error_of):
     assert "ofa-transformers[plot]" in message
 
 
-@pytest.mark.parametrize("command", ["train", "extend", "fertility"])
+def test_trim_and_extend_in_one_go(trained, tmp_path, error_of):
+    english = str(DATA / "eng_Latn.tsv")
+    output = run("trim", trained, GERMAN, english, "--keep-languages", "deu", "-o", tmp_path / "trimmed")
+    old, trimmed = (AutoTokenizer.from_pretrained(folder) for folder in (trained, tmp_path / "trimmed"))
+    assert f"600 -> {len(trimmed)} tokens" in output and len(trimmed) < 600
+    line = "Alle Menschen sind frei und gleich an Würde und Rechten geboren."
+    assert trimmed.tokenize(line) == old.tokenize(line)
+    run("trim", trained, GERMAN, "--extend", ZULU, "-n", 100, "-o", tmp_path / "both")
+    assert len(AutoTokenizer.from_pretrained(tmp_path / "both")) == len(trimmed) + 100
+    message = error_of("tokenizer", "trim", trained, GERMAN, "--extend", ZULU, "-o", tmp_path / "half")
+    assert "--num-new-tokens" in message
+
+
+@pytest.mark.parametrize("command", ["train", "extend", "trim", "fertility"])
 def test_the_examples_of_the_help_are_valid(command, trained, tmp_path, monkeypatch):
     """As printed, with the model of the Hub replaced by a folder."""
     help_text = " ".join(re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯─]", "", run(command, "--help")).split())

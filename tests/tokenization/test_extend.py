@@ -1,100 +1,19 @@
 """Extension of existing tokenizers of every kind."""
 
-import json
-
 import conftest
 import pytest
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+from tokenizer_kinds import BUILDERS, OLD, model_of
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     AutoTokenizer,
-    BertTokenizer,
-    GPT2Tokenizer,
-    LlamaTokenizer,
     PreTrainedTokenizerFast,
-    RobertaTokenizer,
-    XLMRobertaTokenizer,
 )
 
 from ofa_transformers.demo.data import load_parallel_text
-from ofa_transformers.tokenization import extend_tokenizer, measure_changes, train_tokenizer
+from ofa_transformers.tokenization import extend_tokenizer, measure_changes
 
 
-OLD = conftest.TEXT[:11]
 NEW_TOKENS = 300
-
-# Llama 3 and Qwen cut words like this, then write bytes
-_SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+"
-
-
-def _model(tokenizer):
-    return json.loads(tokenizer.backend_tokenizer.to_str())["model"]
-
-
-def _llama3_style(ignore_merges=True):
-    """Special tokens past the end of the model's own vocabulary, which a tokenizer.json does not number."""
-    source = _model(conftest.build_byte_bpe())
-    own = {token: i for i, token in enumerate(t for t in source["vocab"] if t[0] != "<" or len(t) == 1)}
-    merges = [tuple(merge) for merge in source["merges"] if "".join(merge) in own]
-    tokenizer = Tokenizer(models.BPE(own, merges, ignore_merges=ignore_merges))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(_SPLIT), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens(["<|begin_of_text|>", "<|end_of_text|>"])
-    tokenizer.add_tokens(["<tool_call>"])
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<|begin_of_text|> $A", special_tokens=[("<|begin_of_text|>", len(own))]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<|begin_of_text|>", eos_token="<|end_of_text|>"
-    )
-
-
-def _gpt2():
-    model = _model(conftest.build_byte_bpe())
-    return GPT2Tokenizer(vocab=model["vocab"], merges=[tuple(m) for m in model["merges"]], unk_token="<unk>",
-                         bos_token="<s>", eos_token="</s>")  # fmt: skip
-
-
-def _roberta():
-    model = _model(conftest.build_byte_bpe())
-    return RobertaTokenizer(vocab=model["vocab"], merges=[tuple(m) for m in model["merges"]])
-
-
-def _xlm_roberta():
-    vocabulary = [tuple(piece) for piece in _model(conftest.build_unigram())["vocab"]]
-    return XLMRobertaTokenizer(vocab=[*vocabulary, ("<mask>", 0.0)])
-
-
-def _bert():
-    tokenizer = BertTokenizer(vocab=_model(conftest.build_wordpiece())["vocab"], do_lower_case=False)
-    tokenizer.add_tokens(["Wasserfall"])
-    return tokenizer
-
-
-def _llama2():
-    model = _model(conftest.build_sentencepiece_bpe())
-    return LlamaTokenizer(vocab=model["vocab"], merges=[tuple(m) for m in model["merges"]])
-
-
-def _mask_past_the_end():
-    """As `train_tokenizer` makes it: the mask's id is not the model's."""
-    return train_tokenizer({"old": OLD}, 200)
-
-
-BUILDERS = conftest.TOKENIZER_BUILDERS | {
-    "llama3": _llama3_style,
-    "qwen": lambda: _llama3_style(ignore_merges=False),
-    "gpt2": _gpt2,
-    "roberta": _roberta,
-    "xlm_roberta": _xlm_roberta,
-    "bert": _bert,
-    "llama2": _llama2,
-    "mask_past_the_end": _mask_past_the_end,
-}
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +127,7 @@ def test_every_new_merge_fires():
     assert extended.convert_ids_to_tokens([257, 258, 259]) == ["ab", "abab", "abc"]
     assert extended("abab")["input_ids"] == [258]
     # the old merge comes first, and the new one takes what it leaves
-    assert _model(extended)["merges"] == [["b", "c"], ["a", "b"], ["ab", "ab"], ["a", "bc"]]
+    assert model_of(extended)["merges"] == [["b", "c"], ["a", "b"], ["ab", "ab"], ["a", "bc"]]
     assert extended("abc")["input_ids"] == [259]
     assert extended("bc")["input_ids"] == old("bc")["input_ids"]
 
