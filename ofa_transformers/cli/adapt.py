@@ -26,6 +26,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from transformers import PreTrainedTokenizerBase
 
     from ..initialization.planning import AdaptationPlan
     from ..initialization.settings import InitializationSettings
@@ -38,21 +39,35 @@ ROWS = "Rows of new tokens"
 def adapt(
     context: typer.Context,
     source: Annotated[str, typer.Argument(help="The pretrained model: a folder or a Hub id.", show_default=False)],
-    target_tokenizer: Annotated[
-        str, typer.Option("--tokenizer", "-t", metavar="NAME", help="The new tokenizer: a folder or a Hub id.")
-    ],
     output: Output,
+    target_tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            "--tokenizer",
+            "-t",
+            metavar="NAME",
+            help="The new one: folder or Hub id.",
+            show_default="the source's",
+        ),
+    ] = None,
+    trim: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="Keep what this needs; may repeat.", show_default="all"),
+    ] = None,
     word_vectors: Annotated[
         str | None,
         typer.Option(
             "--vectors",
             "-v",
             metavar="NAME",
-            help="Word vectors: a file, a folder or a Hub id.",
-            show_default="none; --method ofa needs them",
+            help="Word vectors: file, folder or Hub id.",
+            show_default="none",
         ),
     ] = None,
-    method: Annotated[str, typer.Option(metavar="NAME", help="Make rows so; see `ofa methods`.")] = "ofa",
+    method: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="See `ofa methods`.", show_default="ofa; fvt to trim"),
+    ] = None,
     embedding_size: Annotated[
         int | None,
         typer.Option(
@@ -68,7 +83,7 @@ def adapt(
         typer.Option(
             "--source-language",
             metavar="CODE",
-            help="What the source was trained on, as eng or eng,fra.",
+            help="What the source knows, as eng,fra.",
             show_default="any",
         ),
     ] = None,
@@ -164,7 +179,7 @@ def adapt(
 ) -> None:
     """Give a pretrained model the vocabulary of another tokenizer, with OFA.
 
-    Example: ofa adapt FacebookAI/xlm-roberta-base -t my-tokenizer -v vectors --embedding-size 200 -o adapted
+    Example: ofa adapt FacebookAI/xlm-roberta-base -t my-tokenizer -v vectors --size 200 -o adapted
     """
     with stage(STARTING):
         from rich.console import Console
@@ -173,17 +188,26 @@ def adapt(
         from ..initialization.planning import plan_adaptation
         from ..initialization.settings import InitializationSettings
         from ..text.corpus import Chain, TextFile
+        from ..text.file_names import named
         from ..utils.files import new_folder
         from .run_record import RunRecord
 
     quiet_unless_interactive()
     files = [name for name in (word_vectors, donor, *(target_text or ()), *(parallel or ())) if name is not None]
-    read = [source, target_tokenizer, *files]
+    files += [path for text in trim or () for path in (named(text)[1],)]
+    if target_tokenizer is None and not trim:
+        raise typer.BadParameter(
+            "name the new tokenizer, or say what to --trim the source's to", param_hint="--tokenizer"
+        )
+    read = [source, *([] if target_tokenizer is None else [target_tokenizer]), *files]
     reserve_output(output, overwrite, inputs=read, dry_run=dry_run)
     console = Console(highlight=False, markup=False, soft_wrap=True)  # names may have brackets
-    settings = InitializationSettings.from_dict(options_of(context))  # as ofa_run.yaml has them
+    options = options_of(context)  # as ofa_run.yaml has them
+    if method is None and trim and word_vectors is None:
+        options["method"] = "fvt"
+    settings = InitializationSettings.from_dict(options)
     inputs = {
-        "target_tokenizer": target_tokenizer,
+        "target_tokenizer": trimmed(target_tokenizer or source, trim) if trim else target_tokenizer,
         "word_vectors": word_vectors,
         "target_text": Chain([TextFile(path) for path in target_text]) if target_text else None,
         "parallel_text": translations(parallel, settings) if parallel else None,
@@ -203,6 +227,14 @@ def adapt(
     for warning in adapted.report.warnings:
         note(warning)
     console.print(f"Model, tokenizer and report are in {output}")
+
+
+def trimmed(tokenizer: str, texts: list[str]) -> PreTrainedTokenizerBase:
+    """A tokenizer with what some text needs."""
+    from ..text.corpus import find_text
+    from ..tokenization import trim_tokenizer
+
+    return trim_tokenizer(tokenizer, find_text(texts))
 
 
 def translations(paths: list[Path], settings: InitializationSettings) -> Iterator[tuple[str, str]]:

@@ -163,18 +163,16 @@ def trim(
     output: Output = ...,
     keep_languages: Annotated[
         list[str] | None,
-        typer.Option(metavar="CODE", help="Of the text, those that count; may repeat.", show_default="all"),
+        typer.Option(metavar="CODE", help="Read only these of the text, as deu,swh.", show_default="all"),
     ] = None,
-    multiple_of: Annotated[
-        int, typer.Option(metavar="N", help="Keep more pieces up to a multiple of N tokens.", min=1)
-    ] = 1,
+    multiple_of: Annotated[int, typer.Option(metavar="N", help="Keep more, up to a multiple of N tokens.", min=1)] = 1,
     extend: Annotated[
         list[str] | None,
-        typer.Option(metavar="TEXT", help="Of a new language: pieces to add; may repeat.", show_default="none"),
+        typer.Option(metavar="TEXT", help="Add pieces for this text; may repeat.", show_default="none"),
     ] = None,
     num_new_tokens: Annotated[
         int | None,
-        typer.Option("--num-new-tokens", "-n", metavar="N", help="With --extend: how many.", show_default="none"),
+        typer.Option("--num-new-tokens", "-n", metavar="N", help="Add so many with --extend.", show_default="none"),
     ] = None,
     dataset: Datasets = None,
     column: Column = "text",
@@ -183,7 +181,7 @@ def trim(
 ) -> None:
     """Leave out the pieces that a text has no use for; the text is cut as before.
 
-    Example: ofa tokenizer trim FacebookAI/xlm-roberta-base deu_Latn.txt swh_Latn.txt --output xlmr-deu-swh
+    Example: ofa tokenizer trim FacebookAI/xlm-roberta-base deu_Latn.txt swh_Latn.txt --output trimmed
     """
     from ..tokenization import save_tokenizer
     from ..tokenization.backend import load_fast_tokenizer
@@ -195,7 +193,7 @@ def trim(
     made = trimmed_and_extended(
         old,
         _texts(texts, dataset, column, split),
-        keep_languages or None,
+        [code for value in keep_languages or () for code in value.replace(",", " ").split()] or None,
         multiple_of,
         _texts(extend, None, column, split) if extend else None,
         num_new_tokens,

@@ -7,7 +7,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from ..report import OfaReport, count_languages, count_tokens, find_warnings, measure_rows, uses_of_languages
-from .inputs import Inputs, Source
+from .inputs import Inputs, Source, count_bytes
 from .mapping.token_mapping import TokenMapping
 from .rows import TargetRows
 from .run import Run
@@ -54,6 +54,7 @@ def make_report(
             "rows": mapping.shape[0],
             "embedding_size": size,
             "parameters": model.num_parameters(),
+            "bytes": count_bytes(model),
             "embedding_parameters": sum(t.numel() for t in (*made.rows.values(), *made.primitives.values())),
         },
         word_vectors={

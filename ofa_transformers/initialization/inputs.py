@@ -236,10 +236,16 @@ def read_source(inputs: Inputs, settings: InitializationSettings, run: Run) -> S
         "rows": embeddings.rows,
         "hidden_size": embeddings.hidden_size,
         "parameters": model.num_parameters(),
+        "bytes": count_bytes(model),
         "embedding_parameters": embeddings.input.numel()
         + (embeddings.output.numel() if embeddings.output is not None else 0),
     }
     return Source(model, embeddings, special, facts)
+
+
+def count_bytes(model: PreTrainedModel) -> int:
+    """Of the parameters, tied ones once: the size of its weights in a file."""
+    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
 
 
 def check_rows(rows: int, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:

@@ -40,6 +40,7 @@ _OPTIONS = {
 _NO_SETTINGS = (
     "source",
     "tokenizer",
+    "trim",
     "vectors",
     "target_text",
     "parallel",

@@ -31,7 +31,7 @@ class OfaReport:
     """The account of one adaptation.
 
     Attributes:
-        source, target: name, model class, tokens, rows, hidden size, parameters of either model.
+        source, target: name, model class, tokens, rows, hidden size, parameters and bytes of either model.
         word_vectors: words, dimensions, words per language, and where they come from.
         settings: the arguments of the initialisation.
         tokens: target tokens of each kind (copied, composed, fallback, special).
@@ -111,7 +111,9 @@ class OfaReport:
     def __str__(self) -> str:
         shown = [f"{self.source['name']} ({self.source['class']}) -> {self.target['class']}"]
         shown.append(f"{self.source['tokens']:,} -> {self.target['tokens']:,} tokens")
-        shown.append(f"{self.source['parameters']:,} -> {self.target['parameters']:,} parameters")
+        sizes = [side["bytes"] / 1e6 for side in (self.source, self.target) if "bytes" in side]
+        size = f", {sizes[0]:,.1f} -> {sizes[1]:,.1f} MB" if len(sizes) == 2 else ""
+        shown.append(f"{self.source['parameters']:,} -> {self.target['parameters']:,} parameters{size}")
         total = sum(self.tokens.values())
         shown.append(", ".join(f"{name} {count:,} ({count / total:.1%})" for name, count in self.tokens.items()))
         if "difference" in self.proof:

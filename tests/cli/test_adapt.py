@@ -4,6 +4,7 @@ import gzip
 import inspect
 import json
 
+import conftest
 import pytest
 import torch
 import yaml
@@ -15,6 +16,7 @@ import ofa_transformers as ofa
 from ofa_transformers.initialization.planning import plan_adaptation
 from ofa_transformers.initialization.settings import InitializationSettings
 from ofa_transformers.report import OfaReport
+from ofa_transformers.tokenization import extend_tokenizer
 
 
 def test_adapt_then_export(run, inputs, tmp_path, capsys):
@@ -179,3 +181,32 @@ def test_other_methods_by_name(run, error_of, inputs, tmp_path, capsys):
     )
     assert run("methods") == 0
     assert "alignment" in capsys.readouterr().out
+
+
+def test_trim_keeps_the_rows_that_some_text_needs(run, inputs, tmp_path, capsys):
+    """The outputs are the source's; with -t it is that tokenizer which is trimmed, an extended one for example."""
+    source = inputs[0]
+    text = tmp_path / "deu_Latn.txt"
+    text.write_text("\n".join(conftest.TEXT[3:6]), encoding="utf-8")
+    assert run("adapt", source, "--trim", text, "--dry-run", "-o", tmp_path / "out") == 0
+    assert run("adapt", source, "--trim", text, "-o", tmp_path / "out") == 0
+    printed = capsys.readouterr().out
+    old, new = (AutoTokenizer.from_pretrained(folder) for folder in (source, tmp_path / "out"))
+    before, after = (AutoModelForMaskedLM.from_pretrained(f).eval() for f in (source, tmp_path / "out"))
+    sizes = [sum(p.numel() * 4 for p in model.parameters()) / 1e6 for model in (before, after)]
+    assert f"{len(old):,} -> {len(new):,} tokens" in printed and len(new) < len(old)
+    assert f"parameters, {sizes[0]:.1f} -> {sizes[1]:.1f} MB" in printed
+    kept = old.convert_tokens_to_ids(new.convert_ids_to_tokens(range(len(new))))
+    for line in conftest.TEXT[3:6]:
+        ours, theirs = (model(**t(line, return_tensors="pt")) for model, t in ((after, new), (before, old)))
+        torch.testing.assert_close(ours.logits, theirs.logits[..., kept], rtol=0, atol=1e-6)
+
+    larger = extend_tokenizer(old, {"swh": conftest.TEXT[6:8] * 2}, 20)
+    larger.save_pretrained(tmp_path / "larger")
+    text.write_text("\n".join(conftest.TEXT[6:8]), encoding="utf-8")
+    assert run("adapt", source, "-t", tmp_path / "larger", "--trim", text, "-o", tmp_path / "both") == 0
+    both = AutoTokenizer.from_pretrained(tmp_path / "both")
+    assert both.tokenize(conftest.TEXT[6]) == larger.tokenize(conftest.TEXT[6])
+    report = OfaReport.load(tmp_path / "both")
+    assert report.tokens["composed"] > 0 and report.target["tokens"] == len(both) < len(larger)
+    assert report.source["bytes"] > report.target["bytes"] > 0
