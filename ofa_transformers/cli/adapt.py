@@ -46,13 +46,19 @@ def adapt(
             "--tokenizer",
             "-t",
             metavar="NAME",
-            help="The new one: folder or Hub id.",
+            help="A folder or a Hub id.",
             show_default="the source's",
         ),
     ] = None,
     trim: Annotated[
         list[str] | None,
-        typer.Option(metavar="TEXT", help="Keep what this needs; may repeat.", show_default="all"),
+        typer.Option(metavar="TEXT", help="Keep what this text needs.", show_default="all"),
+    ] = None,
+    new_languages: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--add-language", metavar="CODE", help="Add its token, as xyz_Latn:like=swh_Latn.", show_default="none"
+        ),
     ] = None,
     word_vectors: Annotated[
         str | None,
@@ -60,14 +66,13 @@ def adapt(
             "--vectors",
             "-v",
             metavar="NAME",
-            help="Word vectors: file, folder or Hub id.",
+            help="Word vectors: file or Hub id.",
             show_default="none",
         ),
     ] = None,
     method: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="See `ofa methods`.", show_default="ofa; fvt to trim"),
-    ] = None,
+        str, typer.Option(metavar="NAME", help="See `ofa methods`.", show_default="ofa, or fvt")
+    ] = "ofa",
     embedding_size: Annotated[
         int | None,
         typer.Option(
@@ -195,19 +200,20 @@ def adapt(
     quiet_unless_interactive()
     files = [name for name in (word_vectors, donor, *(target_text or ()), *(parallel or ())) if name is not None]
     files += [path for text in trim or () for path in (named(text)[1],)]
-    if target_tokenizer is None and not trim:
+    if target_tokenizer is None and not trim and not new_languages:
         raise typer.BadParameter(
-            "name the new tokenizer, or say what to --trim the source's to", param_hint="--tokenizer"
+            "name the new tokenizer; or --trim, or --add-language, to go on with the source's",
+            param_hint="--tokenizer",
         )
     read = [source, *([] if target_tokenizer is None else [target_tokenizer]), *files]
     reserve_output(output, overwrite, inputs=read, dry_run=dry_run)
     console = Console(highlight=False, markup=False, soft_wrap=True)  # names may have brackets
-    options = options_of(context)  # as ofa_run.yaml has them
-    if method is None and trim and word_vectors is None:
-        options["method"] = "fvt"
-    settings = InitializationSettings.from_dict(options)
+    is_open = context.get_parameter_source("method").name == "DEFAULT"
+    if (trim or new_languages) and word_vectors is None and is_open:
+        context.params["method"] = "fvt"  # which needs nothing; recorded, too
+    settings = InitializationSettings.from_dict(options_of(context))  # as ofa_run.yaml has them
     inputs = {
-        "target_tokenizer": trimmed(target_tokenizer or source, trim) if trim else target_tokenizer,
+        "target_tokenizer": trimmed(target_tokenizer or source, trim) if trim else target_tokenizer or source,
         "word_vectors": word_vectors,
         "target_text": Chain([TextFile(path) for path in target_text]) if target_text else None,
         "parallel_text": translations(parallel, settings) if parallel else None,

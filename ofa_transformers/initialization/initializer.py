@@ -83,6 +83,7 @@ class OfaInitializer:
         parallel_text: Iterable[tuple[str, str]] | None = None,
         donor: str | os.PathLike | tuple[PreTrainedModel, PreTrainedTokenizerBase] | None = None,
         authors_compatible: bool = False,
+        new_languages: Mapping[str, str] | None = None,
         seed: int = 114514,
         device: torch.device | str | None = None,
         **hub_kwargs: Any,
@@ -136,6 +137,8 @@ class OfaInitializer:
             authors_compatible: give what the published code gives, accidents included: unk and uncovered subwords may
                 be neighbours, special tokens match by spelling, a factorized head's bias is random, one at full size
                 carried by position.
+            new_languages: of a translation model: tokens of languages to add to the target tokenizer -> tokens of the
+                source whose rows they take, such as those of relatives: {"xyz_Latn": "swh_Latn"}.
             seed: of the fallback rows.
             device: where neighbours and factorization are computed; a GPU if there is one by default. The model stays
                 where it is.
@@ -169,6 +172,7 @@ class OfaInitializer:
             language_offset=language_offset,
             primitives=primitives,
             authors_compatible=authors_compatible,
+            new_languages=new_languages,
             seed=seed,
         )
         run = hub_kwargs.pop("_run", None) or Run(device)  # several sizes share what is made once

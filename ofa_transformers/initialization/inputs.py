@@ -20,6 +20,7 @@ from ..models.checkpoints import (
 from ..models.embeddings import ModelEmbeddings, find_embeddings, token_table
 from ..report import source_license
 from ..text.scripts import NO_LETTERS, scripts_of
+from ..tokenization.language_codes import add_language_codes
 from ..tokenization.normalization import merged_words_notes
 from ..tokenization.saving import check_tokenizer
 from ..tokenization.sentencepiece_model import bare_sentencepiece, load_sentencepiece
@@ -131,6 +132,8 @@ def read_inputs(
         settings.check_source(source_class, config)
         target = _load_tokenizer(target_tokenizer, "target_tokenizer", access)
         original = _load_tokenizer(*_source_tokenizer(source, source_tokenizer, config), source_access)
+        if settings.new_languages:
+            target = add_language_codes(target, settings.new_languages)
         # Text that can't be read fails here, before the long work.
         lines = None if target_text is None else list(target_text)
         text = None if lines is None else run.read_once("target_text", lambda: read_target_text(target, lines))

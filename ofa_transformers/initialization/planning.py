@@ -112,7 +112,10 @@ def plan_adaptation(
     plan_special_tokens(model, rows, inputs.source_tokenizer, inputs.target_tokenizer)
     target = Vocabulary.from_tokenizer(inputs.target_tokenizer, "target_tokenizer")
     matches = match_tokens(
-        Vocabulary.from_tokenizer(inputs.source_tokenizer, "source_tokenizer"), target, num_source_rows=rows
+        Vocabulary.from_tokenizer(inputs.source_tokenizer, "source_tokenizer"),
+        target,
+        num_source_rows=rows,
+        relatives=chosen.new_languages,
     )
     shared = int((matches.source_ids >= 0).sum())
 

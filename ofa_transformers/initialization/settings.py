@@ -35,6 +35,7 @@ _OPTIONS = {
     "source_language": "source_languages",
     "target_language": "target_languages",
     "method_setting": "method_settings",
+    "add_language": "new_languages",
 }
 # What lies beside the settings in `ofa_run.yaml` and in a report: inputs, the record of the run, an outcome.
 _NO_SETTINGS = (
@@ -93,6 +94,7 @@ class InitializationSettings:
     language_offset: float | None = None
     primitives: str | None = None
     authors_compatible: bool = False
+    new_languages: Mapping[str, str] | None = field(default=None, hash=False)
     seed: int = 114514
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
 
@@ -106,6 +108,7 @@ class InitializationSettings:
             _check_at_least("max_words", self.max_words, 1, "at least one word is needed; pass None for all words.")
         _check_at_least("seed", self.seed, 0, "must be at least 0.")
         object.__setattr__(self, "method_settings", dict(self.method_settings) if self.method_settings else None)
+        object.__setattr__(self, "new_languages", dict(self.new_languages) if self.new_languages else None)
         if self.fallback is not None:
             check_fallback(self.fallback)
         for name, known in (("word_weighting", WORD_WEIGHTINGS), ("overlap", OVERLAPS), ("primitives", PRIMITIVES)):
@@ -125,6 +128,7 @@ class InitializationSettings:
         chosen += [f"overlap={self.overlap!r}"] if self.overlap not in (None, "all") else []
         chosen += [f"language_offset={self.language_offset}"] if self.language_offset else []
         chosen += [f"primitives={self.primitives!r}"] if self.primitives == "target" else []
+        chosen += [f"new_languages={self.new_languages}"] if self.new_languages else []
         if chosen:
             raise ValueError(
                 f"authors_compatible=True gives what the published code gives, which has no {' and no '.join(chosen)}; "
@@ -263,10 +267,13 @@ class InitializationSettings:
             "source_languages",
             "target_languages",
             "method_settings",
+            "new_languages",
         ):  # an option that wasn't given is empty
             given[name] = given.get(name) or None
         if isinstance(given["method_settings"], (list, tuple)):
             given["method_settings"] = dict(map(_named_value, given["method_settings"]))
+        if isinstance(given["new_languages"], (list, tuple)):
+            given["new_languages"] = dict(map(_new_language, given["new_languages"]))
         return cls(**given, unknown=unknown)
 
     @classmethod
@@ -307,6 +314,14 @@ def _named_value(setting: str) -> tuple[str, Any]:
     if not mark or not name:
         raise ValueError(f"method_settings: {setting!r} must be NAME=VALUE, for example atoms=32.")
     return name, yaml.safe_load(value)
+
+
+def _new_language(option: str) -> tuple[str, str]:
+    """The code and its relative of `CODE:like=TOKEN`."""
+    code, mark, relative = option.partition(":like=")
+    if not (code and mark and relative):
+        raise ValueError(f"new_languages: {option!r} must be CODE:like=TOKEN, for example xyz_Latn:like=swh_Latn.")
+    return code, relative
 
 
 def _check_at_least(name: str, value: Any, least: int, otherwise: str) -> None:

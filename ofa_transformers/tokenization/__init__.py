@@ -4,6 +4,7 @@ from ..text.corpus import DatasetText, TextFile
 from .changes import TokenizationChange, measure_changes
 from .extend import extend_tokenizer
 from .fertility import Fertility, FertilityReport, measure_fertility
+from .language_codes import add_language_codes
 from .normalization import MergedWords, measure_merged_words
 from .saving import save_tokenizer
 from .train import train_tokenizer
@@ -17,6 +18,7 @@ __all__ = [
     "MergedWords",
     "TextFile",
     "TokenizationChange",
+    "add_language_codes",
     "extend_tokenizer",
     "measure_changes",
     "measure_fertility",

@@ -75,4 +75,14 @@ def with_backend(tokenizer: PreTrainedTokenizerBase, backend: Tokenizer) -> PreT
     wrap = getattr(other, "_wrap_decode_method_backend_tokenizer", None)
     if wrap is not None:
         wrap()
+    follow_source_language(other)
     return other
+
+
+def follow_source_language(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Has a translation model's tokenizer put the token of its source language where its class puts it, by its id now."""
+    if (
+        isinstance(getattr(type(tokenizer), "src_lang", None), property)
+        and tokenizer.src_lang in tokenizer.get_vocab()
+    ):
+        tokenizer.src_lang = tokenizer.src_lang

@@ -210,3 +210,25 @@ def test_trim_keeps_the_rows_that_some_text_needs(run, inputs, tmp_path, capsys)
     report = OfaReport.load(tmp_path / "both")
     assert report.tokens["composed"] > 0 and report.target["tokens"] == len(both) < len(larger)
     assert report.source["bytes"] > report.target["bytes"] > 0
+
+
+def test_add_language_gives_a_translation_model_its_token(run, error_of, tmp_path):
+    from initialization.test_new_languages import NEW, make
+
+    model, own, relative = make("nllb")
+    model.save_pretrained(tmp_path / "nllb")
+    own.save_pretrained(tmp_path / "nllb")
+    option = f"{NEW}:like={relative}"
+    assert run("adapt", tmp_path / "nllb", "--add-language", option, "-o", tmp_path / "out") == 0
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out", src_lang=NEW)
+    assert tokenizer.convert_tokens_to_ids(NEW) == len(own) and len(own) in tokenizer("house")["input_ids"]
+    settings = OfaReport.load(tmp_path / "out").settings
+    assert settings["new_languages"] == {NEW: relative} and settings["method"] == "fvt"
+    assert (
+        run("adapt", "--config", tmp_path / "out" / "ofa_run.yaml", tmp_path / "nllb", "-o", tmp_path / "again") == 0
+    )
+    one, other = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("out", "again"))
+    assert one == other
+    assert "must be CODE:like=TOKEN, for example" in error_of(
+        "adapt", tmp_path / "nllb", "--add-language", NEW, "-o", tmp_path / "no"
+    )

@@ -134,7 +134,13 @@ def map_tokens(
         beyond = matches.source_ids >= num_rows
         matches.source_ids[beyond], matches.kinds[beyond] = -1, MatchKind.NONE
     else:
-        matches = match_tokens(source, target, fuzzy_match=settings.fuzzy_match, num_source_rows=num_rows)
+        matches = match_tokens(
+            source,
+            target,
+            fuzzy_match=settings.fuzzy_match,
+            num_source_rows=num_rows,
+            relatives=settings.new_languages,
+        )
 
     weight = WORD_WEIGHTINGS[settings.word_weighting]
     options = {

@@ -1,5 +1,6 @@
 """Which source token each target token is the same as (OFA, section 3.3: overlapping tokens)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -40,7 +41,12 @@ COUNTERPARTS = {
 
 
 def match_tokens(
-    source: Vocabulary, target: Vocabulary, *, fuzzy_match: bool = True, num_source_rows: int | None = None
+    source: Vocabulary,
+    target: Vocabulary,
+    *,
+    fuzzy_match: bool = True,
+    num_source_rows: int | None = None,
+    relatives: Mapping[str, str] | None = None,
 ) -> Matches:
     """Matches target tokens to source tokens.
 
@@ -53,6 +59,10 @@ def match_tokens(
         source, target: the vocabularies.
         fuzzy_match: whether to go beyond equal forms.
         num_source_rows: source ids from here on have no embedding and match nothing.
+        relatives: target tokens -> source tokens whose rows they take, as if they had their role.
+
+    Raises:
+        ValueError: one of the relatives isn't a token with an embedding, or a token needs none.
     """
     usable = len(source) if num_source_rows is None else min(len(source), num_source_rows)
     source_ids = np.full(len(target), -1, dtype=np.int64)
@@ -82,6 +92,16 @@ def match_tokens(
                 source_ids[index], kinds[index] = found, kind
 
     for index, found in _match_special(source, target, usable).items():
+        source_ids[index], kinds[index] = found, MatchKind.ROLE
+    for token, relative in (relatives or {}).items():
+        if token in source.ids:
+            raise ValueError(f"new_languages: the source has {token!r}, with a row of its own; leave it out.")
+        index, found = target.ids[token], source.ids.get(relative, usable)
+        if found >= usable:
+            raise ValueError(
+                f"new_languages: {token!r} shall be like {relative!r}, which is no token of the source; name one that it "
+                "has."
+            )
         source_ids[index], kinds[index] = found, MatchKind.ROLE
     return Matches(source_ids, kinds)
 

@@ -80,7 +80,11 @@ class MethodInputs:
     def matches(self) -> Matches:
         """The source token that each target token is the same as."""
         return match_tokens(
-            self.source, self.target, fuzzy_match=self.settings.fuzzy_match, num_source_rows=self.num_source_rows
+            self.source,
+            self.target,
+            fuzzy_match=self.settings.fuzzy_match,
+            num_source_rows=self.num_source_rows,
+            relatives=self.settings.new_languages,
         )
 
     @property
