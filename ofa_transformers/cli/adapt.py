@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -330,11 +330,15 @@ def convert(
 
 
 def export(
-    checkpoint: Annotated[str, typer.Argument(help="A factorized checkpoint: a folder or a Hub id.")],
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint: a folder or a Hub id.")],
     output: Output,
+    format: Annotated[
+        Literal["safetensors", "onnx", "gguf"],
+        typer.Option(metavar="NAME", help="Write safetensors, onnx (any head), or gguf (decoders)."),
+    ] = "safetensors",
     overwrite: Overwrite = False,
 ) -> None:
-    """Multiply the factors out: a stock Transformers checkpoint with the same outputs.
+    """Multiply the factors out: a stock Transformers checkpoint, or a file for ONNX or llama.cpp, of the same outputs.
 
     Example: ofa export adapted -o adapted-dense
     """
@@ -342,9 +346,40 @@ def export(
         from ..models.checkpoints import load_config, model_class
 
     quiet_unless_interactive()
+    if format != "safetensors":
+        export_file(checkpoint, output, overwrite, format)
+        return
     resave(
         model_class(checkpoint, load_config(checkpoint, {}, "checkpoint")), checkpoint, output, overwrite, dense=True
     )
+
+
+def export_file(checkpoint: str, output: Path, overwrite: bool, format: str) -> None:
+    """Writes model.onnx or model.gguf, with configuration and tokenizer beside."""
+    import torch
+
+    from ..models.checkpoints import load_config, load_tokenizer, model_class, reading_weights
+    from ..tokenization import save_tokenizer
+    from ..utils.files import new_folder
+    from ..workflows.export.gguf import export_gguf
+    from ..workflows.export.onnx import export_onnx, load_whole
+
+    reserve_output(output, overwrite, inputs=[checkpoint])
+    config = load_config(checkpoint, {}, "checkpoint")
+    tokenizer = load_tokenizer(checkpoint, "checkpoint")
+    with stage("Loading the checkpoint"), reading_weights("checkpoint", checkpoint):
+        dtype = torch.float32 if format == "onnx" else None
+        model = load_whole(model_class(checkpoint, config), checkpoint, dtype)
+    with new_folder(output, overwrite) as folder, stage(f"Writing {format}"):
+        said = ""
+        if format == "onnx":
+            difference = export_onnx(model, tokenizer, folder / "model.onnx")
+            said = f", outputs within {difference:.0e} of PyTorch's"
+        else:
+            export_gguf(model, tokenizer, folder / "model.gguf")
+        model.config.save_pretrained(folder)
+        save_tokenizer(tokenizer, folder)
+    typer.echo(f"{type(model).__name__} in {output / f'model.{format}'}{said}")
 
 
 def resave(model_class: type, checkpoint: str, output: Path, overwrite: bool, dense: bool) -> None:
