@@ -9,7 +9,7 @@ SUITE := $(VENV)/transformers-tests
 JOBS ?= 2
 PYTEST_ARGS ?=
 
-.PHONY: help install demo test kills lint format docs suite-report examples-suite architectures clean
+.PHONY: help install demo test kills fuzz lint format docs suite-report examples-suite architectures clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -40,13 +40,16 @@ $(SUITE)/version.txt: $(INSTALLED) tests/transformers_suite/fetch.py
 	$(BIN)/python tests/transformers_suite/fetch.py $(SUITE)
 
 # The models are tiny: more threads for one test file only get in the way of the other.
-test kills suite-report examples-suite: export OMP_NUM_THREADS ?= 1
+test kills fuzz suite-report examples-suite: export OMP_NUM_THREADS ?= 1
 
 test: lint $(SUITE)/version.txt  ## ruff and the whole test-suite, Transformers' own model tests included
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 kills: $(INSTALLED)  ## stop commands at 500 random moments and look at what they leave (KILLS=500 SEED=0)
 	$(BIN)/python tests/faults/kills.py --kills $(or $(KILLS),500) --seed $(or $(SEED),0)
+
+fuzz: $(INSTALLED)  ## give readers and commands damaged files, thousands of each reader (CASES=3000 SEED=0)
+	$(BIN)/python tests/faults/fuzz.py --cases $(or $(CASES),3000) --seed $(or $(SEED),0)
 
 docs: $(INSTALLED)  ## build the documentation into site/, which opens without a server but for its search
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ..utils.reading import in_one_line
+
 
 # Where a file that a run wrote has what isn't an option.
 RECORD = "record"
@@ -95,11 +97,13 @@ def _load(file: Path) -> dict[Any, Any]:
     try:
         text = file.read_text(encoding="utf-8")
         values = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
-    except (json.JSONDecodeError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except RecursionError as error:
+        raise _error(f"{file} is nested too deeply; write options and their values, like `size: 200`.") from error
+    except (ValueError, TypeError, AttributeError, yaml.YAMLError) as error:  # of JSON, UTF-8, dates; YAML's
         kind = "JSON" if file.suffix == ".json" else "YAML"
         mark = getattr(error, "problem_mark", None)
-        reason = str(error) if mark is None else f"line {mark.line + 1}: {error.problem}"
-        raise _error(f"{file} is no {kind}: {reason}.") from error
+        reason = in_one_line(error) if mark is None else f"line {mark.line + 1}: {error.problem}"
+        raise _error(f"{file} is no {kind}: {reason}; correct it.") from error
     if not isinstance(values, dict):
         raise _error(f"{file} must hold options and their values, like `size: 200`, but holds {values!r:.60}.")
     return values
@@ -144,5 +148,5 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _error(message: str) -> typer.BadParameter:
-    return typer.BadParameter(message, param_hint="--config")
+def _error(message: str) -> ValueError:
+    return ValueError(f"--config: {message}")

@@ -27,13 +27,13 @@ def report(
     Example: ofa report adapted --figures adapted-figures
     """
     from ..report import draw_figures, load_page, rewrite_page
+    from ..utils.reading import reading
 
     drawn = []
     if figures is not None:
-        try:
-            drawn = draw_figures(*load_page(folder), figures, format)
-        except ImportError as error:
-            raise ValueError(str(error)) from error
+        report, columns = load_page(folder)
+        with reading(f"The report in {folder} lacks what its figures show; adapt the model again"):
+            drawn = draw_figures(report, columns, figures, format)
     with stage("Writing the report"):
         page = rewrite_page(folder)
     typer.echo(f"Report: {page}")

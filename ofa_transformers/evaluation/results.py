@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,8 @@ from huggingface_hub import EvalResult
 
 from ..text.language_groups import head_languages, is_head
 from ..utils import strict_json
+from ..utils.reading import read_json as read_json_file
+from ..utils.reading import record_of
 
 
 # Rows of a table that stand for several languages, in this order, after the languages.
@@ -174,17 +175,17 @@ def read_json(path: str | Path) -> list[Measurement]:
     """The measurements that `to_json` wrote, in this version or another. A value that is null is NaN.
 
     Raises:
+        FileNotFoundError: it isn't there.
         ValueError: a file that holds something else.
     """
-    names = {field.name for field in fields(Measurement)}
-    try:
-        rows = json.loads(Path(path).read_text(encoding="utf-8"))
-        found = [Measurement(**{name: value for name, value in row.items() if name in names}) for row in rows]
-        return [replace(item, value=math.nan) if item.value is None else item for item in found]
-    except (UnicodeDecodeError, json.JSONDecodeError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"{path} holds no measurements; name a results.json that `ofa evaluate` wrote ({error})."
-        ) from error
+    remedy = "name a results.json that `ofa evaluate` wrote"
+    rows = read_json_file(Path(path), remedy)
+    if not isinstance(rows, list):
+        raise ValueError(f"{path} holds no list of measurements; {remedy}.")
+    for row in rows:
+        if isinstance(row, dict) and row.get("value", 0) is None:
+            row["value"] = math.nan
+    return [record_of(Measurement, row, f"{path}, entry {number}", remedy) for number, row in enumerate(rows, 1)]
 
 
 def to_csv(measurements: Sequence[Measurement]) -> str:

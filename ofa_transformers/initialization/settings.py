@@ -207,7 +207,7 @@ class InitializationSettings:
         if offset is None:
             offset = LANGUAGE_OFFSET if language_model and self.source_languages else 0.0
         if weighting != "uniform" or overlap != "all":
-            _check_frequencies(word_vectors)
+            word_vectors.check_frequencies()
         for note in notes:
             logger.warning(note)
         return Rules(weighting, overlap, offset, self.primitives or "target", tuple(notes))
@@ -336,13 +336,3 @@ def _check_at_least(name: str, value: Any, least: int, otherwise: str) -> None:
 def _check_name(name: str, value: str, known: Iterable[str]) -> None:
     if value not in known:
         raise ValueError(f"{name} is {value!r}, but must be one of {', '.join(map(repr, known))}.")
-
-
-def _check_frequencies(word_vectors: WordVectors) -> None:
-    wrong = np.flatnonzero(~(word_vectors.frequencies >= 0) | np.isinf(word_vectors.frequencies))
-    if len(wrong):
-        word = f"{word_vectors.languages[wrong[0]]}:{word_vectors.words[wrong[0]]}"
-        raise ValueError(
-            f"The frequency of word {wrong[0]}, {word!r}, is {word_vectors.frequencies[wrong[0]]}, but must be a finite "
-            "number from 0 on; correct it, or pass word_weighting='uniform' and overlap='all'."
-        )

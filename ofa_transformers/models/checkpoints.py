@@ -22,6 +22,7 @@ from transformers import (
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 from transformers.utils import cached_file, logging
 
+from ..utils.reading import in_one_line, reading
 from .dependents import quiet, vocabulary_tensors
 from .modeling_ofa import FAMILIES, OfaForMaskedLM, OfaPreTrainedMixin
 
@@ -64,7 +65,7 @@ def load_config(source: str | os.PathLike, hub_kwargs: dict[str, Any], argument:
     except OSError as error:
         # Offline, Transformers doesn't say what it looked for.
         raise OSError(
-            f"{argument}: {str(source)!r} has no configuration that can be reached. {_one_line(error)}"
+            f"{argument}: {str(source)!r} has no configuration that can be reached. {in_one_line(error)}"
         ) from error
     classes = getattr(config, "architectures", None)
     if classes is not None and not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
@@ -89,8 +90,10 @@ def load_tokenizer(
         with _reading(problem):
             tokenizer = AutoTokenizer.from_pretrained(name, **hub_kwargs)
             empty = is_empty(tokenizer)
+            if not empty:
+                tokenizer("a")  # with settings of the wrong kind it can't be called
     except OSError as error:
-        raise ValueError(f"{problem} ({_one_line(error)})") from error
+        raise ValueError(f"{problem} ({in_one_line(error)})") from error
     if empty:
         raise ValueError(f"{argument}: {name} has no tokenizer files, or what is in them holds no tokenizer. {remedy}")
     return tokenizer
@@ -107,26 +110,17 @@ def has_tokenizer(name: str | os.PathLike) -> bool:
 
 @contextmanager
 def _reading(problem: str) -> Iterator[None]:
-    """Makes one kind of error of what files of the wrong content raise, which is anything; OSError is left alone.
-
-    Raises:
-        ValueError: says the problem, and in parentheses what was raised.
-    """
+    """As `reading`; of code that comes with a checkpoint it says how that is run."""
     try:
-        yield
-    except (OSError, ImportError, MemoryError):
-        raise
-    except Exception as error:
-        if "trust_remote_code" in str(error):
+        with reading(problem):
+            yield
+    except ValueError as error:
+        if "trust_remote_code" in str(error.__cause__):
             raise ValueError(
                 f"{problem}: it comes with code of its own, which is run only where that is asked for: pass "
                 "trust_remote_code=True (--trust-remote-code, where the command has it) if you trust it."
             ) from error
-        raise ValueError(f"{problem}. ({type(error).__name__}: {_one_line(error)})") from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+        raise
 
 
 def is_empty(tokenizer: PreTrainedTokenizerBase) -> bool:
@@ -235,7 +229,7 @@ def reading_weights(argument: str, checkpoint: Any) -> Iterator[None]:
     except OSError as error:
         if str(checkpoint) in str(error):
             raise
-        raise ValueError(f"{problem}. ({type(error).__name__}: {_one_line(error)})") from error
+        raise ValueError(f"{problem}. ({type(error).__name__}: {in_one_line(error)})") from error
 
 
 def take_source(source: Any, source_class: type[PreTrainedModel], hub_kwargs: dict[str, Any]) -> PreTrainedModel:

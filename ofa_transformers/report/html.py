@@ -15,6 +15,7 @@ from ..initialization.mapping.token_mapping import TokenKind
 from ..models.factorization import truncation_errors
 from ..text.languages import language_name
 from ..utils.files import new_file
+from ..utils.reading import in_one_line, reading
 from .charts import histogram, outlines, truncation_curve
 from .columns import PageColumns, page_columns
 from .judgement import judge
@@ -52,8 +53,10 @@ def rewrite_page(folder: str | os.PathLike) -> Path:
     """
     report, columns = load_page(folder)
     page = Path(folder) / PAGE_FILE
+    with reading(f"{Path(folder) / REPORT_FILE} lacks what a report has, or has it otherwise; adapt the model again"):
+        text = render_page(report, columns)
     with new_file(page) as file:
-        file.write_text(render_page(report, columns), encoding="utf-8")
+        file.write_text(text, encoding="utf-8")
     return page
 
 
@@ -72,15 +75,15 @@ def load_page(folder: str | os.PathLike) -> tuple[OfaReport, PageColumns | None]
     report, page = OfaReport.load(folder), folder / PAGE_FILE
     if not page.is_file():
         return report, None
-    found = _COLUMNS.search(page.read_text(encoding="utf-8"))
+    found = _COLUMNS.search(page.read_bytes().decode("utf-8", "replace"))
     if found is None:
         return report, None
+    problem = f"{page} is damaged. Remove it: the report is then written without tokens"
     try:
-        return report, PageColumns.unpack(found[1])
-    except (OSError, EOFError, ValueError, KeyError) as error:
-        raise ValueError(
-            f"{page} is damaged ({error}). Remove it: the report is then written without tokens."
-        ) from error
+        with reading(problem):
+            return report, PageColumns.unpack(found[1])
+    except (OSError, EOFError) as error:  # of gzip
+        raise ValueError(f"{problem}. ({in_one_line(error)})") from error
 
 
 def render_page(report: OfaReport, columns: PageColumns | None) -> str:

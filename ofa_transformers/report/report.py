@@ -14,6 +14,7 @@ from ..initialization.mapping.build import select_words
 from ..initialization.mapping.token_mapping import TokenExplanation, TokenKind, TokenMapping
 from ..text.scripts import scripts_of
 from ..utils.files import new_file
+from ..utils.reading import read_json, reading, record_of
 from .map import EmbeddingMap
 
 
@@ -104,9 +105,14 @@ class OfaReport:
         """Reads a report that `save` wrote, or the one in a checkpoint's folder."""
         file = Path(path)
         file = file / REPORT_FILE if file.is_dir() else file
-        values = json.loads(file.read_text(encoding="utf-8"))
-        known = {name for name in cls.__dataclass_fields__ if name not in _NOT_SAVED}
-        return cls(**{name: value for name, value in values.items() if name in known})
+        remedy = "name a report that `ofa adapt` or OfaReport.save wrote"
+        values = read_json(file, remedy)
+        if isinstance(values, dict):
+            values = {name: value for name, value in values.items() if name not in _NOT_SAVED}
+        report = record_of(cls, values, str(file), remedy)
+        with reading(f"{file} lacks what a report has, or has it otherwise; {remedy}"):
+            str(report)
+        return report
 
     def __str__(self) -> str:
         shown = [f"{self.source['name']} ({self.source['class']}) -> {self.target['class']}"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..utils.compression import open_compressed
 from .file_names import files_by_language, kind_of, named_dataset
-from .lines import decoded_lines, json_row, lines_of, parquet_rows
+from .lines import decoded_lines, json_row, lines_of, parquet_rows, reading_parquet
 from .sizes import TextSize, size_from_sample, size_of_lines, size_of_rows
 
 
@@ -44,12 +44,13 @@ class TextFile:
         if self.is_parquet:
             import pyarrow.parquet
 
-            schema = pyarrow.parquet.read_schema(self.path)
+            with reading_parquet(self.path):
+                schema = pyarrow.parquet.read_schema(self.path)
             if self.column not in schema.names:
                 names = ", ".join(schema.names)
                 raise ValueError(f"{self.path} has no column {self.column!r}, but {names}; name one of these.")
             kind = schema.field(self.column).type
-            if "string" not in str(kind):
+            if not str(kind).removeprefix("dictionary<values=").startswith(("string", "large_string")):
                 raise ValueError(f"{self.path}: the column {self.column!r} holds {kind}, not text; name another.")
 
     @property
@@ -328,7 +329,9 @@ def _field(record: Any, column: str, where: str) -> str:
         raise ValueError(f"{where}: expected an object with the field {column!r}, but found {type(record).__name__}.")
     text = record.get(column)
     if not isinstance(text, str):
-        found = f"has the fields {', '.join(map(repr, record))}" if column not in record else "holds no string there"
+        found = (
+            f"has the fields {', '.join(map(repr, record)):.200}" if column not in record else "holds no string there"
+        )
         raise ValueError(f"{where}: needs text in the field {column!r}, but {found}; name another column.")
     return text
 

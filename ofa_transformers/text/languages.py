@@ -62,7 +62,7 @@ def to_iso639_3(code: str, name: str = "language") -> str:
     found = iso639_3(code)
     if found is None:
         raise ValueError(
-            f"{name} is {code!r}, which is not an ISO 639 code in lower case (like 'deu' or 'de'){nearest_codes(code)}."
+            f"{name} is {code!r:.80}, which is not an ISO 639 code in lower case (like 'deu' or 'de'){nearest_codes(code)}."
         )
     return found
 
@@ -75,7 +75,7 @@ def is_iso639_3(code: str) -> bool:
 def nearest_codes(code: object, limit: int = 3) -> str:
     """`; nearest: deu (German), ...` for what was meant as a language, or an empty string."""
     codes, names, _ = _languages()
-    text = str(code).strip().lower()
+    text = str(code)[:80].strip().lower()  # longer ones are none, and take long to compare
     found = [codes[part] for part in (text, *re.split(r"[-_.]", text)[:1]) if part in codes]
     if len(text) <= 4:
         near = difflib.get_close_matches(text, names, n=len(names), cutoff=0.6)

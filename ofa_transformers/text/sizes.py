@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from ..utils.compression import open_compressed
-from .lines import lines_of
+from .lines import lines_of, reading_parquet
 
 
 # Bytes of a part of a file that is looked at, and how many parts: together 4 MiB, as much as is read of any file.
@@ -94,19 +94,24 @@ def _stream_pieces(stream: BinaryIO, raw: BinaryIO, path: Path) -> tuple[list[by
 
 
 def size_of_rows(path: Path, column: str) -> TextSize:
-    """Of a Parquet file, from row groups of its whole length."""
+    """Of a Parquet file, from row groups of its whole length.
+
+    Raises:
+        ValueError: it is damaged.
+    """
     import pyarrow.parquet
 
-    file = pyarrow.parquet.ParquetFile(path)
-    rows = file.metadata.num_rows
-    if not rows:
-        return TextSize(0, 0, [])
-    groups = range(0, file.num_row_groups, -(-file.num_row_groups // _PIECES))
-    there = sum(file.metadata.row_group(group).num_rows for group in groups)
-    share = min(1, _MOST_ROWS / there)
-    texts: list[str] = []
-    for group in groups:
-        wanted = math.ceil(share * file.metadata.row_group(group).num_rows)
-        batches = file.iter_batches(batch_size=wanted, row_groups=[group], columns=[column])
-        texts += [text or "" for text in next(batches).column(0).to_pylist()]
-    return size_from_sample(texts, rows / len(texts))
+    with reading_parquet(path):
+        file = pyarrow.parquet.ParquetFile(path)
+        rows = file.metadata.num_rows
+        if not rows:
+            return TextSize(0, 0, [])
+        groups = range(0, file.num_row_groups, -(-file.num_row_groups // _PIECES))
+        there = sum(file.metadata.row_group(group).num_rows for group in groups)
+        share = min(1, _MOST_ROWS / there)
+        texts: list[str] = []
+        for group in groups:
+            wanted = math.ceil(share * file.metadata.row_group(group).num_rows)
+            batches = file.iter_batches(batch_size=wanted, row_groups=[group], columns=[column])
+            texts += [text or "" for text in next(batches).column(0).to_pylist()]
+        return size_from_sample(texts, rows / len(texts))

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import import_protobuf
 from transformers.tokenization_utils_base import generate_merges
 
+from ..utils.reading import reading
 from .sample_text import sample_text
 
 
@@ -36,6 +37,7 @@ def load_sentencepiece(path: str | os.PathLike) -> PreTrainedTokenizerFast:
     a text.
 
     Raises:
+        FileNotFoundError: it is no file.
         ImportError: protobuf is missing.
         ValueError: no SentencePiece model; one of words or characters; one that cuts a sample of its pieces in another way
             once converted.
@@ -47,6 +49,8 @@ def load_sentencepiece(path: str | os.PathLike) -> PreTrainedTokenizerFast:
         raise ImportError(
             f"{path}: a SentencePiece file needs protobuf: pip install 'ofa-transformers[sentencepiece]'"
         ) from error
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not a file; name a SentencePiece model, or a folder with a tokenizer.")
     try:
         data = path.read_bytes()
         proto.ParseFromString(data)
@@ -57,9 +61,10 @@ def load_sentencepiece(path: str | os.PathLike) -> PreTrainedTokenizerFast:
         raise ValueError(f"{path} is no SentencePiece model ({' '.join(str(error).split())}).") from error
     if not proto.pieces:
         raise ValueError(f"{path} is no SentencePiece model: it has no pieces.")
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=_backend(proto, path), **_roles(proto))
-    tokenizer.name_or_path = str(path)
-    _check(tokenizer, processor, path)
+    with reading(f"{path} is a damaged SentencePiece model; download it again", path):
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=_backend(proto, path), **_roles(proto))
+        tokenizer.name_or_path = str(path)
+        _check(tokenizer, processor, path)
     return tokenizer
 
 

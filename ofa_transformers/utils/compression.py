@@ -107,10 +107,11 @@ def _check_frames(path: Path) -> None:
                 raise _DamagedZstd(str(error)) from error
             last = False
             while not last:
-                block = int.from_bytes(file.read(3), "little")
+                header = file.read(3)
+                block = int.from_bytes(header, "little")
                 last, kind, length = block & 1, block >> 1 & 3, block >> 3
                 file.seek(1 if kind == 1 else length, 1)
-                if file.tell() + 4 * checksum > size:
+                if len(header) < 3 or file.tell() + 4 * checksum > size:
                     raise _DamagedZstd("the last zstd frame is not complete")
             file.seek(4 * checksum, 1)
 

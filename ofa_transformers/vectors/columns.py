@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,6 +18,9 @@ Words = TypeVar("Words", bound="WordColumns")
 class WordColumns:
     """What `WordVectors` holds and how it is chosen from, without where it comes from and goes to."""
 
+    # The folder whose files the arrays are mapped from.
+    place: Path | None = None
+
     def __init__(
         self,
         words: Sequence[str],
@@ -26,7 +30,7 @@ class WordColumns:
         metadata: Mapping[str, Any] | None = None,
     ):
         self._fill(words, languages, vectors, frequencies, metadata)
-        self._check_finite()
+        self.check_finite()
 
     @classmethod
     def _trusted(cls: type[Words], *columns: Any) -> Words:
@@ -56,20 +60,48 @@ class WordColumns:
         self.frequencies = None
         if frequencies is not None:
             self.frequencies = np.asarray(frequencies, dtype=np.float32)
+            if self.frequencies.ndim != 1:
+                raise ValueError(f"frequencies must be numbers (N,), but have the shape {self.frequencies.shape}.")
             lengths["frequencies"] = len(self.frequencies)
         if len(set(lengths.values())) > 1:
             found = ", ".join(f"{count} {name}" for name, count in lengths.items())
             raise ValueError(f"Each word needs one language and one vector, but there are {found}.")
         if self.vectors.size == 0:
             raise ValueError(f"Word vectors need at least one word and one dimension, but have {self.vectors.shape}.")
+        self.check_frequencies()
 
-    def _check_finite(self) -> None:
-        row = first_not_finite(self.vectors)
+    def check_finite(self, rows: np.ndarray | None = None) -> None:
+        """That vectors are finite numbers: all, or some rows, which are then read if they lie in a file.
+
+        Raises:
+            ValueError: one isn't; the word is named.
+        """
+        row = first_not_finite(self.vectors if rows is None else self.vectors[rows])
         if row is not None:
+            row = row if rows is None else int(rows[row])
             raise ValueError(
-                f"The vector of word {row}, {self.words[row]!r} ({self.languages[row]}), has NaN or infinite values; "
-                "remove the word or repair its vector."
+                f"{self._from_file()}The vector of word {row}, {self.words[row]!r:.80} ({self.languages[row]}), has NaN or "
+                "infinite values; remove the word or repair its vector."
             )
+
+    def check_frequencies(self) -> None:
+        """That frequencies, where there are some, are finite numbers from 0 on.
+
+        Raises:
+            ValueError: one isn't; the word is named.
+        """
+        if self.frequencies is None:
+            return
+        wrong = np.flatnonzero(~(self.frequencies >= 0) | np.isinf(self.frequencies))
+        if len(wrong):
+            word = f"{self.languages[wrong[0]]}:{self.words[wrong[0]]}"
+            raise ValueError(
+                f"{self._from_file()}The frequency of word {wrong[0]}, {word!r:.80}, is {self.frequencies[wrong[0]]}, but must "
+                "be a finite number from 0 on; correct it, or leave the frequencies out."
+            )
+
+    def _from_file(self) -> str:
+        return f"{self.place}: " if self.place else ""
 
     @cached_property
     def languages(self) -> np.ndarray:

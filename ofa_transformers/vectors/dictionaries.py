@@ -243,12 +243,12 @@ def _checked_entries(entries: Iterable[Sequence]) -> Iterator[Entry]:
         if not isinstance(entry, (tuple, list)) or len(entry) not in (4, 5):
             raise ValueError(
                 f"Dictionary entry {number}: expected (language, word, language, word), optionally with a weight, but "
-                f"found {entry!r}."
+                f"found {entry!r:.80}."
             )
         try:
             checked = _entry(codes, *entry)
         except ValueError as error:
-            raise ValueError(f"Dictionary entry {number}, {entry!r}: {error}") from error
+            raise ValueError(f"Dictionary entry {number}, {entry!r:.80}: {error}") from error
         yield checked
 
 
@@ -267,7 +267,7 @@ def _entry(
         except (TypeError, ValueError):
             number = 0.0
         if not 0 < number < float("inf"):
-            raise ValueError(f"the weight {weight!r} is not a positive number; correct or remove the entry.")
+            raise ValueError(f"the weight {weight!r:.80} is not a positive number; correct or remove the entry.")
         weight = number
     return codes[first], word, codes[second], translation, weight
 

@@ -11,6 +11,7 @@ import numpy as np
 from transformers.utils import logging
 
 from ..utils.compression import open_compressed
+from ..utils.reading import in_one_line
 
 
 logger = logging.get_logger(__name__)
@@ -59,8 +60,12 @@ def read_fasttext(path: Path, extra_words: Iterable[str] = ()) -> tuple[list[str
         _check_structure(path, plain)
         try:
             model = load_facebook_vectors(str(plain))
-        except (NotImplementedError, AssertionError, ValueError, struct.error, MemoryError) as error:
-            raise ValueError(f"{path} cannot be read by gensim ({type(error).__name__}: {error}).") from error
+        except MemoryError as error:
+            raise ValueError(f"{path} is damaged, or too large for the memory; download it again.") from error
+        except Exception as error:  # whatever numbers that aren't its own lead to
+            raise ValueError(
+                f"{path} cannot be read by gensim ({type(error).__name__}: {in_one_line(error)}); download it again."
+            ) from error
     keys, vectors = list(model.index_to_key), np.asarray(model.vectors, dtype=np.float32)
     counts = np.asarray(model.expandos["count"], dtype=np.float32)
     unseen = [word for word in dict.fromkeys(extra_words) if word not in model.key_to_index]
@@ -105,7 +110,8 @@ def _check_structure(path: Path, plain: Path) -> None:
     """Walks over words to the matrix: gensim reads on for ever where a file ends among its words."""
     with open(plain, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
-            (dimension, *_), place = _ARGUMENTS.unpack_from(data, 8), 8 + _ARGUMENTS.size
+            arguments, place = _ARGUMENTS.unpack_from(data, 8), 8 + _ARGUMENTS.size
+            dimension, buckets, shortest, longest = (arguments[at] for at in (0, 8, 9, 10))
             count, _, labels, _, pruned = _DICTIONARY.unpack_from(data, place)
             place += _DICTIONARY.size
             if labels:
@@ -118,7 +124,7 @@ def _check_structure(path: Path, plain: Path) -> None:
                     )
                 place = end + 10  # the count and the kind of entry follow
             is_quantized, rows, columns = _MATRIX.unpack_from(data, place + 8 * max(pruned, 0))
-        except struct.error as error:
+        except (struct.error, OverflowError) as error:
             raise ValueError(
                 f"{path} is damaged or cut short: it ends at byte {len(data)}, before its vectors; download it again."
             ) from error
@@ -127,7 +133,11 @@ def _check_structure(path: Path, plain: Path) -> None:
                 f"{path} is a quantized model of fastText (.ftz), which isn't read; load the .bin that it was made of."
             )
         size = place + _MATRIX.size + 4 * rows * columns
-        if columns != dimension or count < 1 or rows < count or size > len(data):
+        if buckets < 0 or shortest < 0 or longest < 0:
+            raise ValueError(
+                f"{path} is damaged: {buckets} subwords of {shortest} to {longest} letters, by its head; download it again."
+            )
+        if columns != dimension or dimension < 1 or count < 1 or rows < count or size > len(data):
             raise ValueError(
                 f"{path} is damaged or cut short: {rows} vectors of {columns} dimensions for {count} words of "
                 f"{dimension}, {size} bytes or more, in a file of {len(data)}; download it again."

@@ -37,7 +37,7 @@ def read_gensim(path: Path) -> tuple[list[str], np.ndarray, np.ndarray | None]:
     keys, matrix = list(vectors.index_to_key), np.asarray(vectors.vectors)
     bad = next((key for key in keys if not isinstance(key, str)), None)
     if bad is not None:
-        raise ValueError(f"{path}: the key {bad!r} is not a string; keys of word vectors are words.")
+        raise ValueError(f"{path}: the key {bad!r:.80} is not a string; keys of word vectors are words.")
     if matrix.ndim != 2 or len(matrix) != len(keys):
         raise ValueError(f"{path} is damaged: {len(keys)} words, but vectors of shape {matrix.shape}.")
     return keys, matrix.astype(np.float32, copy=False), _counts(vectors)

@@ -46,7 +46,7 @@ def split_keys(
         i = next(i for i, prefix in enumerate(prefixes) if prefix)
         raise ValueError(
             f"language is {language!r}, but {len(keys) - prefixes.count('')} of {len(keys)} words in {path} name their "
-            f"language themselves, as {keys[i]!r} in {place(i)}; leave language out, and select the words of a "
+            f"language themselves, as {keys[i]!r:.80} in {place(i)}; leave language out, and select the words of a "
             "language afterwards."
         )
     if not is_keyed and (language or language_of_file) is not None:
@@ -62,7 +62,7 @@ def split_keys(
                 codes[prefix] = to_iso639_3(prefix)
             except ValueError:
                 raise ValueError(
-                    f"{path}, {place(i)}: the key {keys[i]!r} names the language {prefix!r}, which is not an ISO 639 "
+                    f"{path}, {place(i)}: the key {keys[i]!r:.80} names the language {prefix!r:.80}, which is not an ISO 639 "
                     f"code{nearest_codes(prefix)}. Correct the keys; codes of your own can begin with qaa to qtz."
                 ) from None
         else:

@@ -133,7 +133,14 @@ def read_vectors(
         keys, vectors, counts = _WHOLE[format](path, extra_words) if extra_words else _WHOLE[format](path)
         wrong = first_not_finite(vectors)
         if wrong is not None:
-            raise ValueError(f"{path}: the vector of word {wrong + 1}, {keys[wrong]!r}, has NaN or infinite values.")
+            raise ValueError(
+                f"{path}: the vector of word {wrong + 1}, {keys[wrong]!r:.80}, has NaN or infinite values."
+            )
+        if counts is not None and len(wrong := np.flatnonzero(~(counts >= 0) | np.isinf(counts))):
+            raise ValueError(
+                f"{path}: the frequency of word {wrong[0] + 1}, {keys[wrong[0]]!r:.80}, is {counts[wrong[0]]}, but must be "
+                "a finite number from 0 on; correct it, or leave the frequencies out."
+            )
     bad.tell(path)
     words, languages = split_keys(
         keys,
@@ -274,7 +281,7 @@ def _first_of_each(path: Path, keys: list[str], format: str, skip: bool = False)
     twice = [i for i, key in enumerate(keys) if seen.setdefault(key, i) != i]
     first = keys[twice[0]]
     where = (
-        f"{path}, {_place(format, twice[0])}: the word {first!r} is there twice, first in "
+        f"{path}, {_place(format, twice[0])}: the word {first!r:.80} is there twice, first in "
         f"{_place(format, seen[first])}"
     )
     if format != "glove" and not skip:

@@ -8,24 +8,35 @@
 """
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import save_file
 from safetensors.torch import load_file
 
 from ..utils.files import sha256
+from ..utils.reading import fits, read_json, reading
 from .card import word_vectors_card
-from .words import CodedLanguages, Utf8Words
+from .words import NEWLINE, CodedLanguages, Utf8Words
 
 
 FORMAT = "ofa_transformers.word_vectors"
 FORMAT_VERSION = 2
 VECTORS, WORDS, METADATA, CARD = "vectors.safetensors", "words.txt", "metadata.json", "README.md"
 FILES = (VECTORS, WORDS, METADATA)
+
+# Arrays of vectors.safetensors -> what they are made of, and their number of dimensions.
+_ARRAYS = {
+    "vectors": (np.float32, 2),
+    "language_ids": (np.int32, 1),
+    "word_ends": (np.int64, 1),
+    "frequencies": (np.float32, 1),
+}
+# Codes, with a script or a variety: deu, deu_Latn, zh-min-nan. Of what users call their own, any letters.
+_LANGUAGE = re.compile(r"[\w-]{1,80}")
 
 _AGAIN = "Save or download the word vectors again."
 
@@ -46,10 +57,11 @@ def write_folder(
     """Writes the files into an existing folder.
 
     Raises:
-        ValueError: a word that cannot be a line of UTF-8, or metadata that JSON cannot hold.
+        ValueError: a word that cannot be a line of UTF-8, a language that is no code, or metadata that JSON cannot hold.
     """
     if not isinstance(words, Utf8Words):
         words = Utf8Words.from_strings(words)
+    _check_languages("Word vectors", languages.names.tolist())
     tensors = {
         "vectors": np.ascontiguousarray(vectors),
         "language_ids": np.ascontiguousarray(languages.ids, dtype=np.int32),
@@ -98,16 +110,14 @@ def read_folder(
             f"{folder} is not a folder written by WordVectors.save: {', '.join(absent)} missing. For vectors in "
             "another format pass the file itself."
         )
-    try:
-        description = json.loads((folder / METADATA).read_text(encoding="utf-8"))
+    description = read_json(folder / METADATA, "save or download the word vectors again")
+    with reading(f"{folder / VECTORS} is damaged. {_AGAIN}"):
         # Through torch, safetensors maps the file; through numpy it reads it.
         tensors = {name: tensor.numpy() for name, tensor in load_file(folder / VECTORS).items()}
-    except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError) as error:
-        raise ValueError(f"{folder} is damaged: {error}. {_AGAIN}") from error
     version = description.get("format_version") if isinstance(description, dict) else None
     if not isinstance(version, int) or description.get("format") != FORMAT or version > FORMAT_VERSION:
         raise ValueError(
-            f"{folder / METADATA} says {_get(description, 'format')!r}, version {version!r}; this library reads "
+            f"{folder / METADATA} says {_get(description, 'format')!r:.60}, version {version!r:.60}; this library reads "
             f"{FORMAT!r} up to version {FORMAT_VERSION}. Upgrade ofa-transformers."
         )
     if verify:
@@ -115,28 +125,58 @@ def read_folder(
     data = np.empty(0, dtype=np.uint8)
     if (folder / WORDS).stat().st_size:
         data = np.asarray(np.memmap(folder / WORDS, dtype=np.uint8, mode="r"))  # a plain array is quicker to slice
+    _check_arrays(folder, tensors)
     words = Utf8Words(data, tensors.get("word_ends"))
-    if verify:
-        for _ in words:  # not valid UTF-8 is an error here
-            pass
     try:
         vectors, ids, count = tensors["vectors"], tensors["language_ids"], description["num_words"]
-        names = description["languages"]
+        names, metadata = description["languages"], description.get("metadata", {})
     except KeyError as error:
         raise ValueError(f"{folder} is damaged: it has no {error}. {_AGAIN}") from error
+    if not fits(names, list[str]) or names != sorted(set(names)):
+        raise ValueError(
+            f"{folder / METADATA} is damaged: its languages, {names!r:.60}, are no sorted names. {_AGAIN}"
+        )
+    _check_languages(str(folder / METADATA), names)
+    if not isinstance(metadata, dict):
+        raise ValueError(f"{folder / METADATA} is damaged: its metadata are {metadata!r:.60}. {_AGAIN}")
     if not len(words) == len(vectors) == len(ids) == count:
         raise ValueError(
             f"{folder} is damaged: {len(words)} words, {len(vectors)} vectors and {len(ids)} languages, where the "
-            f"metadata says {count}. {_AGAIN}"
+            f"metadata says {count!r:.60}. {_AGAIN}"
         )
-    if not count or words.ends[-1] != len(data) or ids.min() < 0 or ids.max() >= len(names):
+    ends = words.ends
+    in_order = count and ends[0] > 0 and (ends[1:] > ends[:-1]).all() and ends[-1] == len(data)
+    if not in_order or (data[ends - 1] != NEWLINE).any() or ids.min() < 0 or ids.max() >= len(names):
         raise ValueError(f"{folder} is damaged: its words, languages and arrays don't belong together. {_AGAIN}")
-    return words, CodedLanguages(names, ids), vectors, tensors.get("frequencies"), description.get("metadata", {})
+    if verify:
+        with reading(f"{folder / WORDS} is damaged. {_AGAIN}"):
+            for _ in words:  # not valid UTF-8 is an error here
+                pass
+    return words, CodedLanguages(names, ids), vectors, tensors.get("frequencies"), metadata
+
+
+def _check_arrays(folder: Path, tensors: dict[str, np.ndarray]) -> None:
+    for name, (dtype, dimensions) in _ARRAYS.items():
+        array = tensors.get(name)
+        if array is not None and (array.dtype != dtype or array.ndim != dimensions):
+            raise ValueError(
+                f"{folder / VECTORS} is damaged: {name} is an array of {array.dtype} of shape {array.shape}, not of "
+                f"{np.dtype(dtype)} with {dimensions} dimension{'s' * (dimensions > 1)}. {_AGAIN}"
+            )
+
+
+def _check_languages(where: str, names: Sequence[str]) -> None:
+    """That they are codes, or what can pass for one, rather than prose or markup: they are shown in cards and pages."""
+    wrong = next((name for name in names if not _LANGUAGE.fullmatch(name)), None)
+    if wrong is not None:
+        raise ValueError(
+            f"{where}: the language {wrong!r:.60} is no code, as deu or deu_Latn; name languages by letters, digits, - and _."
+        )
 
 
 def _verify(folder: Path, description: dict[str, Any]) -> None:
     expected = description.get("sha256")
-    if not expected:
+    if not expected or not isinstance(expected, dict):
         raise ValueError(
             f"{folder} was saved by an older version, without checksums; leave verify out, and save it again for "
             "checksums."
@@ -146,7 +186,7 @@ def _verify(folder: Path, description: dict[str, Any]) -> None:
         if found != expected.get(name):
             raise ValueError(
                 f"{folder / name} is not what was saved: its SHA-256 is {found}, the metadata says "
-                f"{expected.get(name)}. {_AGAIN}"
+                f"{expected.get(name)!s:.64}. {_AGAIN}"
             )
 
 

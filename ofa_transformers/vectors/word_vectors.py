@@ -10,6 +10,7 @@ import numpy as np
 from transformers.utils import logging
 
 from ..utils.files import check_output_folder, new_folder
+from ..utils.reading import reading
 from .columns import WordColumns
 from .readers import ReadOptions
 from .saved_format import read_folder, write_folder
@@ -37,7 +38,7 @@ class WordVectors(WordColumns):
             name that the Hub knows, as `cc-by-sa-4.0`), `method` and `frequencies` are its usual keys.
 
     Raises:
-        ValueError: lengths that differ, no words, or vectors with NaN or infinite values.
+        ValueError: lengths that differ, no words, vectors with NaN or infinite values, or frequencies that are none.
     """
 
     @classmethod
@@ -134,7 +135,11 @@ class WordVectors(WordColumns):
                 f"{sources[0].path} was written by save, which keeps languages; leave language, format and "
                 "extra_words out."
             )
-        return cls._trusted(*read_folder(sources[0].path, verify))
+        columns = read_folder(sources[0].path, verify)
+        with reading(f"{sources[0].path} is damaged; save or download the word vectors again"):
+            loaded = cls._trusted(*columns)
+        loaded.place = sources[0].path
+        return loaded
 
     @classmethod
     def from_pretrained(cls, path_or_hub_id: str | os.PathLike, **kwargs: Any) -> "WordVectors":
@@ -188,7 +193,7 @@ class WordVectors(WordColumns):
             )
 
     def _write(self, folder: Path) -> None:
-        self._check_finite()  # once more, since arrays can be changed and `load` doesn't look
+        self.check_finite()  # once more, since arrays can be changed and `load` doesn't look
         write_folder(folder, self.words, self._coded_languages, self.vectors, self.frequencies, self.metadata)
 
     @classmethod

@@ -8,7 +8,7 @@ import numpy as np
 # Words decoded or encoded at once.
 _BLOCK = 65_536
 
-_NEWLINE = ord("\n")
+NEWLINE = ord("\n")
 
 
 class Utf8Words(Sequence[str]):
@@ -24,7 +24,7 @@ class Utf8Words(Sequence[str]):
             ends: (N,) int64 ascending, the position behind each word's newline; searched in `data` if None.
         """
         self.data = data
-        self.ends = np.flatnonzero(data == _NEWLINE) + 1 if ends is None else ends
+        self.ends = np.flatnonzero(data == NEWLINE) + 1 if ends is None else ends
 
     @classmethod
     def from_strings(cls, words: Iterable[str]) -> "Utf8Words":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -13,10 +12,12 @@ from ..evaluation.results import Measurement, to_csv
 from ..evaluation.tables import with_spread
 from ..report.board_page import render_board
 from ..utils.files import new_file
+from ..utils.reading import read_json, reading
 from ..utils.strict_json import dumps
 
 
 BOARD_FILE = "board.json"
+_REMEDY = "name a folder that `ofa compare` finished"
 BITS, PLAIN, CENTRED = "bits per character", "top-1", "top-1, centred"
 # Measure -> whether less is better.
 LESS_IS_BETTER = {BITS: True, PLAIN: False, CENTRED: False}
@@ -157,12 +158,16 @@ class Board:
 
         Raises:
             FileNotFoundError: it holds no board.json.
+            ValueError: that is damaged, or something else.
         """
         file = Path(path) / BOARD_FILE
         if not file.is_file():
-            raise FileNotFoundError(f"{path} holds no {BOARD_FILE}; name a folder that `ofa compare` finished.")
-        found = json.loads(file.read_text(encoding="utf-8"))
-        return cls(found["inputs"], found["candidates"], found["cells"])
+            raise FileNotFoundError(f"{path} holds no {BOARD_FILE}; {_REMEDY}.")
+        found = read_json(file, _REMEDY)
+        with reading(f"{file} lacks what a board has, or has it otherwise; {_REMEDY}"):
+            board = cls(found["inputs"], found["candidates"], found["cells"])
+            board.view()
+        return board
 
     def view(self) -> dict[str, Any]:
         """What the page shows: sections of bars, and a heat table a measure."""

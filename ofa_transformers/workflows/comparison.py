@@ -28,6 +28,7 @@ from ..scoring.batching import longest_input
 from ..scoring.masked_lm import DEFAULT_STRIDE
 from ..text.parallel import ParallelText, evenly
 from ..utils.files import new_file
+from ..utils.reading import read_json, reading
 from ..utils.strict_json import dumps
 from ..vectors import WordVectors
 from .board import BITS, CENTRED, PLAIN, Board
@@ -242,8 +243,9 @@ def compare(comparison: Comparison, output: str | Path, *, show_progress: bool =
     folder = Path(output)
     (folder / "cells").mkdir(parents=True, exist_ok=True)
     settings = folder / "comparison.json"
-    if settings.is_file() and (found := json.loads(settings.read_text(encoding="utf-8"))) != comparison.inputs:
-        other = [name for name, value in comparison.inputs.items() if found.get(name) != value]
+    if settings.is_file() and (found := read_json(settings, "name another folder")) != comparison.inputs:
+        known = found if isinstance(found, dict) else {}
+        other = [name for name, value in comparison.inputs.items() if known.get(name) != value]
         raise ValueError(f"{folder} holds a comparison with other {', '.join(other)}; name another folder.")
     _write(settings, comparison.inputs)
     tokenizer = AutoTokenizer.from_pretrained(comparison.target_tokenizer)
@@ -260,8 +262,10 @@ def compare(comparison: Comparison, output: str | Path, *, show_progress: bool =
             run = run.again() if now == made else run.other_method()
             made = now
             _write(path, _cell(comparison, name, seed, tokenizer, vectors, run))
-        cells[name].append(json.loads(path.read_text(encoding="utf-8")))
-    board = Board(comparison.inputs, comparison.candidates, cells)
+        cells[name].append(read_json(path, "remove it, and the same command makes it anew"))
+    with reading(f"{folder / 'cells'} holds cells that are none; remove them, and the same command makes them anew"):
+        board = Board(comparison.inputs, comparison.candidates, cells)
+        board.view()
     board.save(folder)
     return board
 

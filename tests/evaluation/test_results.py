@@ -101,11 +101,22 @@ def test_results_of_older_versions_are_read(tmp_path):
     assert (item.value, item.size, item.layer, item.centred, item.chance) == (0.5, 9, None, None, None)
 
 
-@pytest.mark.parametrize("content", ["nothing", "[1]", '[{"model": "x"}]', '{"a": 1}', "\xff"])
-def test_other_files_are_refused(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("nothing", "not valid JSON"),
+        ("\xff", "not valid JSON"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"a": 1}', "no list of measurements"),
+        ("[1]", "entry 1: expected an object, but found 1"),
+        ('[{"model": "x"}]', "entry 1: 'task' is missing"),
+        (to_json([measurement()]).replace('"deu"', "[3]"), r"entry 1: 'language' is \[3\], of the wrong kind"),
+    ],
+)
+def test_other_files_are_refused(tmp_path, content, message):
     path = tmp_path / "results.json"
     path.write_bytes(content.encode("latin-1"))
-    with pytest.raises(ValueError, match=r"results\.json holds no measurements"):
+    with pytest.raises(ValueError, match=rf"results\.json.*{message}.*name a results\.json"):
         read_json(path)
 
 

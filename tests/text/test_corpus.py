@@ -95,3 +95,19 @@ def test_languages_of_file_names(tmp_path):
     assert list(by_language({"xyz": paths})["xyz"]) == ["eng-a.txt", "deu.txt", "eng-b.txt"]
     with pytest.raises(FileNotFoundError, match=r"fra\.txt is not a file"):
         by_language([tmp_path / "fra.txt"])
+
+
+@pytest.mark.parametrize(("values", "kind"), [([["a"]], "list<"), ([1], "int64"), ([b"a"], "binary")])
+def test_a_parquet_column_without_text_is_named(tmp_path, values, kind):
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pa.table({"text": values}), tmp_path / "deu.parquet")
+    with pytest.raises(ValueError, match=rf"deu\.parquet: the column 'text' holds {kind}.*, not text"):
+        TextFile(tmp_path / "deu.parquet")
+
+
+def test_old_macs_line_breaks_are_named(tmp_path):
+    (tmp_path / "deu.txt").write_bytes(b"eins\rzwei\r")
+    with pytest.raises(ValueError, match=r"deu\.txt has no line breaks but carriage returns"):
+        list(TextFile(tmp_path / "deu.txt"))

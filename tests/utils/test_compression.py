@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import random
 import tracemalloc
 
 import pytest
@@ -69,6 +70,16 @@ def test_frames(checksum, tmp_path):
         with pytest.raises(ValueError, match="damaged or cut short"):
             read(path)
             pytest.fail(f"{size} of {len(whole)} bytes")
+
+
+@pytest.mark.timeout(60)
+def test_a_frame_cut_between_its_blocks(tmp_path):
+    (whole,) = frames(random.Random(0).randbytes(300_000), write_checksum=False)
+    begin = zstandard.frame_header_size(whole)
+    length = int.from_bytes(whole[begin : begin + 3], "little") >> 3
+    (tmp_path / "x.zst").write_bytes(whole[: begin + 3 + length])
+    with pytest.raises(ValueError, match="damaged or cut short"):
+        read(tmp_path / "x.zst")
 
 
 def test_lines_of_any_kind(tmp_path, monkeypatch):

@@ -218,3 +218,61 @@ def test_metadata_has_no_markup_in_the_card():
     metadata = {"by": "x\n\n# Heading <img src=x onerror=y>", "[a](javascript:b)": "c"}
     card = word_vectors_card({"deu": 1}, 1, metadata)
     assert "\n# Heading" not in card and "<img" not in card and "](javascript" not in card
+
+
+def damaged_folder(folder, name, change):
+    """A saved folder with one of its arrays changed."""
+    from safetensors.numpy import load_file, save_file
+
+    arrays = load_file(folder / "vectors.safetensors")
+    change(arrays[name])
+    save_file(arrays, folder / "vectors.safetensors")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_saved_vectors_that_are_no_numbers_are_named_where_they_are_used(vectors, tmp_path, value):
+    from conftest import build_unigram
+
+    from ofa_transformers.initialization.mapping.subword_vectors import subword_vectors
+    from ofa_transformers.tokenization.vocabulary import Vocabulary
+
+    vectors.save(tmp_path / "saved")
+    damaged_folder(tmp_path / "saved", "vectors", lambda array: array.__setitem__((3, 1), value))
+    loaded = WordVectors.load(tmp_path / "saved")  # opens at once, without reading
+    message = r"saved: The vector of word 3, .* \(deu\), has NaN or infinite values"
+    with pytest.raises(ValueError, match=message):
+        subword_vectors(Vocabulary.from_tokenizer(build_unigram()), loaded, np.arange(len(loaded)))
+    with pytest.raises(ValueError, match=message):
+        loaded.save(tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.parametrize("value", [np.nan, -1, np.inf])
+def test_frequencies_that_are_none_are_named(tmp_path, value):
+    words = WordVectors(["a", "b"], ["eng", "eng"], np.ones((2, 3)), [1, 2])
+    words.save(tmp_path / "saved")
+    damaged_folder(tmp_path / "saved", "frequencies", lambda array: array.__setitem__(1, value))
+    with pytest.raises(ValueError, match=r"saved is damaged.*frequency of word 1, 'eng:b', is"):
+        WordVectors.load(tmp_path / "saved")
+    with pytest.raises(ValueError, match="frequency of word 0, 'eng:a', is"):
+        WordVectors(["a", "b"], ["eng", "eng"], np.ones((2, 3)), [value, 2])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("languages", ["<b>x</b>", "deu", "eng"], "the language '<b>x</b>' is no code"),
+        ("languages", "deu", "are no sorted names"),
+        ("languages", ["eng", "deu", "swh"], "are no sorted names"),
+        ("metadata", [1], "its metadata are"),
+        ("num_words", "five", "metadata says 'five'"),
+    ],
+)
+def test_metadata_of_other_kinds_are_refused(vectors, tmp_path, name, value, message):
+    vectors.save(tmp_path / "saved")
+    path = tmp_path / "saved" / "metadata.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    with pytest.raises(ValueError, match=message):
+        WordVectors.load(tmp_path / "saved")
+    with pytest.raises(ValueError, match="the language '<b>' is no code"):
+        WordVectors(["a"], ["<b>"], np.ones((1, 2))).save(tmp_path / "other")

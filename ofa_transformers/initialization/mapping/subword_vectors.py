@@ -63,6 +63,9 @@ def subword_vectors(
         capitalised: whether words count capitalised, too.
         description: of the progress bar.
 
+    Raises:
+        ValueError: a vector with NaN or infinite values.
+
     Returns:
         Vectors in float32 (float64 if `authors_compatible`), accumulated in float64.
     """
@@ -88,7 +91,10 @@ def subword_vectors(
             first = np.flatnonzero(np.diff(subwords, prepend=-1))
             rows, indptr = subwords[first], np.append(first, len(subwords))
             incidence = scipy.sparse.csr_array((weights, members, indptr), shape=(len(rows), len(block)))
-            sums[rows] += incidence @ _rows_at(word_vectors.vectors, block)
+            of_words = _rows_at(word_vectors.vectors, block)
+            if not np.isfinite(of_words).all():  # of vectors that lie in a file, which are read only now
+                word_vectors.check_finite(block)
+            sums[rows] += incidence @ of_words
             totals[rows] += incidence.sum(axis=1)
             if keep_incidence:
                 pairs.append((subwords.astype(np.int32), block[members].astype(np.int32), weights.astype(np.float32)))

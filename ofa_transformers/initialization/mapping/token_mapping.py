@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from ...tokenization.vocabulary import Vocabulary
 from ...utils.files import new_file
+from ...utils.reading import reading
 from ...vectors import WordVectors
 from ..settings import check_fallback, check_language_offset
 from .fallback import fallback_rows
@@ -353,23 +354,32 @@ class TokenMapping:
             FileNotFoundError: no such file.
             ValueError: a file that is damaged or something else.
         """
-        try:
-            with safe_open(path, framework="numpy") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except SafetensorError as error:
-            raise ValueError(f"{path} is damaged or not a safetensors file ({error}).") from error
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"{path} is not a file; name one that TokenMapping.save wrote.")
+        problem = f"{path} is damaged or not a safetensors file; save the mapping again"
+        with reading(problem), safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if metadata.get("format") != _FORMAT:
-            raise ValueError(f"{path} is not a token mapping: its format is {metadata.get('format')!r}.")
-        description = json.loads(metadata["mapping"])
-        weights = scipy.sparse.csr_array(
-            (tensors["data"], tensors["indices"], tensors["indptr"]), shape=tuple(description["shape"])
-        )
-        return cls(
-            weights,
-            tensors["kinds"],
-            tensors["cosines"],
-            tensors["match_kinds"],
-            tensors["source_rows"].astype(bool),
-            description["settings"],
-        )
+            raise ValueError(
+                f"{path} is not a token mapping: its format is {metadata.get('format')!r:.60}; name a file that "
+                "TokenMapping.save wrote."
+            )
+        with reading(f"{path} is damaged: its parts don't belong together; save the mapping again"):
+            description = json.loads(metadata["mapping"])
+            weights = scipy.sparse.csr_array(
+                (tensors["data"], tensors["indices"], tensors["indptr"]), shape=tuple(description["shape"])
+            )
+            weights.check_format(full_check=True)
+            lengths = {name: len(tensors[name]) for name in ("kinds", "match_kinds", "cosines", "source_rows")}
+            rows, columns = weights.shape
+            if lengths != {"kinds": rows, "match_kinds": rows, "cosines": weights.nnz, "source_rows": columns}:
+                raise ValueError(f"{lengths} for a matrix of {weights.shape} with {weights.nnz} entries")
+            return cls(
+                weights,
+                tensors["kinds"],
+                tensors["cosines"],
+                tensors["match_kinds"],
+                tensors["source_rows"].astype(bool),
+                description["settings"],
+            )

@@ -67,7 +67,7 @@ def to_iob2(sentences: Sequence[Sequence[str]], origin: str, lines: Sequence[Seq
         for tag, number in zip(tags, numbers):
             if not ENTITY_TAG.fullmatch(tag):
                 raise ValueError(
-                    f"{origin}, line {number}: there are tags O or B-..., so these are entities, but {tag!r} is neither O "
+                    f"{origin}, line {number}: there are tags O or B-..., so these are entities, but {tag!r:.80} is neither O "
                     "nor begins with B-, I-, E-, S-, L- or U-."
                 )
     prefixes = {tag[:2] for tags in sentences for tag in tags}
@@ -106,11 +106,11 @@ def _check_scheme(
     if breaks[scheme] > _TOLERATED * entities:
         raise ValueError(
             f"{origin} mixes the schemes {' and '.join(sorted(breaks, key=breaks.__getitem__)[:2])}: most of its entities "
-            f"are {scheme}, but {breaks[scheme]} tags of {entities} entities are not, the first of them {tag!r} in line "
+            f"are {scheme}, but {breaks[scheme]} tags of {entities} entities are not, the first of them {tag!r:.80} in line "
             f"{line}. Use one scheme in a file."
         )
     logger.warning(
-        f"{origin}: {breaks[scheme]} tags break {scheme}, as {tag!r} in line {line}; read as conlleval does"
+        f"{origin}: {breaks[scheme]} tags break {scheme}, as {tag!r:.80} in line {line}; read as conlleval does"
     )
 
 

@@ -72,7 +72,7 @@ class Examples:
             for label, line in zip(labels, lines) if isinstance(labels, list) else [(labels, lines)]:
                 if label in unknown:
                     raise ValueError(
-                        f"{self.origin}, line {line}: the label {label!r} is not one of {known_from}, which has "
+                        f"{self.origin}, line {line}: the label {label!r:.80} is not one of {known_from}, which has "
                         f"{', '.join(known)}. Correct it, or leave this file out."
                     )
 

@@ -63,11 +63,11 @@ def read_tagged(path: Path, text_column: str | None, label_column: str | None) -
         if columns == _CONLLU_COLUMNS:
             if not fields[0].isdigit():  # 3-4 is a surface token, of which 3 and 4 are the words; 5.1 an empty node
                 if not re.fullmatch(r"\d+[-.]\d+", fields[0]):
-                    raise ValueError(f"{path}, line {number}: {fields[0]!r} is no ID of CoNLL-U.")
+                    raise ValueError(f"{path}, line {number}: {fields[0]!r:.80} is no ID of CoNLL-U.")
                 continue
             word, tag = fields[1], fields[3]
             if tag == "_":
-                raise ValueError(f"{path}, line {number}: the word {word!r} has no UPOS; annotate or remove it.")
+                raise ValueError(f"{path}, line {number}: the word {word!r:.80} has no UPOS; annotate or remove it.")
         sentences[-1].append(word)
         tags[-1].append(tag.strip())
         lines[-1].append(number)
@@ -111,10 +111,20 @@ def _table_rows(path: Path, ending: str, text_column: str | None, label_column: 
             numbers.append(number)
             yield f"{line}\n"
 
-    # Only .csv quotes: in .tsv, a quotation mark is one.
-    options = {"delimiter": ","} if ending == ".csv" else {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
+    def rows() -> Iterator[list[str]]:
+        if ending != ".csv":  # a quotation mark is one
+            yield from (line.rstrip("\n").split("\t") for line in lines())
+            return
+        try:
+            yield from csv.reader(lines())
+        except csv.Error as error:
+            raise ValueError(
+                f"{path}, line {numbers[-1]}: not valid CSV ({str(error).partition(' - ')[0]}); look for a quotation mark "
+                "without its partner, a carriage return inside a line, or a field that is a whole document."
+            ) from error
+
     names: list[str] | None = None
-    for fields in csv.reader(lines(), **options):
+    for fields in rows():
         number = numbers[-1]
         if names is None:
             texts = (text_column,) if text_column else _TEXT_COLUMNS["classification"]
@@ -129,7 +139,7 @@ def _table_rows(path: Path, ending: str, text_column: str | None, label_column: 
             names = ["id", "label", "text"]
         if len(fields) != len(names):
             raise ValueError(
-                f"{path}, line {number}: {len(fields)} columns, but there should be {len(names)}: {', '.join(names)}."
+                f"{path}, line {number}: {len(fields)} columns, but there should be {len(names)}: {', '.join(names):.200}."
             )
         yield number, dict(zip(names, fields))
 
@@ -160,7 +170,7 @@ def columns_of(
         found = [name for name in ([named] if named else usual) if name in names]
         if len(found) != 1:
             problem = f"several of {', '.join(usual)}" if found else f"no column {named or ' or '.join(usual)}"
-            raise ValueError(f"{origin} has {problem}; name one of {', '.join(names)} with {what}.")
+            raise ValueError(f"{origin} has {problem}; name one of {', '.join(names):.200} with {what}.")
         chosen.append(found[0])
     return chosen[0], chosen[1]
 
@@ -182,7 +192,7 @@ def from_rows(
                 return classes[value]
         elif isinstance(value, str) and value.strip():
             return value.strip()
-        raise ValueError(f"{origin}, line {number}: {value!r} in {label!r} is no label.")
+        raise ValueError(f"{origin}, line {number}: {value!r:.80} in {label!r} is no label.")
 
     inputs, labels, lines = [], [], []
     for number, row in rows:

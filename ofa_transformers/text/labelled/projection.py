@@ -109,10 +109,10 @@ def _read_segment_labels(path: Path, label_column: str, split_column: str) -> di
             raise ValueError(f"{path}, line {number}: expected {', '.join(names)}, but found {line[:80]!r}.")
         identifier, label, split = fields[0], row[label_column].strip(), row[split_column].strip()
         if split not in SPLITS:
-            raise ValueError(f"{path}, line {number}: {split!r} is none of the splits {', '.join(SPLITS)}.")
+            raise ValueError(f"{path}, line {number}: {split!r:.80} is none of the splits {', '.join(SPLITS)}.")
         if identifier in segments:
             raise ValueError(
-                f"{path}, line {number}: {identifier!r} has a label already, in line {segments[identifier][2]}."
+                f"{path}, line {number}: {identifier!r:.80} has a label already, in line {segments[identifier][2]}."
             )
         segments[identifier] = (label, SPLITS[split], number)
     if not segments:

@@ -244,3 +244,26 @@ def test_reads_the_real_data(shared):
     assert len(ud.get("en_ewt", "dev")) == 2001 and len(ud.get("uk_iu", "test").label_set()) == 17
     swahili = read_labelled_files([shared / "data/masakhaner"], "tagging", languages=["swa"]).get("swa", "dev")
     assert len(swahili) == 300 and "B-LOC" in swahili.label_set()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("deu.train.csv", 'text,label\n"' + "x" * 140_000 + '",a\n', "line 2: not valid CSV .field larger than"),
+        ("deu.train.csv", "text,label\na\rb,c\n", "line 2: not valid CSV .new-line character"),
+        ("deu.train.csv", "text,label\ra,b\rc,d\r", "no line breaks but carriage returns"),
+        ("deu.train.jsonl", "[" * 100_000, "line 1: JSON that is nested too deeply"),
+        ("deu.train.parquet", "PAR1nothingPAR1", "damaged or not a Parquet file"),
+    ],
+)
+def test_what_the_formats_cannot_hold_is_one_line(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content.encode())
+    with pytest.raises(ValueError, match=message) as error:
+        read_labelled_files([tmp_path / name], "classification")
+    assert str(tmp_path / name) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_field_of_tsv_may_be_long(tmp_path):
+    (tmp_path / "deu.train.tsv").write_text("text\tlabel\n" + "x" * 140_000 + '\ta\n"b\tc\n')
+    examples = read_labelled_files([tmp_path / "deu.train.tsv"], "classification").examples["deu"]["train"]
+    assert [len(text) for text in examples.inputs] == [140_000, 2]
