@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -192,7 +192,6 @@ def adapt(
         from ..initialization.initializer import OfaInitializer
         from ..initialization.planning import plan_adaptation
         from ..initialization.settings import InitializationSettings
-        from ..text.corpus import Chain, TextFile
         from ..text.file_names import named
         from ..utils.files import new_folder
         from .run_record import RunRecord
@@ -215,7 +214,7 @@ def adapt(
     inputs = {
         "target_tokenizer": trimmed(target_tokenizer or source, trim) if trim else target_tokenizer or source,
         "word_vectors": word_vectors,
-        "target_text": Chain([TextFile(path) for path in target_text]) if target_text else None,
+        "target_text": lines_of_text(target_text) if target_text else None,
         "parallel_text": translations(parallel, settings) if parallel else None,
         "donor": donor,
     }
@@ -241,6 +240,17 @@ def trimmed(tokenizer: str, texts: list[str]) -> PreTrainedTokenizerBase:
     from ..tokenization import trim_tokenizer
 
     return trim_tokenizer(tokenizer, find_text(texts))
+
+
+def lines_of_text(paths: list[Path]) -> Mapping[str, Iterable[str]] | Iterable[str]:
+    """Lines by language where all files are named by one, or else all lines."""
+    from ..text.corpus import Chain, TextFile, by_language
+    from ..text.languages import to_iso639_3
+
+    try:
+        return {to_iso639_3(code, str(code)): lines for code, lines in by_language(paths).items()}
+    except ValueError:
+        return Chain([TextFile(path) for path in paths])
 
 
 def translations(paths: list[Path], settings: InitializationSettings) -> Iterator[tuple[str, str]]:
@@ -302,6 +312,8 @@ def show_plan(console: Console, plan: AdaptationPlan, output: Path) -> None:
     ):
         table.add_row(name, value)
     console.print(table)
+    for each in plan.notes:
+        note(each)
     console.print("Nothing was written.")
 
 
@@ -386,6 +398,7 @@ def resave(model_class: type, checkpoint: str, output: Path, overwrite: bool, de
     """Loads a checkpoint and writes it again, with its tokenizer where it has one."""
     from ..models.checkpoints import check_saved, has_tokenizer, load_config, load_tokenizer, reading_weights
     from ..models.modeling_ofa import OfaPreTrainedMixin
+    from ..models.sentence_modules import SentenceModules
     from ..tokenization import save_tokenizer
     from ..utils.files import new_folder
 
@@ -394,6 +407,7 @@ def resave(model_class: type, checkpoint: str, output: Path, overwrite: bool, de
     tokenizer = load_tokenizer(checkpoint, "checkpoint") if has_tokenizer(checkpoint) else None
     with stage("Loading the checkpoint"), reading_weights("checkpoint", checkpoint):
         model = model_class.from_pretrained(checkpoint, trust_remote_code=False)
+    modules = SentenceModules.read(checkpoint)
     if not isinstance(model, OfaPreTrainedMixin):
         raise ValueError(f"{checkpoint} is a {type(model).__name__} and has nothing to multiply out.")
     with new_folder(output, overwrite) as folder, stage("Writing the model"):
@@ -402,6 +416,8 @@ def resave(model_class: type, checkpoint: str, output: Path, overwrite: bool, de
         check_saved(written, folder)
         if tokenizer is not None:
             save_tokenizer(tokenizer, folder)
+        if modules is not None:
+            modules.save(folder)
     typer.echo(
         f"{'Model and tokenizer' if tokenizer is not None else 'The model (it came without tokenizer)'} in {output}"
     )

@@ -42,7 +42,8 @@ def evaluate_retrieval(
         name: of the data, for the results.
         pivot: how to call the language of the translations.
         layer: 0, the embeddings, to the number of layers. None: two thirds of them, rounded: the eighth of twelve, as
-            in the paper.
+            in the paper; for a sentence encoder (a checkpoint with modules.json) the last, with its own pooling and the
+            modules after it.
         center: None measures with the vectors as they are, as in the paper, and with *centred* ones: less the mean vector
             of a language's sentences, and likewise of their translations. What sentences of one language share then no
             longer counts (Libovický et al., Findings of EMNLP 2020). False or True: only the one or the other.
@@ -78,11 +79,14 @@ def evaluate_retrieval(
     for model_name in names:
         measured: list[Measurement] = []
         subject = load_encoder(model_name, device=device, trust_remote_code=trust_remote_code)
-        chosen = default_layer(subject.model) if layer is None else layer
+        modules = subject.modules if layer is None else None
+        layers = subject.model.config.get_text_config().num_hidden_layers
+        chosen = layer if layer is not None else layers if modules is not None else default_layer(subject.model)
+        options = {"layer": chosen, "modules": modules, "max_length": max_length}
         task = f"retrieval ({name}{'' if layer is None else f', layer {layer}'})"
-        pivots = embed_texts(subject.model, subject.tokenizer, list(rows), layer=chosen, max_length=max_length)
+        pivots = embed_texts(subject.model, subject.tokenizer, list(rows), **options)
         for text in logging.tqdm(texts, desc=f"Retrieval, {model_name}", unit="language", delay=2, leave=False):
-            theirs = embed_texts(subject.model, subject.tokenizer, text.texts, layer=chosen, max_length=max_length)
+            theirs = embed_texts(subject.model, subject.tokenizer, text.texts, **options)
             ours = pivots[[rows[sentence] for sentence in text.translations]]
             for centre in (False, True) if center is None else (center,):
                 pair = (centered(ours), centered(theirs)) if centre else (ours, theirs)

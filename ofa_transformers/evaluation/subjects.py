@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..models.checkpoints import check_fit, language_model_loader, load_config, reading_weights
+from ..models.sentence_modules import SentenceModules
 from .finetuning import check_models, load_tokenizer, quiet_loading
 
 
@@ -21,21 +22,23 @@ class Subject:
         name: the folder or Hub id.
         model: in float32, on its device.
         tokenizer: its own, a fast one.
+        modules: of a sentence encoder.
     """
 
     name: str
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
+    modules: SentenceModules | None = None
 
 
 def load_encoder(name: str, *, device: str | None = None, trust_remote_code: bool = False) -> Subject:
-    """A model without head, for its hidden states.
+    """A model without head, for its hidden states, and the modules of a sentence encoder.
 
     Raises:
         OSError: it can't be found.
         ValueError: no tokenizer, one that doesn't fit, or a checkpoint that is damaged or lacks weights of the model.
     """
-    return _load(AutoModel, name, device, trust_remote_code)
+    return replace(_load(AutoModel, name, device, trust_remote_code), modules=SentenceModules.read(name))
 
 
 def load_language_model(name: str, *, device: str | None = None, trust_remote_code: bool = False) -> Subject:

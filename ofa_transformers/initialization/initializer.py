@@ -11,7 +11,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from ..models.checkpoints import load_config, model_class
+from ..models.sentence_modules import SentenceModules
 from ..report import OfaReport
+from ..scoring.language_removal import remove_languages
 from ..utils.files import new_folder
 from ..utils.hub import push_folder
 from ..vectors import WordVectors
@@ -44,15 +46,22 @@ class OfaInitializer:
         tokenizer (`PreTrainedTokenizerBase`): the target tokenizer; its `model_max_length` is no more than the model takes.
         mapping (`TokenMapping`): how every row was made.
         report (`OfaReport`): counts, timings, and `report.explain(token)`.
+        sentence_modules (`SentenceModules`): of a sentence encoder: its pooling and what comes after it; None for others.
     """
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, mapping: TokenMapping, report: OfaReport
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        mapping: TokenMapping,
+        report: OfaReport,
+        sentence_modules: SentenceModules | None = None,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.mapping = mapping
         self.report = report
+        self.sentence_modules = sentence_modules
 
     def __repr__(self) -> str:
         return f"OfaInitializer(model={type(self.model).__name__}, mapping={self.mapping!r})"
@@ -79,7 +88,7 @@ class OfaInitializer:
         overlap: str | None = None,
         language_offset: float | None = None,
         primitives: str | None = None,
-        target_text: Iterable[str] | None = None,
+        target_text: Iterable[str] | Mapping[str, Iterable[str]] | None = None,
         parallel_text: Iterable[tuple[str, str]] | None = None,
         donor: str | os.PathLike | tuple[PreTrainedModel, PreTrainedTokenizerBase] | None = None,
         authors_compatible: bool = False,
@@ -131,7 +140,9 @@ class OfaInitializer:
                 embeddings.
             target_text: a sample of the text to train on, some thousand lines of each language. The head's bias then is
                 not carried over, but set so that the model predicts each target token about as often as this text has
-                it, which takes a forward pass over some of it. Primitives are made for it, too.
+                it, which takes a forward pass over some of it. Primitives are made for it, too. A mapping from
+                languages to lines also lets the sentence vectors of a sentence encoder be freed of what tells languages
+                apart (`ofa_transformers.scoring.language_removal`).
             parallel_text: pairs of a line in a language of the source and its translation, for methods that need them.
             donor: another model, for methods that need one: a Hub id, a folder, or (model, tokenizer).
             authors_compatible: give what the published code gives, accidents included: unk and uncovered subwords may
@@ -212,7 +223,11 @@ class OfaInitializer:
         # 6. Report.
         report = make_report(inputs, read, settings, mapping, rows, model, head_bias, proof, run)
         logger.info("%s", report)
-        return cls(model, limited_tokenizer(inputs.target_tokenizer, model), mapping, report)
+        tokenizer = limited_tokenizer(inputs.target_tokenizer, model)
+        modules = read.sentence_modules
+        if modules is not None:
+            modules = remove_languages(modules, model, tokenizer, inputs.text_by_language)
+        return cls(model, tokenizer, mapping, report, modules)
 
     @classmethod
     def from_comparison(cls, board: str | os.PathLike, candidate: str = "best", **options: Any) -> "OfaInitializer":
@@ -335,4 +350,5 @@ class OfaInitializer:
             )
 
     def _write(self, folder: str | os.PathLike, **options: Any) -> None:
-        write_checkpoint(folder, self.model, self.tokenizer, self.report, **options)
+        modules = self.sentence_modules
+        write_checkpoint(folder, self.model, self.tokenizer, self.report, sentence_modules=modules, **options)

@@ -1,12 +1,13 @@
 """Step 1, read: tokenizers, word vectors, text and source, checked before the work on them begins."""
 
+import itertools
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from ..models.checkpoints import (
@@ -18,6 +19,7 @@ from ..models.checkpoints import (
     take_source,
 )
 from ..models.embeddings import ModelEmbeddings, find_embeddings, token_table
+from ..models.sentence_modules import SentenceModules
 from ..report import source_license
 from ..text.scripts import NO_LETTERS, scripts_of
 from ..tokenization.language_codes import add_language_codes
@@ -52,6 +54,7 @@ class Inputs:
         source_tokenizer, target_tokenizer: loaded.
         word_vectors: loaded.
         lines: the text to train on, or None.
+        text_by_language: the same by language; empty where languages aren't known.
         text: what is kept of it.
         parallel_text: pairs of a line and its translation, or None.
         donor: another model, or None.
@@ -73,6 +76,7 @@ class Inputs:
     rules: Rules
     hub_kwargs: dict[str, Any]
     source_access: dict[str, Any]
+    text_by_language: Mapping[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,12 +88,14 @@ class Source:
         embeddings: what depends on the vocabulary in it.
         special: what becomes of the token ids in its configurations.
         facts: what the report says of it.
+        sentence_modules: of a sentence encoder.
     """
 
     model: PreTrainedModel
     embeddings: ModelEmbeddings
     special: SpecialTokens
     facts: dict[str, Any]
+    sentence_modules: SentenceModules | None = None
 
 
 def read_inputs(
@@ -99,7 +105,7 @@ def read_inputs(
     settings: InitializationSettings,
     *,
     source_tokenizer: str | os.PathLike | PreTrainedTokenizerBase | None = None,
-    target_text: Iterable[str] | None = None,
+    target_text: Iterable[str] | Mapping[str, Iterable[str]] | None = None,
     parallel_text: Iterable[tuple[str, str]] | None = None,
     donor: str | os.PathLike | tuple[PreTrainedModel, PreTrainedTokenizerBase] | None = None,
     hub_kwargs: dict[str, Any] | None = None,
@@ -135,6 +141,10 @@ def read_inputs(
         if settings.new_languages:
             target = add_language_codes(target, settings.new_languages)
         # Text that can't be read fails here, before the long work.
+        by_language = {}
+        if isinstance(target_text, Mapping):
+            by_language = {language: list(some) for language, some in target_text.items()}
+            target_text = itertools.chain.from_iterable(by_language.values())
         lines = None if target_text is None else list(target_text)
         text = None if lines is None else run.read_once("target_text", lambda: read_target_text(target, lines))
         notes = []
@@ -157,6 +167,7 @@ def read_inputs(
             vectors, language_model_loader(source_class.__name__) is not None, _of_many_scripts(original)
         )
         fallback = method.fallback_with(settings.method_settings or {})
+        notes += note_headless(source, source_class, source_access)
         rules = replace(rules, fallback=fallback, notes=(*rules.notes, *notes))
     with run("load"):
         other = None if donor is None else _load_donor(donor, access)
@@ -174,6 +185,7 @@ def read_inputs(
         rules,
         hub_kwargs,
         source_access,
+        by_language,
     )
 
 
@@ -243,7 +255,34 @@ def read_source(inputs: Inputs, settings: InitializationSettings, run: Run) -> S
         "embedding_parameters": embeddings.input.numel()
         + (embeddings.output.numel() if embeddings.output is not None else 0),
     }
-    return Source(model, embeddings, special, facts)
+    return Source(model, embeddings, special, facts, read_sentence_modules(inputs.source, inputs.source_access))
+
+
+def read_sentence_modules(source: Any, access: dict[str, Any]) -> SentenceModules | None:
+    """Those that lie with the source, also with the folder that a loaded model came from."""
+    if isinstance(source, PreTrainedModel):
+        source = getattr(source.config, "_name_or_path", "")
+        if not os.path.isdir(source):
+            return None
+    return SentenceModules.read(source, access)
+
+
+def note_headless(source: Any, source_class: type[PreTrainedModel], access: dict[str, Any]) -> list[str]:
+    """What a person should know of a source without language-modelling head; nothing for others."""
+    if language_model_loader(source_class.__name__) is not None:
+        return []
+    if not (source_class is AutoModel or source_class.__name__.endswith("Model")):
+        return []  # it has another head
+    if read_sentence_modules(source, access) is not None:
+        return [
+            "The source is a sentence encoder: it has no language-modelling head, and the result has none. Its pooling "
+            "and the modules after it are carried along. To train it, give translations (`ofa pretrain --parallel`): "
+            "each side then learns the source's vector of the line."
+        ]
+    return [
+        f"The source ({source_class.__name__}) has no language-modelling head, and the result has none. `ofa pretrain` "
+        "fits a new head first, with the body as it is; with --distill and translations it needs none."
+    ]
 
 
 def count_bytes(model: PreTrainedModel) -> int:

@@ -1,6 +1,6 @@
 """What an adaptation would make, from sizes alone: for `ofa adapt --dry-run`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,7 @@ class AdaptationPlan:
         available: bytes of memory that are free now.
         disk: bytes of the weights to write.
         seconds: an estimate for two cores like those of docs/performance.md.
+        notes: what a person should know, a sentence each.
     """
 
     source_class: str
@@ -66,6 +67,7 @@ class AdaptationPlan:
     available: int
     disk: int
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 def plan_adaptation(
@@ -74,7 +76,7 @@ def plan_adaptation(
     target_tokenizer: Any,
     word_vectors: Any = None,
     source_tokenizer: Any = None,
-    target_text: Iterable[str] | None = None,
+    target_text: Iterable[str] | Mapping[str, Iterable[str]] | None = None,
     parallel_text: Iterable[tuple[str, str]] | None = None,
     donor: Any = None,
     hub_kwargs: dict[str, Any] | None = None,
@@ -162,6 +164,7 @@ def plan_adaptation(
         disk=after * itemsize,
         # Tokenizers and vectors have just been read, so that this part is no estimate.
         seconds=sum(run.seconds.values()) + _TWO_CORES * cpu_seconds,
+        notes=inputs.rules.notes,
     )
 
 

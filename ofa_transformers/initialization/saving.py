@@ -8,7 +8,9 @@ from huggingface_hub import EvalResult
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..models.checkpoints import check_saved
+from ..models.sentence_modules import SentenceModules
 from ..report import PAGE_FILE, REPORT_FILE, OfaReport, model_card, write_page
+from ..scoring.batching import longest_input
 from ..tokenization import save_tokenizer
 from ..utils.hub import CARD_FILE
 from ..utils.progress import stage
@@ -20,11 +22,14 @@ def write_checkpoint(
     tokenizer: PreTrainedTokenizerBase,
     report: OfaReport,
     *,
+    sentence_modules: SentenceModules | None = None,
     report_page: bool = True,
     eval_results: Sequence[EvalResult] | None = None,
     **kwargs: Any,
 ) -> None:
     """Writes model, tokenizer, report and card into a folder; arguments as `OfaInitializer.save_pretrained`.
+
+    With `sentence_modules` it is a folder that `SentenceTransformer` loads, too.
 
     Raises:
         RuntimeError: the model doesn't load as what was saved.
@@ -33,6 +38,8 @@ def write_checkpoint(
         model.save_pretrained(folder, **kwargs)
         check_saved(model, folder, kwargs.get("variant"))
         save_tokenizer(tokenizer, folder)
+        if sentence_modules is not None:
+            sentence_modules.save(folder, longest_input(model, tokenizer))
         report.save(os.path.join(folder, REPORT_FILE))
         if report_page:
             write_page(report, os.path.join(folder, PAGE_FILE))

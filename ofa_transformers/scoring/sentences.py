@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..models.sentence_modules import SentenceModules, pooled
 from ..utils.search import retrieval_ranks
 from .batching import Rows, batches_by_length, evaluation_mode, input_length
 
@@ -18,7 +19,8 @@ def embed_texts(
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[str],
     *,
-    layer: int,
+    layer: int | None = None,
+    modules: SentenceModules | None = None,
     max_length: int | None = None,
     tokens_per_batch: int = 4096,
 ) -> torch.Tensor:
@@ -32,7 +34,8 @@ def embed_texts(
         model: encoder or decoder, with or without head; of an encoder-decoder the encoder is used.
         tokenizer: its tokenizer.
         texts: N texts.
-        layer: from 0 to the number of layers.
+        layer: from 0 to the number of layers; `default_layer` where neither it nor `modules` is given.
+        modules: of a sentence encoder; in place of `layer` and mean, a text's vector is what they make of the last layer.
         max_length: tokens of a text, special tokens included.
         tokens_per_batch: bound on the tokens, padding included, of one forward pass.
 
@@ -41,6 +44,8 @@ def embed_texts(
         FloatingPointError: hidden states that are NaN or infinite.
     """
     layers = model.config.get_text_config().num_hidden_layers
+    if layer is None:
+        layer = layers if modules is not None else default_layer(model)
     if not 0 <= layer <= layers:
         raise ValueError(f"layer={layer}, but the model has layers 0 (the embeddings) to {layers}")
     body = model.get_encoder() if model.config.is_encoder_decoder else model.base_model
@@ -62,12 +67,17 @@ def embed_texts(
             if not ids.lengths[batch[-1]]:
                 continue  # texts without tokens
             hidden = states(ids.padded(batch, padding).to(device), ids.within(batch).long().to(device))
+            if modules is not None:
+                result[batch] = pooled(hidden, ids.within(batch).to(device), modules.pooling).cpu()
+                continue
             weights = (1 - special.padded(batch, 1)).to(device, hidden.dtype).unsqueeze(-1)
             # Products with zero would keep what is NaN.
             sums = hidden.masked_fill(weights == 0, 0).sum(1, dtype=torch.float32)
             result[batch] = (sums / weights.sum(1, dtype=torch.float32).clamp(min=1)).cpu()
     if not torch.isfinite(result).all():
         raise FloatingPointError(f"The hidden states of {type(model).__name__} at layer {layer} are NaN or infinite.")
+    if modules is not None:
+        result = modules.after_pooling(result)
     return result[[places[text] for text in texts]]
 
 
