@@ -251,6 +251,8 @@ def main(arguments: list[str] | None = None) -> None:
     unwrapped.save_pretrained(output, is_main_process=accelerator.is_main_process, state_dict=weights)
     if accelerator.is_main_process:
         save_tokenizer(setup.tokenizer, output)
+        if setup.sentence_modules is not None:
+            setup.sentence_modules.save(output, setup.longest)
     if trackers:
         accelerator.end_training()
 

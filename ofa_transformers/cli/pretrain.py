@@ -67,9 +67,22 @@ def pretrain(
     parallel_exclude: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Never use these ids.", show_default="none", hidden=True)
     ] = None,
+    distill: Annotated[
+        bool | None,
+        typer.Option(
+            "--distill/--no-distill",
+            help="Draw pairs to a teacher's vectors.",
+            show_default="for sentence encoders",
+        ),
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Whose vectors: folder or Hub id.", show_default="the adapted source"),
+    ] = None,
     parallel_share: Annotated[
-        float, typer.Option(metavar="X", help="Take so many batches from translations.", min=0, max=1, hidden=True)
-    ] = 0.5,
+        float | None,
+        typer.Option(metavar="X", help="Take so many batches from translations.", min=0, max=1, hidden=True),
+    ] = None,
     joined_pairs: Annotated[
         bool, typer.Option("--joined-pairs", help="Put both sides in one sample, as decoders do.", hidden=True)
     ] = False,
@@ -219,6 +232,8 @@ def pretrain(
         parallel_exclude=str(parallel_exclude) if parallel_exclude else None,
         parallel_validation=str(parallel_validation) if parallel_validation else None,
         parallel_share=parallel_share,
+        distill=distill,
+        teacher=teacher,
         joined_pairs=joined_pairs or causal,
         alignment_weight=alignment_weight,
         mlm_probability=mask,
@@ -269,7 +284,7 @@ def pretrain(
     if training_arguments.process_index == 0:
         text = (
             value if Path(value).exists() else value.partition("=")[2]
-            for value in (*(texts or ()), *(validation or ()), *(parallel or ()))
+            for value in (*(texts or ()), *(validation or ()), *(parallel or ()), *([teacher] if teacher else ()))
         )
         hub = (value.partition("=")[2].partition(":")[0] for value in dataset or ())
         record = RunRecord(context, [model, *([tokenizer] if tokenizer else []), *text], hub)

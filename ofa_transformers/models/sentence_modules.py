@@ -174,6 +174,10 @@ class SentenceModules:
         files = {path: content for path, content in self.files.items() if f"_{_PROJECTION}/" not in path}
         return replace(self, entries=entries, files=files)
 
+    def without_normalization(self) -> SentenceModules:
+        """With the length that vectors have."""
+        return replace(self, entries=tuple(e for e in self.entries if not e["type"].endswith(".Normalize")))
+
     def only_pooling(self) -> SentenceModules:
         """Without what comes after the pooling."""
         return replace(self, entries=self.entries[:1])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+
+
+if TYPE_CHECKING:
+    from .distillation import SentenceVectors
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,8 @@ class Alignment:
         temperature: of the softmax over cosines.
         layer: whose hidden states are compared, 0 being the embeddings; None for the one that retrieval takes.
         centered: take the mean of all vectors of a batch from each.
+        vectors: how pairs that have targets become vectors, with distillation.
+        spread: of the targets.
 
     Raises:
         ValueError: a negative weight, or a temperature that isn't positive.
@@ -27,6 +33,8 @@ class Alignment:
     temperature: float = 0.05
     layer: int | None = None
     centered: bool = False
+    vectors: SentenceVectors | None = field(default=None, repr=False)
+    spread: float = field(default=1.0, repr=False)
 
     def __post_init__(self) -> None:
         if not self.weight >= 0:

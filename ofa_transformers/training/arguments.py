@@ -69,7 +69,24 @@ class DataArguments:
         default=None,
         metadata={"help": "A file of ids of parallel text to measure retrieval on; they are not trained on."},
     )
-    parallel_share: float = field(default=0.5, metadata={"help": "Share of the batches that are translations."})
+    parallel_share: float | None = field(
+        default=None,
+        metadata={
+            "help": "Share of the batches that are translations. Default: half, or all where a model without "
+            "language-modelling head is distilled."
+        },
+    )
+    distill: bool | None = field(
+        default=None,
+        metadata={
+            "help": "Draw both sides of a pair to a teacher's vector of the segment. Default: for sentence encoders and "
+            "models without language-modelling head."
+        },
+    )
+    teacher: str | None = field(
+        default=None,
+        metadata={"help": "Whose vectors they are. Default: the source that the model was adapted from, or itself."},
+    )
     joined_pairs: bool = field(
         default=False,
         metadata={

@@ -11,10 +11,11 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedType
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..models.sentence_modules import SentenceModules
 from ..scoring.causal_lm import score_causal_lm
 from ..scoring.masked_lm import score_masked_lm
 from ..scoring.score import MaskedLMScore
-from ..scoring.sentences import default_layer, embed_texts, retrieval_accuracy
+from ..scoring.sentences import embed_texts, retrieval_accuracy
 from ..text.corpus import LanguageText
 from .progress import PREFIX, RETRIEVAL
 
@@ -97,6 +98,7 @@ def retrieval(
     pairs: Mapping[str, tuple[Sequence[str], Sequence[str]]],
     layer: int | None = None,
     tokens_per_batch: int = 4096,
+    modules: SentenceModules | None = None,
 ) -> dict[str, float]:
     """`retrieval`: the share of lines that find their translation, from the pivot to a language; mean, and of each.
 
@@ -104,9 +106,10 @@ def retrieval(
         pairs: language -> (lines of the pivot, their translations).
         layer: of the hidden states; None for the one that retrieval takes.
         tokens_per_batch: bound on the tokens, padding included, of one forward pass.
+        modules: of a sentence encoder, whose vectors are compared where no layer is asked for.
     """
-    layer = default_layer(model) if layer is None else layer
-    options = {"layer": layer, "tokens_per_batch": tokens_per_batch}
+    modules = modules if layer is None else None
+    options = {"layer": layer, "modules": modules, "tokens_per_batch": tokens_per_batch}
     found = {
         language: retrieval_accuracy(*(embed_texts(model, tokenizer, lines, **options) for lines in sides))
         for language, sides in pairs.items()

@@ -32,19 +32,20 @@ _LINES, _SAMPLES, _TOKENS = 2000, 8, 128
 _FIRST = 1 << 61
 
 
-def missing_head(model: PreTrainedModel, missing: Collection[str], name: str) -> list[str]:
+def missing_head(model: PreTrainedModel, missing: Collection[str], name: str, headless: bool = False) -> list[str]:
     """The parameters of the head that a checkpoint doesn't have.
 
     Args:
         model: loaded.
         missing: keys that the checkpoint didn't have.
         name: of the checkpoint, for messages.
+        headless: the model has no head by intention: all of it is body.
 
     Raises:
         ValueError: the checkpoint lacks weights of the body: it is incomplete.
     """
     base = model.base_model
-    body = {id(parameter) for parameter in base.parameters()} if base is not model else set()
+    body = {id(parameter) for parameter in base.parameters()} if headless or base is not model else set()
     absent = [key for key in missing if key in dict(model.named_parameters(remove_duplicate=False))]
     parameters = {key: model.get_parameter(key) for key in absent}
     if lost := sorted(key for key, parameter in parameters.items() if id(parameter) in body and "pooler" not in key):

@@ -15,6 +15,7 @@ from ..scoring.masked_lm import decode_only
 from ..scoring.sentences import default_layer
 from .alignment import Alignment, contrastive_loss, sentence_vectors
 from .checkpoints import last_checkpoint
+from .distillation import squared_error
 from .masking import IGNORED
 from .samples import TrainingBatches
 
@@ -40,10 +41,13 @@ def training_loss(
 
     Returns:
         Scalars with gradient: the loss of tokens, a part of the global batch's; and the contrastive loss of this
-        process's pairs, their mean times its weight, or None.
+        process's pairs, their mean times its weight, or None. Of pairs with `targets` (B, D), the second is the squared
+        error of both sides and the contrastive loss on vectors less the batch's mean, and the first is 0.
     """
     if "segments" not in batch:
         return token_loss(model, unwrapped, batch, num_items, causal), None
+    if "targets" in batch:
+        return _distillation_loss(model, unwrapped, dict(batch), causal, alignment)
     batch = dict(batch)
     segments, content = batch.pop("segments"), batch.pop("content")
     alignment = alignment or Alignment()
@@ -56,6 +60,24 @@ def training_loss(
         centered=alignment.centered,
     )
     return loss, alignment.weight * contrast / len(segments)
+
+
+def _distillation_loss(
+    model: nn.Module, unwrapped: PreTrainedModel, batch: dict[str, torch.Tensor], causal: bool, alignment: Alignment
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """No loss of tokens (0, with a gradient of the head where there is one), and how far pairs are from their targets."""
+    segments, content, targets = batch.pop("segments"), batch.pop("content"), batch.pop("targets")
+    attention = batch["attention_mask"]
+    if unwrapped.get_output_embeddings() is None:
+        batch.pop("labels")
+        output = model(**batch, output_hidden_states=True)
+        loss = targets.new_zeros(())
+    else:
+        loss, output = _token_loss(model, unwrapped, batch, 1, causal, output_hidden_states=True)
+    vectors = alignment.vectors(output.hidden_states[alignment.vectors.layer], attention, content)
+    error = squared_error(vectors, targets, alignment.spread)
+    contrast = contrastive_loss(vectors, segments, temperature=alignment.temperature, centered=True) / len(segments)
+    return loss, error + alignment.weight * contrast
 
 
 def token_loss(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from . import randomness
 from .encoding import Batch, Collator, Encoder
+from .masking import IGNORED
 from .schedule import LanguageSchedule
 
 
@@ -32,6 +33,8 @@ class PairedText:
         languages: L languages, sorted.
         counts: (L,) int64, the lines of each that have a translation.
         mean_length: tokens of a line, special tokens included.
+        segments: the id of each segment, by its number.
+        first: (L + 1,) int64, the number of each language's first line.
 
     Raises:
         ValueError: fewer than two languages, or a language none of whose ids another one has.
@@ -47,6 +50,7 @@ class PairedText:
             for key in texts[language]:
                 owners.setdefault(key, []).append(number)
         segments = {key: number for number, key in enumerate(key for key, own in owners.items() if len(own) > 1)}
+        self.segments = list(segments)
         shared = {language: [key for key in texts[language] if key in segments] for language in self.languages}
         if alone := [language for language, keys in shared.items() if not keys]:
             raise ValueError(
@@ -58,7 +62,7 @@ class PairedText:
         self._segments = np.fromiter(
             (segments[key] for keys in shared.values() for key in keys), dtype=np.int64, count=int(self.counts.sum())
         )
-        self._first = np.concatenate([[0], np.cumsum(self.counts)])
+        self.first = np.concatenate([[0], np.cumsum(self.counts)])
         self._language = np.repeat(np.arange(len(self.languages)), self.counts)
         order = np.argsort(self._segments, kind="stable")
         self._lines_of, self._starts = order, np.searchsorted(self._segments[order], np.arange(len(segments) + 1))
@@ -92,7 +96,7 @@ class PairedText:
         Returns:
             The numbers of both lines, and that of their segment.
         """
-        line = int(self._first[language]) + row
+        line = int(self.first[language]) + row
         segment = int(self._segments[line])
         lines = self._lines_of[self._starts[segment] : self._starts[segment + 1]]
         others = lines[lines != line]
@@ -133,12 +137,13 @@ class PairCollator:
     With `joined` (translation language modelling, Conneau and Lample, 2019) both sides are one row, so that masked tokens
     can be found in the translation; else each is a row of its own, and the batch says which rows belong together:
     `segments` (B,) int64, alike for pairs of the same segment, and `content` (2 B, L) bool, tokens that are no special
-    ones.
+    ones. With `targets` (S, D) of all segments nothing is masked, and the batch has those of its pairs, (B, D).
     """
 
     encoder: Encoder
     collate: Collator
     joined: bool = False
+    targets: np.ndarray | None = field(default=None, repr=False)
 
     def __call__(self, pairs: Sequence[dict[str, Any]]) -> Batch:
         prefix, suffix = self.encoder.prefix, self.encoder.suffix
@@ -170,7 +175,12 @@ class PairCollator:
         ends = torch.tensor([len(row["input_ids"]) - len(suffix) for row in rows])
         places = torch.arange(batch["input_ids"].shape[1])
         batch["content"] = (places >= len(prefix)) & (places < ends[:, None])
-        batch["segments"] = torch.tensor([pair["segment"] for pair in pairs])
+        segments = [pair["segment"] for pair in pairs]
+        batch["segments"] = torch.tensor(segments)
+        if self.targets is not None:
+            batch["input_ids"] = torch.where(batch["labels"] == IGNORED, batch["input_ids"], batch["labels"])
+            batch["labels"] = torch.full_like(batch["labels"], IGNORED)
+            batch["targets"] = torch.from_numpy(self.targets[segments])
         return batch
 
 
@@ -183,6 +193,7 @@ class Pairs:
         collate: pairs to batches.
         share: of the batches that are pairs, from 0 to 1; they come at even distances.
         per_sample: pairs in the place of one sample, so that batches have about as many tokens.
+        targets: a hash of the teacher's vectors of the segments, with distillation.
 
     Raises:
         ValueError: a share outside of 0 to 1.
@@ -192,6 +203,7 @@ class Pairs:
     collate: PairCollator
     share: float
     per_sample: int
+    targets: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
@@ -201,6 +213,8 @@ class Pairs:
     def identity(self) -> str:
         """A hash that changes when the pairs of a run do."""
         parts = (self.samples.text.identity, self.share, self.per_sample, self.collate.joined)
+        if self.targets is not None:
+            parts += (self.targets,)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def mixed(self, global_size: int) -> Mixture:

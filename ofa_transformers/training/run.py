@@ -8,20 +8,24 @@ from pathlib import Path
 from transformers import TrainerCallback, set_seed
 from transformers.utils import CONFIG_NAME, logging
 
+from ..scoring.language_removal import remove_languages
 from ..utils.files import reserved
 from ..utils.progress import stage
 from ..utils.targets import check_space, check_target, follow_umask
 from .arguments import DataArguments, ModelArguments, PretrainingArguments
 from .checkpoints import last_checkpoint
+from .evaluation import retrieval
 from .head import fit_head
 from .objective import check_weights
-from .progress import PREFIX, evaluations
+from .progress import PREFIX, RETRIEVAL, evaluations
 from .setup import prepare
 from .trainer import PretrainingTrainer
 
 
 # Bytes a parameter: weight, and two states of AdamW, float32.
 CHECKPOINT_BYTES = 12
+# Of each, to see what tells languages apart.
+_LINES_OF_LANGUAGE = 400
 
 logger = logging.get_logger(__name__)
 
@@ -89,15 +93,48 @@ def _pretrain(
     if trainer.is_fsdp_enabled:
         trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
     check_weights(trainer.model, trainer.state.global_step, args.output_dir)
+    removed = free_of_languages(trainer)
     trainer.save_model()
     if args.process_index == 0:
         follow_umask(*output.glob("*.safetensors"))
     if setup.held_out:
-        result |= held_out(trainer)
+        result |= held_out(trainer) | removed
     trainer.save_state()
     if trainer.is_world_process_zero():
         trainer.save_metrics("all", result)
     return result
+
+
+def free_of_languages(trainer: PretrainingTrainer) -> dict[str, float]:
+    """Takes what tells languages apart out of a sentence encoder's vectors, unless that costs retrieval.
+
+    Returns:
+        The measures with it, as `PretrainingTrainer.evaluate` has them; none where nothing was taken out or measured.
+    """
+    setup = trainer.setup
+    if setup.sentence_modules is None or trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        return {}
+    plain = setup.sentence_modules
+    with stage("Comparing languages"):
+        setup.sentence_modules = remove_languages(
+            plain, trainer.model, setup.tokenizer, setup.lines_by_language(_LINES_OF_LANGUAGE)
+        )
+    pairs = setup.validation_pairs
+    if not pairs or not setup.sentence_modules.has_projection:
+        return {}
+    before, after = (
+        retrieval(trainer.model, setup.tokenizer, pairs, setup.measured_layer, modules=modules)
+        for modules in (plain, setup.sentence_modules)
+    )
+    kept = after[RETRIEVAL] >= before[RETRIEVAL]
+    logger.warning(
+        f"Directions between languages {'are' if kept else 'would be'} taken out of sentence vectors: held-out retrieval "
+        f"{before[RETRIEVAL]:.1%} -> {after[RETRIEVAL]:.1%}{'' if kept else '; they are left in'}."
+    )
+    if not kept:
+        setup.sentence_modules = plain
+        return {}
+    return {f"{PREFIX}{name}": value for name, value in after.items()}
 
 
 def held_out(trainer: PretrainingTrainer) -> dict[str, float]:

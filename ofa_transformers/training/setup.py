@@ -6,12 +6,13 @@ import hashlib
 import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import (
+    AutoModel,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
     PreTrainedModel,
@@ -20,19 +21,25 @@ from transformers import (
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.utils import logging
 
-from ..models.checkpoints import check_fit, load_config, load_tokenizer, reading_weights
+from ..models.checkpoints import (
+    check_fit,
+    load_config,
+    load_tokenizer,
+    reading_weights,
+)
+from ..models.sentence_modules import SentenceModules
 from ..scoring.batching import longest_input
 from ..text.corpus import LanguageText, find_text, require_datasets
-from ..text.segments import read_ids, read_translations
 from ..tokenization.normalization import keeping_accents_and_case, merged_words_notes
 from ..tokenization.saving import check_tokenizer
 from .alignment import Alignment
 from .arguments import DataArguments, ModelArguments
-from .encoding import Collator
+from .defaults import is_headless, with_defaults, without_head
+from .distillation import SentenceVectors
 from .evaluation import read_validation
 from .head import missing_head
 from .masking import CausalCollator, MaskingCollator
-from .pairs import PairCollator, PairedText, Pairs, PairSamples
+from .parallel import check_layer, read_pairs
 from .resuming import fingerprint
 from .samples import Encoder, TrainingData
 from .schedule import LanguageSchedule
@@ -44,7 +51,7 @@ DEFAULT_LENGTH = 512
 # Of `DataArguments`, what decides the result of a run and is no text.
 _OPTIONS = (
     "streaming", "alpha", "sampling_sizes", "line_by_line", "mlm_probability", "whole_word_masking", "parallel_share",
-    "joined_pairs", "alignment_weight", "alignment_temperature", "alignment_layer", "alignment_centered",
+    "joined_pairs", "distill", "alignment_weight", "alignment_temperature", "alignment_layer", "alignment_centered",
 )  # fmt: skip
 
 # Of each language, to see which words the tokenizer can't tell apart.
@@ -67,6 +74,7 @@ class Setup:
         new_weights: parameters of the head that the checkpoint doesn't have, and that are random; see `fit_head`.
         options: of how text becomes samples, by the names of `DataArguments`.
         model_identity: see `fingerprint`.
+        sentence_modules: of a sentence encoder.
     """
 
     model: PreTrainedModel
@@ -80,6 +88,33 @@ class Setup:
     new_weights: list[str] = field(default_factory=list)
     options: dict[str, Any] = field(default_factory=dict)
     model_identity: str | None = None
+    sentence_modules: SentenceModules | None = None
+
+    @property
+    def measured_layer(self) -> int | None:
+        """Of retrieval: the one that pairs are compared at; None for what the model's modules or `default_layer` say."""
+        vectors = self.alignment.vectors
+        if self.alignment.layer is None and vectors is not None and vectors.modules is None:
+            return vectors.layer
+        return self.alignment.layer
+
+    @property
+    def longest(self) -> int:
+        """Tokens that model and tokenizer take."""
+        return longest_input(self.model, self.tokenizer)
+
+    def lines_by_language(self, most: int) -> dict[str, list[str]]:
+        """Up to `most` lines of training text of each language, those of translations where there are some."""
+        found = {
+            language: list(itertools.islice(self.data.texts[language].lines(), most))
+            for language in self.data.schedule.languages
+        }
+        if self.data.pairs is not None:
+            text = self.data.pairs.samples.text
+            for language, first, count in zip(text.languages, text.first, text.counts.tolist()):
+                numbers = range(int(first), int(first) + min(count, most))
+                found[language] = self.tokenizer.batch_decode([text.line(number) for number in numbers])
+        return found
 
     @property
     def held_out(self) -> bool:
@@ -140,7 +175,7 @@ def prepare(
         FileNotFoundError, ValueError: something is missing, empty or doesn't fit; the message names it.
         ImportError: the package `datasets` is missing.
     """
-    arguments = data_arguments
+    arguments = with_defaults(data_arguments, model_arguments, causal)
     require_datasets()
     texts = find_text(
         arguments.train or (),
@@ -158,7 +193,12 @@ def prepare(
         )
         validation = read_validation(held_out, arguments.validation_lines)
     schedule = LanguageSchedule(_sizes(texts, arguments.sampling_sizes), arguments.alpha, seed)
-    model, tokenizer, new = load(model_arguments, causal, weights)
+    headless = bool(arguments.distill and is_headless(model_arguments) and arguments.parallel_share == 1)
+    if headless and (arguments.validation or arguments.validation_datasets):
+        validation = without_head(model_arguments, arguments)
+    model, tokenizer, new = load(model_arguments, causal, weights, headless)
+    modules = SentenceModules.read(model_arguments.model_name_or_path, {"revision": model_arguments.model_revision})
+    modules = modules and modules.without_projection()  # of the model before training
     _warn_of_merged_words(tokenizer, texts)
     longest = longest_input(model, tokenizer)
     max_length = arguments.max_seq_length or min(longest, DEFAULT_LENGTH)
@@ -186,8 +226,13 @@ def prepare(
     )
     pairs, validation_pairs = None, {}
     if arguments.parallel:
-        pairs, validation_pairs = read_pairs(arguments, encoder, collate, schedule, joined=arguments.joined_pairs)
         check_layer(model, alignment)
+        pairs, validation_pairs, spread = read_pairs(
+            arguments, encoder, collate, schedule, model_arguments.model_name_or_path, weights
+        )
+        if arguments.distill:
+            vectors = SentenceVectors.of(model.config, modules, alignment.layer)
+            alignment = replace(alignment, vectors=vectors, spread=spread)
     data = TrainingData(
         texts,
         encoder,
@@ -203,66 +248,23 @@ def prepare(
     options = {name: getattr(arguments, name) for name in _OPTIONS}
     identity = fingerprint(model, new)
     return Setup(
-        model, tokenizer, data, validation, max_length, causal, alignment, validation_pairs, new, options, identity
+        model,
+        tokenizer,
+        data,
+        validation,
+        max_length,
+        causal,
+        alignment,
+        validation_pairs,
+        new,
+        options,
+        identity,
+        modules,
     )
 
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(repr(value).encode()).hexdigest()[:16]
-
-
-def read_pairs(
-    arguments: DataArguments, encoder: Encoder, collate: Collator, schedule: LanguageSchedule, joined: bool
-) -> tuple[Pairs, dict[str, tuple[list[str], list[str]]]]:
-    """Pairs of translations to train on, and those that are held out to measure retrieval on.
-
-    Raises:
-        FileNotFoundError, ValueError: a path that isn't there, no common ids, a share out of range.
-    """
-    excluded = {*read_ids(arguments.parallel_exclude), *read_ids(arguments.parallel_validation)}
-    texts = read_translations(arguments.parallel, without=excluded)
-    text = PairedText(texts, encoder)
-    # As many tokens as other samples have, which are full where they are packed.
-    room = encoder.max_length if encoder.packed else 2 * text.mean_length
-    pairs = Pairs(
-        PairSamples(text, arguments.alpha, schedule.seed),
-        PairCollator(encoder, collate, joined),
-        arguments.parallel_share,
-        max(1, round(room / (2 * text.mean_length))),
-    )
-    held_out: dict[str, tuple[list[str], list[str]]] = {}
-    if arguments.parallel_validation:
-        wanted = read_ids(arguments.parallel_validation)
-        every = read_translations(arguments.parallel, without=_Except(wanted))
-        pivot = "eng" if "eng" in every else max(every, key=lambda language: len(every[language]))
-        for language in sorted(every.keys() - {pivot}):
-            ids = [key for key in every[pivot] if key in every[language]][: arguments.validation_lines]
-            if len(ids) > 1:
-                held_out[language] = [every[pivot][key] for key in ids], [every[language][key] for key in ids]
-        if not held_out:
-            raise ValueError(
-                f"parallel_validation: no language shares lines of {arguments.parallel_validation} with {pivot}."
-            )
-    return pairs, held_out
-
-
-class _Except:
-    """Everything but some ids."""
-
-    def __init__(self, wanted: frozenset[str]) -> None:
-        self.wanted = wanted
-
-    def __contains__(self, key: object) -> bool:
-        return key not in self.wanted
-
-
-def check_layer(model: PreTrainedModel, alignment: Alignment) -> None:
-    """Raises ValueError for a layer that the model doesn't have."""
-    layers = model.config.get_text_config().num_hidden_layers
-    if alignment.layer is not None and not 0 <= alignment.layer <= layers:
-        raise ValueError(
-            f"alignment_layer={alignment.layer}, but the model has layers 0 (the embeddings) to {layers}."
-        )
 
 
 def _warn_of_merged_words(tokenizer: PreTrainedTokenizerBase, texts: dict[str, LanguageText]) -> None:
@@ -275,7 +277,7 @@ def _warn_of_merged_words(tokenizer: PreTrainedTokenizerBase, texts: dict[str, L
 
 
 def load(
-    arguments: ModelArguments, causal: bool, weights: bool = True
+    arguments: ModelArguments, causal: bool, weights: bool = True, headless: bool = False
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[str]]:
     """The model in float32, its tokenizer, and the parameters of its head that the checkpoint doesn't have.
 
@@ -289,7 +291,7 @@ def load(
     tokenizer = load_tokenizer(name, argument, "Name one with tokenizer_name (--tokenizer).", **access)
     if not tokenizer.is_fast:
         raise ValueError(f"The tokenizer of {name} is not a fast one (it has no tokenizer.json), which this needs.")
-    auto = AutoModelForCausalLM if causal else AutoModelForMaskedLM
+    auto = AutoModel if headless else AutoModelForCausalLM if causal else AutoModelForMaskedLM
     config = load_config(arguments.model_name_or_path, hub, "model_name_or_path")
     new: list[str] = []
     if weights:
@@ -297,7 +299,10 @@ def load(
             model, loaded = auto.from_pretrained(
                 arguments.model_name_or_path, dtype=torch.float32, output_loading_info=True, **hub
             )
-        new = missing_head(model, loaded["missing_keys"], arguments.model_name_or_path)
+        new = missing_head(model, loaded["missing_keys"], arguments.model_name_or_path, headless)
+        if headless:  # nothing reads it
+            for name, parameter in model.named_parameters():
+                parameter.requires_grad_("pooler" not in name)
     else:
         with torch.device("meta"), reading_weights("model_name_or_path", arguments.model_name_or_path):
             model = auto.from_config(config, dtype=torch.float32, trust_remote_code=arguments.trust_remote_code)

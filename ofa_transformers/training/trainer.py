@@ -279,7 +279,9 @@ class PretrainingTrainer(Trainer):
                 tokens_per_batch=tokens_per_batch,
             )
             measured |= metrics(scores, texts)
-        measured |= retrieval(model, tokenizer, pairs, self.setup.alignment.layer, tokens_per_batch)
+        measured |= retrieval(
+            model, tokenizer, pairs, self.setup.measured_layer, tokens_per_batch, self.setup.sentence_modules
+        )
         result = {f"{metric_key_prefix}_{name}": value for name, value in measured.items()}
         result[f"{metric_key_prefix}_runtime"] = round(time.time() - start, 3)
         self.log(result)
@@ -328,7 +330,10 @@ class PretrainingTrainer(Trainer):
             state_dict = {k: tensor for k, tensor in state_dict.items() if k not in self.model.all_tied_weights_keys}
         super()._save(output_dir, state_dict)
         if self.args.should_save:  # every process comes here, and one writes
-            save_tokenizer(self.setup.tokenizer, output_dir or self.args.output_dir)
+            folder = output_dir or self.args.output_dir
+            save_tokenizer(self.setup.tokenizer, folder)
+            if self.setup.sentence_modules is not None:
+                self.setup.sentence_modules.save(folder, self.setup.longest)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         # Trainer writes into the final folder, where a killed run leaves a part that a resumed one takes for a checkpoint.

@@ -1,0 +1,143 @@
+"""Distillation of a sentence encoder (Reimers and Gurevych, 2020): its vector of a line is the target of translations.
+
+The teacher, frozen, reads each line of the pivot language once; its vectors are kept on disk. Both sides of every pair,
+whatever its languages, are drawn to the vector of their segment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import AutoModel
+from transformers.utils import logging
+
+from ..models.checkpoints import check_fit, load_config, load_tokenizer, reading_weights
+from ..models.sentence_modules import SentenceModules, pooled
+from ..report import REPORT_FILE
+from ..scoring.sentences import embed_texts
+from ..utils.files import new_file
+from ..utils.progress import stage
+from .alignment import sentence_vectors
+from .resuming import fingerprint
+
+
+logger = logging.get_logger(__name__)
+
+_FOLDER = "ofa-teacher-vectors"
+
+
+@dataclass(frozen=True)
+class SentenceVectors:
+    """How a model's hidden states become a sentence's vector, for teacher and student alike.
+
+    Attributes:
+        layer: whose states are taken, 0 being the embeddings.
+        modules: of a sentence encoder: pooling and dense layers; None for the mean of the tokens that aren't special.
+    """
+
+    layer: int
+    modules: SentenceModules | None = None
+
+    @classmethod
+    def of(cls, config: object, modules: SentenceModules | None, layer: int | None) -> SentenceVectors:
+        """Of a sentence encoder its own; of others the mean at `layer`, or else at the last one."""
+        layers = config.get_text_config().num_hidden_layers
+        if modules is not None and layer is None:
+            return cls(layers, modules.without_projection().without_normalization())
+        return cls(layers if layer is None else layer)
+
+    def __call__(self, states: torch.Tensor, attention: torch.Tensor, content: torch.Tensor) -> torch.Tensor:
+        """(B, D) float32 of states (B, L, D), the attention mask and the tokens that aren't special, (B, L)."""
+        if self.modules is None:
+            return sentence_vectors(states, content)
+        return self.modules.after_pooling(pooled(states, attention, self.modules.pooling))
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What pairs are drawn to.
+
+    Attributes:
+        vectors: (S, D) float32, the teacher's of each segment.
+        spread: mean squared distance of these from their mean; squared errors are given in it.
+        identity: a hash of teacher and lines.
+    """
+
+    vectors: np.ndarray
+    spread: float
+    identity: str
+
+
+def default_teacher(model: str | os.PathLike) -> str:
+    """The source that a model was adapted from, where its report says so and it can be reached; else the model itself."""
+    report = Path(model) / REPORT_FILE
+    if report.is_file():
+        name = str(json.loads(report.read_text(encoding="utf-8")).get("source", {}).get("name", ""))
+        if os.path.isdir(name) or (name.count("/") == 1 and not name.startswith("/")):
+            return name
+        logger.warning(
+            f"{model} was adapted from {name or 'a model without name'}, which isn't there: its own vectors are the "
+            "targets. Name the source with teacher (--teacher)."
+        )
+    return str(model)
+
+
+def read_targets(teacher: str, lines: Sequence[str], layer: int | None, cache_dir: str | None = None) -> Targets:
+    """The teacher's vectors of lines, S of them; computed once, and read from the cache from then on.
+
+    Args:
+        teacher: a folder or Hub id of a sentence encoder, or of any model that AutoModel loads.
+        lines: in a language that it knows.
+        layer: see `SentenceVectors.of`.
+        cache_dir: of the vectors; default: that of `datasets`.
+
+    Raises:
+        OSError, ValueError: a teacher that isn't there, is damaged, or whose tokenizer doesn't fit.
+    """
+    config, tokenizer = load_config(teacher, {}, "teacher"), load_tokenizer(teacher, "teacher")
+    with reading_weights("teacher", teacher):
+        model = AutoModel.from_pretrained(teacher, dtype=torch.float32).eval()
+    check_fit(model, tokenizer)
+    how = SentenceVectors.of(config, SentenceModules.read(teacher), layer)
+    entries = [] if how.modules is None else [dict(entry) for entry in how.modules.entries]
+    parts = (fingerprint(model, ["pooler.dense.weight", "pooler.dense.bias"]), how.layer, entries)
+    identity = hashlib.sha256(repr((*parts, tokenizer.backend_tokenizer.to_str(), list(lines))).encode()).hexdigest()
+    file = _cache(cache_dir) / f"{identity[:32]}.npy"
+    if not file.is_file():
+        with stage("Reading the teacher's vectors"), new_file(file) as temporary, open(temporary, "wb") as stream:
+            found = embed_texts(model, tokenizer, lines, layer=how.layer, modules=how.modules)
+            np.save(stream, found.numpy())
+    vectors = np.load(file, mmap_mode="r")
+    centre = vectors.mean(axis=0, dtype=np.float64)
+    spread = float(
+        np.mean([((vectors[i : i + 4096] - centre) ** 2).sum(1).mean() for i in range(0, len(vectors), 4096)])
+    )
+    return Targets(vectors, max(spread, 1e-12), identity)
+
+
+def _cache(cache_dir: str | None) -> Path:
+    if cache_dir is None:
+        import datasets
+
+        cache_dir = datasets.config.HF_DATASETS_CACHE
+    folder = Path(cache_dir) / _FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def squared_error(vectors: torch.Tensor, targets: torch.Tensor, spread: float) -> torch.Tensor:
+    """Mean over both sides of all pairs: 1 is what the targets' mean would have.
+
+    Args:
+        vectors: (2 B, D), first sides, then second sides.
+        targets: (B, D).
+        spread: of `Targets`.
+    """
+    return (vectors - torch.cat([targets, targets]).float()).square().sum(dim=1).mean() / spread
