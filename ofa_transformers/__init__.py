@@ -70,6 +70,7 @@ if TYPE_CHECKING:
         OfaQwen3Model,
     )
     from .vectors import WordVectors
+    from .workflows import adapt_and_train
 
 __version__ = "0.1.0"
 
@@ -128,6 +129,7 @@ __all__ = [
     "OfaQwen3Model",
     "TokenMapping",
     "WordVectors",
+    "adapt_and_train",
     "factorize",
 ]
 
@@ -136,6 +138,7 @@ _MODULE_OF = {
     "OfaInitializer": "initialization.initializer",
     "TokenMapping": "initialization.mapping",
     "WordVectors": "vectors",
+    "adapt_and_train": "workflows",
     "factorize": "models.factorization",
     **{name: "models.configuration_ofa" for name in __all__ if name.endswith("Config")},
 }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from . import adapt, compare, demo, evaluate, pretrain, push, report, tokenizer, vectors
+from . import adapt, compare, demo, evaluate, pretrain, push, report, run, tokenizer, vectors
 from .errors import Commands, open_closed_streams, stop_at_once, work_is_over
 
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 
 
 app.command("demo")(demo.demo)
+app.command("run")(run.run)
 app.command("adapt")(adapt.adapt)
 app.command("methods")(adapt.methods)
 app.command("compare")(compare.compare)

@@ -73,11 +73,14 @@ def pretrain(
             "--distill/--no-distill",
             help="Draw pairs to a teacher's vectors.",
             show_default="for sentence encoders",
+            hidden=True,
         ),
     ] = None,
     teacher: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Whose vectors: folder or Hub id.", show_default="the adapted source"),
+        typer.Option(
+            metavar="NAME", help="Whose vectors: folder or Hub id.", show_default="the adapted source", hidden=True
+        ),
     ] = None,
     parallel_share: Annotated[
         float | None,

@@ -281,7 +281,8 @@ def note_headless(source: Any, source_class: type[PreTrainedModel], access: dict
         ]
     return [
         f"The source ({source_class.__name__}) has no language-modelling head, and the result has none. `ofa pretrain` "
-        "fits a new head first, with the body as it is; with --distill and translations it needs none."
+        "fits a new head first, with the body as it is; with translations (--parallel) it draws both sides to the source's "
+        "vector of the line, and needs none."
     ]
 
 

@@ -19,6 +19,7 @@ from transformers import AutoModel
 from transformers.utils import logging
 
 from ..models.checkpoints import check_fit, load_config, load_tokenizer, reading_weights
+from ..models.dependents import quiet
 from ..models.sentence_modules import SentenceModules, pooled
 from ..report import REPORT_FILE
 from ..scoring.sentences import embed_texts
@@ -102,7 +103,7 @@ def read_targets(teacher: str, lines: Sequence[str], layer: int | None, cache_di
         OSError, ValueError: a teacher that isn't there, is damaged, or whose tokenizer doesn't fit.
     """
     config, tokenizer = load_config(teacher, {}, "teacher"), load_tokenizer(teacher, "teacher")
-    with reading_weights("teacher", teacher):
+    with quiet(), reading_weights("teacher", teacher):
         model = AutoModel.from_pretrained(teacher, dtype=torch.float32).eval()
     check_fit(model, tokenizer)
     how = SentenceVectors.of(config, SentenceModules.read(teacher), layer)

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from ..models.checkpoints import (
     load_tokenizer,
     reading_weights,
 )
+from ..models.dependents import quiet
 from ..models.sentence_modules import SentenceModules
 from ..scoring.batching import longest_input
 from ..text.corpus import LanguageText, find_text, require_datasets
@@ -295,7 +297,8 @@ def load(
     config = load_config(arguments.model_name_or_path, hub, "model_name_or_path")
     new: list[str] = []
     if weights:
-        with reading_weights("model_name_or_path", arguments.model_name_or_path):
+        hush = quiet() if headless else nullcontext()  # of a missing pooler, which nothing reads
+        with hush, reading_weights("model_name_or_path", arguments.model_name_or_path):
             model, loaded = auto.from_pretrained(
                 arguments.model_name_or_path, dtype=torch.float32, output_loading_info=True, **hub
             )

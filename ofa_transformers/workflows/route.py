@@ -1,0 +1,155 @@
+"""`Route`: what `adapt_and_train` starts from, read and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from transformers.utils import logging
+
+from ..models.checkpoints import language_model_loader, load_config, model_class
+from ..models.sentence_modules import SentenceModules
+from ..text.corpus import find_text
+from ..text.parallel import evenly
+from ..text.segments import read_ids, read_translations
+from ..utils.strict_json import dumps
+from .route_settings import check_overrides
+
+
+logger = logging.get_logger(__name__)
+
+_HELD_OUT, _READ_LINES = 100, 20_000
+
+
+@dataclass(frozen=True)
+class Route:
+    """What `adapt_and_train` starts from, and what is settled about it; checked when it is made.
+
+    Args:
+        source: a folder or a Hub id.
+        texts: files named by language (or LANGUAGE=FILE), or folders of them. Files of `id<TAB>text` lines are
+            translations where ids are the same; of other files each line is text.
+        held_out: a file of ids that are measured on and never used otherwise; by default 100 that all languages have.
+        exclude: a file of ids that are never used at all.
+        tokenizer: "train", "extend", or a folder or Hub id; by default train or extend, as the source's serves.
+        vocab_size, num_new_tokens: of a trained or extended one; by default measured (`choose_size`).
+        word_vectors: a file, folder or Hub id; by default they are made of the translations.
+        steps, learning_rate: of the training, by default by rule (`default_steps`, `default_learning_rate`).
+        overrides: stage -> options of its function, in place of what the route chooses: "vectors" those of
+            `WordVectors.from_parallel`, "tokenizer", "adapt" those of `OfaInitializer.from_pretrained`, "train" those of
+            `DataArguments` and `PretrainingArguments`.
+        cpu: don't use a GPU.
+        seed: of everything.
+
+    Raises:
+        FileNotFoundError, ValueError: files that aren't there, without a language or without common ids; neither
+            translations nor word vectors.
+    """
+
+    source: str
+    texts: Sequence[str | os.PathLike]
+    held_out: str | os.PathLike | None = None
+    exclude: str | os.PathLike | None = None
+    tokenizer: str | None = None
+    vocab_size: int | None = None
+    num_new_tokens: int | None = None
+    word_vectors: str | None = None
+    steps: int | None = None
+    learning_rate: float | None = None
+    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    cpu: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_overrides(self.overrides)
+        load_config(self.source, {})
+        _ = self.lines
+        if not self.translations and self.word_vectors is None:
+            raise ValueError(
+                "texts are no translations (files of id<TAB>text with common ids), of which word vectors could be made; "
+                "give some, or word vectors (--vectors)."
+            )
+        if self.translations and len(self.held_out_ids) < 2:
+            raise ValueError("held_out: fewer than two ids are in all languages; name others, or leave it out.")
+
+    @cached_property
+    def parallel_files(self) -> list[str]:
+        """Those of the texts that hold translations."""
+        files = []
+        for language, text in find_text([str(path) for path in self.texts]).items():
+            found = [part.path for part in text.parts if ".tsv" in Path(part.path).name]
+            files += [f"{language}={path}" for path in found[:1]]
+        return files if len(files) > 1 else []
+
+    @cached_property
+    def translations(self) -> dict[str, dict[str, str]]:
+        """Language -> id -> line."""
+        unused = read_ids(self.exclude) - read_ids(self.held_out)
+        return read_translations(self.parallel_files, without=unused) if self.parallel_files else {}
+
+    @cached_property
+    def pivot(self) -> str | None:
+        """The language that the source knows: English, or else the one of the most translations."""
+        known = self.translations
+        return None if not known else "eng" if "eng" in known else max(known, key=lambda name: len(known[name]))
+
+    @cached_property
+    def held_out_ids(self) -> list[str]:
+        """Ids of the translations that are measured on, in the order of the pivot."""
+        if not self.translations:
+            return []
+        common = [key for key in self.translations[self.pivot] if all(key in t for t in self.translations.values())]
+        if self.held_out is not None:
+            wanted = read_ids(self.held_out)
+            return [key for key in common if key in wanted]
+        return evenly(common, min(_HELD_OUT, len(common) // 5))
+
+    @cached_property
+    def lines(self) -> dict[str, list[str]]:
+        """Language -> lines to make tokenizer and rows of, the first 20,000; nothing held out."""
+        without = {*self.held_out_ids, *read_ids(self.held_out)}
+        found: dict[str, list[str]] = {}
+        for language, text in find_text([str(path) for path in self.texts]).items():
+            code = language.partition("_")[0]
+            if code in self.translations:
+                kept = [line for key, line in self.translations[code].items() if key not in without]
+            else:
+                kept = [line for line in itertools.islice(text.lines(), _READ_LINES) if line.strip()]
+            found.setdefault(code, []).extend(kept[:_READ_LINES])
+        return found
+
+    @cached_property
+    def distills(self) -> bool:
+        """Whether training needs no language-modelling head."""
+        config = load_config(self.source, {})
+        headless = language_model_loader(model_class(self.source, config).__name__) is None
+        return bool(self.translations) and (headless or SentenceModules.read(self.source) is not None)
+
+    @property
+    def layer(self) -> int | None:
+        """Whose states are compared: the last of an encoder without head, which its own use reads; else the default."""
+        if not self.distills or SentenceModules.read(self.source) is not None:
+            return None
+        return load_config(self.source, {}).get_text_config().num_hidden_layers
+
+    @property
+    def files_state(self) -> list[Any]:
+        """Files with size and time, which tell whether they are the same."""
+        found = []
+        for text in find_text([str(path) for path in self.texts]).values():
+            found += [
+                [str(part.path), os.stat(part.path).st_size, os.stat(part.path).st_mtime_ns] for part in text.parts
+            ]
+        for path in (self.held_out, self.exclude):
+            found += [] if path is None else [[str(path), sorted(read_ids(path))[:5], len(read_ids(path))]]
+        return found
+
+
+def digest(value: Any) -> str:
+    return hashlib.sha256(dumps(value).encode()).hexdigest()[:16]

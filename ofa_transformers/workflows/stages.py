@@ -1,0 +1,299 @@
+"""`adapt_and_train`: from a model and files of text to a trained model with report and card, stage by stage."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase, TrainerCallback
+from transformers.utils import logging
+
+from ..evaluation import evaluate_perplexity, evaluate_retrieval, write_card_results
+from ..evaluation.results import Measurement
+from ..initialization.initializer import OfaInitializer
+from ..models.checkpoints import language_model_loader, load_config, load_tokenizer, model_class
+from ..report import PAGE_FILE, REPORT_FILE, OfaReport, model_card
+from ..text.segments import read_ids
+from ..tokenization import extend_tokenizer, save_tokenizer, train_tokenizer
+from ..tokenization.sizing import choose_size, judge_service
+from ..training import DataArguments, ModelArguments, PretrainingArguments, pretrain
+from ..utils.files import new_file, new_folder, reserved
+from ..utils.hub import CARD_FILE
+from ..utils.strict_json import dumps
+from ..vectors import WordVectors
+from .route import Route, digest
+from .route_results import Outcome, read_measurements
+from .route_settings import OVERRIDES, SAMPLES, TOKENS, Stage, default_learning_rate, default_steps
+
+
+logger = logging.get_logger(__name__)
+
+_FIRST_SIZE, _FIRST_EXTENSION = 6000, 1000
+
+
+def adapt_and_train(
+    source: str | os.PathLike,
+    texts: Sequence[str | os.PathLike],
+    output: str | os.PathLike,
+    *,
+    say: Callable[[str], object] | None = None,
+    display: TrainerCallback | None = None,
+    **options: Any,
+) -> Outcome:
+    """From a pretrained model and text of new languages to a trained model, its report and card.
+
+    Word vectors, tokenizer, adaptation, evaluation, training, evaluation: each a folder of `output`. A stage whose
+    output is there and was made with the same settings is not repeated, so that a run that broke off goes on.
+
+        outcome = adapt_and_train("xlm-roberta-base", ["bible/"], "out")
+        outcome.model, outcome.table
+
+    Args:
+        source: a folder or a Hub id.
+        texts: see [`Route`].
+        output: the folder.
+        say: called with a line when a stage begins, and with what was chosen and why; by default the log.
+        display: shows the training.
+        **options: the other arguments of [`Route`].
+
+    Raises:
+        FileNotFoundError, ValueError: see [`Route`], and what the stages raise.
+        Busy: another process writes there.
+    """
+    route = Route(str(source), list(texts), **options)
+    folder = Path(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    with reserved(folder):
+        return _Run(route, folder, say or logger.info, display).run()
+
+
+@dataclass
+class _Run:
+    route: Route
+    folder: Path
+    say: Callable[[str], object]
+    display: TrainerCallback | None
+
+    def run(self) -> Outcome:
+        route, started = self.route, time.monotonic()
+        with new_file(self.folder / "held_out.tsv") as temporary:
+            temporary.write_text("".join(f"{key}\n" for key in route.held_out_ids), encoding="utf-8")
+        unused = sorted({*route.held_out_ids, *read_ids(route.held_out), *read_ids(route.exclude)})
+        with new_file(self.folder / "unused.tsv") as temporary:
+            temporary.write_text("".join(f"{key}\n" for key in unused), encoding="utf-8")
+        common = {"source": route.source, "files": route.files_state, "held_out": digest(unused)}
+        stages = [
+            Stage("vectors", self.vectors, {**common, "given": route.word_vectors}),
+            Stage("tokenizer", self.tokenizer, {**common, "kind": route.tokenizer, "sizes": [route.vocab_size, route.num_new_tokens]}),
+            Stage("adapted", self.adapt, {"seed": route.seed}),
+            Stage("before", self.before, {}),
+            Stage("trained", self.train, {"steps": self.steps, "learning_rate": self.learning_rate, "seed": route.seed}),
+            Stage("after", self.after, {}),
+        ]  # fmt: skip
+        above: list[Any] = []
+        for stage in stages:
+            settings = {
+                **stage.settings,
+                "options": dict(route.overrides.get(OVERRIDES[stage.name], {})),
+                "above": digest(above),
+            }
+            above.append(settings)
+            self._stage(stage, json.loads(dumps(settings)))
+        outcome = Outcome(
+            self.folder / "trained",
+            read_measurements(self.folder / "before") + read_measurements(self.folder / "after"),
+            time.monotonic() - started,
+        )
+        outcome.save(self.folder)
+        return outcome
+
+    def _stage(self, stage: Stage, settings: dict[str, Any]) -> None:
+        record, place = self.folder / f"{stage.name}.json", self.folder / stage.name
+        known = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else None
+        if known is not None and known["settings"] == settings and known["done"]:
+            self.say(f"{stage.name}: there already, made with the same settings")
+            return
+        if known is not None and known["settings"] != settings and place.exists():
+            shutil.rmtree(place)  # made by an earlier run of this, with other settings
+        self._note(record, settings, done=False)
+        start = time.monotonic()
+        stage.make(place)
+        self._note(record, settings, done=True)
+        self.say(f"{stage.name}: {time.monotonic() - start:,.0f} s")
+
+    def _note(self, record: Path, settings: dict[str, Any], done: bool) -> None:
+        with new_file(record) as temporary:
+            temporary.write_text(dumps({"settings": settings, "done": done}, indent=1) + "\n", encoding="utf-8")
+
+    # -------------------------------------------------------------------------------------------------------- stages
+
+    def options(self, name: str) -> dict[str, Any]:
+        return dict(self.route.overrides.get(name, {}))
+
+    def vectors(self, place: Path) -> None:
+        if self.route.word_vectors is not None:
+            self.say(f"vectors: those of {self.route.word_vectors}")
+            return
+        made = WordVectors.from_parallel(
+            {language: list(lines.items()) for language, lines in self.route.translations.items()},
+            exclude=self.folder / "unused.tsv",
+            **self.options("vectors"),
+        )
+        made.save(place, overwrite=True)
+        self.say(f"vectors: {len(made):,} words of {len(made.language_counts())} languages")
+
+    def tokenizer(self, place: Path) -> None:
+        route = self.route
+        if route.tokenizer not in (None, "train", "extend"):
+            found = load_tokenizer(route.tokenizer, "tokenizer")
+        else:
+            found = self._made_tokenizer(load_tokenizer(route.source, "source"))
+        with new_folder(place, overwrite=True) as folder:
+            save_tokenizer(found, folder)
+
+    def _made_tokenizer(self, original: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+        route, options = self.route, self.options("tokenizer")
+        kind = route.tokenizer
+        if kind is None and (route.num_new_tokens or route.vocab_size):
+            kind = "extend" if route.num_new_tokens else "train"
+        if kind is None:
+            service = judge_service(original, route.lines, route.pivot, parallel=bool(route.translations))
+            kind = "extend" if service.extend else "train"
+            self.say(f"tokenizer: {service}")
+        if kind == "extend":
+            others = {language: lines for language, lines in route.lines.items() if language != route.pivot}
+
+            def extend(texts: Mapping[str, Sequence[str]], size: int) -> PreTrainedTokenizerBase:
+                return extend_tokenizer(original, texts, size, **options)
+
+            size = route.num_new_tokens
+            if size is None:
+                choice = choose_size(extend, others, start=_FIRST_EXTENSION, most=len(original) // 4)
+                self.say(f"tokenizer: adds {choice}")
+                size = choice.size
+            return extend(others, size)
+
+        def train(texts: Mapping[str, Sequence[str]], size: int) -> PreTrainedTokenizerBase:
+            return train_tokenizer(texts, size, **{"like": original, "seed": route.seed, **options})
+
+        size = route.vocab_size
+        if size is None:
+            choice = choose_size(train, route.lines, start=_FIRST_SIZE, most=100_000)
+            self.say(f"tokenizer: {choice}")
+            size = choice.size
+        return train(route.lines, size)
+
+    def adapt(self, place: Path) -> None:
+        route = self.route
+        chosen = {
+            "source_languages": [route.pivot] if route.pivot else None,
+            "target_text": route.lines,
+            "seed": route.seed,
+            **self.options("adapt"),
+        }
+        vectors = route.word_vectors or str(self.folder / "vectors")
+        tokenizer = str(self.folder / "tokenizer")
+        adapted = OfaInitializer.from_pretrained(
+            route.source, target_tokenizer=tokenizer, word_vectors=vectors, **chosen
+        )
+        adapted.save_pretrained(place, overwrite=True)
+        for warning in adapted.report.warnings:
+            self.say(f"Note: {warning}")
+
+    def before(self, place: Path) -> None:
+        self._measure([self.route.source, str(self.folder / "adapted")], place)
+
+    def after(self, place: Path) -> None:
+        trained, adapted = self.folder / "trained", self.folder / "adapted"
+        found = self._measure([str(trained)], place)
+        report = OfaReport.load(adapted)
+        for name in (REPORT_FILE, PAGE_FILE):
+            shutil.copyfile(adapted / name, trained / name)
+        model_card(report).save(trained / CARD_FILE)
+        write_card_results(trained, found)
+
+    def _measure(self, models: list[str], place: Path) -> list[Measurement]:
+        route = self.route
+        found: list[Measurement] = []
+        device = "cpu" if route.cpu else None
+        if route.translations:
+            from ..evaluation import read_segments_by_id
+
+            texts = read_segments_by_id(route.parallel_files, pivot=route.pivot, ids=route.held_out_ids)
+            found += evaluate_retrieval(
+                models,
+                texts,
+                name="held out",
+                pivot=route.pivot,
+                top=[1],
+                layer=route.layer,
+                center=False,
+                device=device,
+            )
+        heads = [name for name in models if language_model_loader(model_class(name, load_config(name, {})).__name__)]
+        if heads and route.translations and not route.distills:
+            held = {
+                language: [lines[key] for key in route.held_out_ids[:16]]
+                for language, lines in route.translations.items()
+            }
+            found += evaluate_perplexity(heads, held, name="held out", device=device)
+        with new_folder(place, overwrite=True) as folder:
+            text = dumps([vars(measurement) for measurement in found], indent=1, ensure_ascii=False)
+            (folder / "results.json").write_text(text + "\n", encoding="utf-8")
+        return found
+
+    @property
+    def steps(self) -> int:
+        return self.route.steps or default_steps(self.route.lines)
+
+    @property
+    def learning_rate(self) -> float:
+        return self.route.learning_rate or default_learning_rate(self.route.source, self.route.distills)
+
+    def train(self, place: Path) -> None:
+        route, options = self.route, self.options("train")
+        data = {name: options.pop(name) for name in list(options) if name in DataArguments.__dataclass_fields__}
+        every = max(1, self.steps // 4)
+        pairs = {}
+        if route.translations:
+            pairs = {
+                "parallel": route.parallel_files,
+                "parallel_exclude": str(self.folder / "unused.tsv"),
+                "parallel_validation": str(self.folder / "held_out.tsv"),
+                "validation_lines": 50,
+            }
+        if route.distills:
+            pairs["teacher"] = route.source
+        texts = None if route.distills else [str(path) for path in route.texts]
+        settings = {
+            "max_steps": self.steps,
+            "learning_rate": self.learning_rate,
+            "warmup_steps": 0.1,
+            "per_device_train_batch_size": SAMPLES,
+            "eval_strategy": "steps" if route.translations else "no",
+            "eval_steps": every,
+            "save_steps": every,
+            "save_total_limit": 1,
+            "load_best_model_at_end": bool(route.translations),
+            "metric_for_best_model": "retrieval" if route.translations else None,
+            "report_to": "none",
+            "disable_tqdm": not logging.is_progress_bar_enabled(),
+            "use_cpu": route.cpu,
+            "seed": route.seed,
+            **options,
+        }
+        if settings["max_steps"] % settings["eval_steps"]:
+            settings["max_steps"] -= settings["max_steps"] % settings["eval_steps"]  # the last one is measured, too
+        self.say(f"train: {settings['max_steps']:,} steps at {settings['learning_rate']:g}")
+        pretrain(
+            ModelArguments(str(self.folder / "adapted")),
+            DataArguments(**{"train": texts, "max_seq_length": TOKENS, **pairs, **data}),
+            PretrainingArguments(output_dir=str(place), **settings),
+            display=self.display,
+        )

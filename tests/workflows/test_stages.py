@@ -1,0 +1,189 @@
+"""`ofa run` and `adapt_and_train`: from text to a trained model, stage by stage."""
+
+import json
+
+import pytest
+from conftest import build_unigram
+from sentence_encoders import make_sentence_encoder
+from typer.testing import CliRunner
+
+
+pytest.importorskip("datasets")
+
+from adapted_models import make_source
+from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer
+
+import ofa_transformers as ofa
+from ofa_transformers.cli import app
+from ofa_transformers.models.sentence_modules import SentenceModules
+from ofa_transformers.workflows import Route
+from ofa_transformers.workflows.route_settings import default_learning_rate, default_steps
+from ofa_transformers.workflows.stages import _Run
+
+
+WORDS = {
+    "eng": [
+        "house",
+        "river",
+        "mother",
+        "bread",
+        "water",
+        "town",
+        "sea",
+        "old",
+        "small",
+        "big",
+        "walk",
+        "talk",
+        "road",
+        "tree",
+        "bird",
+        "fish",
+    ],
+    "deu": [
+        "haus",
+        "fluss",
+        "mutter",
+        "brot",
+        "wasser",
+        "stadt",
+        "meer",
+        "alt",
+        "klein",
+        "gross",
+        "gehen",
+        "reden",
+        "weg",
+        "baum",
+        "vogel",
+        "tisch",
+    ],
+    "swh": [
+        "nyumba",
+        "mto",
+        "mama",
+        "mkate",
+        "maji",
+        "mji",
+        "bahari",
+        "zamani",
+        "ndogo",
+        "kubwa",
+        "tembea",
+        "ongea",
+        "njia",
+        "mti",
+        "ndege",
+        "samaki",
+    ],
+}
+STEPS = {"overrides": {"train": {"max_seq_length": 32, "per_device_train_batch_size": 4}, "vectors": {"dim": 8}}}
+SMALL = {"steps": 4, "learning_rate": 1e-3, "vocab_size": 150, "cpu": True, **STEPS}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("route")
+    make_sentence_encoder(folder / "encoder", build_unigram(), "xlm-roberta-base")
+    make_source("xlm-roberta", build_unigram()).save_pretrained(folder / "masked")
+    build_unigram().save_pretrained(folder / "masked")
+    (folder / "text").mkdir()
+    for language, words in WORDS.items():
+        lines = [f"v{i}\t{' '.join(words[(i * 7 + n * n) % 16] for n in range(6))}" for i in range(120)]
+        (folder / "text" / f"{language}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(folder):
+    said = []
+    outcome = ofa.adapt_and_train(folder / "encoder", [folder / "text"], folder / "out", say=said.append, **SMALL)
+    return outcome, said
+
+
+def test_a_sentence_encoder_goes_all_the_way(folder, done):
+    outcome, said = done
+    assert outcome.model == folder / "out" / "trained"
+    AutoModel.from_pretrained(outcome.model)
+    assert len(AutoTokenizer.from_pretrained(outcome.model)) <= 150
+    assert SentenceModules.read(outcome.model) is not None
+    assert outcome.models == [str(folder / "encoder"), str(folder / "out" / "adapted"), str(outcome.model)]
+    assert {row[0] for row in outcome.table} == {"deu", "swh", "all"} and all(len(row) == 5 for row in outcome.table)
+    card = (outcome.model / "README.md").read_text()
+    assert "model-index" in card and (outcome.model / "report.html").is_file()
+    assert (folder / "out" / "results.csv").read_text().count("\n") > 6
+    held_out = (folder / "out" / "held_out.tsv").read_text().split()
+    assert len(held_out) == 24 and any("train: 4 steps at 0.001" in line for line in said)
+    # What is held out is in no stage.
+    metadata = json.loads((folder / "out" / "vectors" / "metadata.json").read_text())
+    assert "24" in json.dumps(metadata)
+
+
+def test_stages_are_not_repeated_unless_something_before_them_changed(folder, done, monkeypatch):
+    made = []
+    for name in ("vectors", "tokenizer", "adapt", "before", "train", "after"):
+        original = getattr(_Run, name)
+        monkeypatch.setattr(
+            _Run, name, lambda self, place, name=name, f=original: (made.append(name), f(self, place))[1]
+        )
+    again = ofa.adapt_and_train(folder / "encoder", [folder / "text"], folder / "out", **SMALL)
+    assert made == [] and again.measurements == done[0].measurements
+    ofa.adapt_and_train(folder / "encoder", [folder / "text"], folder / "out", **{**SMALL, "learning_rate": 2e-3})
+    assert made == ["train", "after"]
+    made.clear()
+    (folder / "out" / "adapted.json").unlink()  # a stage that broke off
+    ofa.adapt_and_train(folder / "encoder", [folder / "text"], folder / "out", **{**SMALL, "learning_rate": 2e-3})
+    assert made == ["adapt"]
+
+
+def test_a_masked_language_model_keeps_its_head_and_is_measured_in_bits(folder):
+    outcome = ofa.adapt_and_train(folder / "masked", [folder / "text"], folder / "masked-out", **SMALL)
+    AutoModelForMaskedLM.from_pretrained(outcome.model)
+    metrics = {row[1] for row in outcome.table}
+    assert {"bits per character", "top-1 from English"} <= metrics or {
+        "bits per character",
+        "top-1 from eng",
+    } <= metrics
+
+
+def test_size_and_kind_of_the_tokenizer_are_chosen_and_said(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("ofa_transformers.workflows.stages._FIRST_EXTENSION", 20)
+    said = []
+    route = Route(str(folder / "encoder"), [folder / "text"], cpu=True)
+    run = _Run(route, tmp_path, said.append, None)
+    run.tokenizer(tmp_path / "tokenizer")
+    made = AutoTokenizer.from_pretrained(tmp_path / "tokenizer")
+    assert len(said) == 2 and said[0].startswith("tokenizer: extend: ") and said[1].startswith("tokenizer: adds ")
+    assert len(made) > len(build_unigram())
+
+
+def test_what_cannot_be_done_is_said_before_the_work(folder, tmp_path):
+    plain = tmp_path / "deu.txt"
+    plain.write_text("ein Haus\n" * 40)
+    source = str(folder / "encoder")
+    for texts, options, message in (
+        ([plain], {}, "texts are no translations"),
+        ([folder / "text"], {"overrides": {"fine": {}}}, "There is no stage 'fine'"),
+        ([folder / "text"], {"overrides": {"train": {"rate": 1}}}, "train has no option 'rate'"),
+        ([folder / "absent"], {}, "absent"),
+    ):
+        with pytest.raises((ValueError, FileNotFoundError), match=message):
+            Route(source, texts, **options)
+
+
+def test_defaults_follow_text_and_width(folder):
+    assert default_steps({"deu": ["x"] * 64_000}) == 2000
+    assert default_steps({"deu": ["x"] * 10}) == 40
+    assert default_learning_rate(str(folder / "encoder"), True) == 5e-4
+    assert default_learning_rate(str(folder / "masked"), False) == 2e-4
+
+
+def test_the_dry_run_fits_eighty_columns_and_writes_nothing(folder, tmp_path):
+    arguments = ["run", str(folder / "encoder"), str(folder / "text"), "-o", str(tmp_path / "out"), "--dry-run"]
+    shown = CliRunner().invoke(app, [*arguments, "--set", "train.weight_decay=0.1"])
+    assert shown.exit_code == 0, shown.output
+    table = shown.stdout.split("All: ")[0]
+    assert all(len(line.rstrip()) <= 80 for line in table.splitlines())
+    for stage in ("vectors", "tokenizer", "adapted", "before", "trained", "after"):
+        assert f"\n {stage}" in shown.stdout
+    assert not (tmp_path / "out").exists()
