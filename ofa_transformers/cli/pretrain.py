@@ -79,7 +79,10 @@ def pretrain(
     teacher: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Whose vectors: folder or Hub id.", show_default="the adapted source", hidden=True
+            metavar="NAME",
+            help="Take its vectors: a folder or Hub id.",
+            show_default="the adapted source",
+            hidden=True,
         ),
     ] = None,
     parallel_share: Annotated[

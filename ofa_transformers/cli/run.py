@@ -30,48 +30,56 @@ def run(
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="PATH", help="Folder; a run that broke off goes on.")
+        Path,
+        typer.Option("--output", "-o", metavar="PATH", help="Write to this folder; a run that broke off goes on."),
     ],
     held_out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Ids to measure on.", show_default="100 of all languages")
+        Path | None, typer.Option(metavar="FILE", help="Measure on these ids.", show_default="100 of all languages")
     ] = None,
     exclude: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Ids that are never used.", show_default="none")
+        Path | None, typer.Option(metavar="FILE", help="Never use these ids.", show_default="none")
     ] = None,
     word_vectors: Annotated[
         str | None,
-        typer.Option("--vectors", "-v", metavar="NAME", help="Word vectors.", show_default="of the translations"),
+        typer.Option(
+            "--vectors", "-v", metavar="NAME", help="Take these word vectors.", show_default="of the translations"
+        ),
     ] = None,
     tokenizer: Annotated[
         str | None,
         typer.Option(
-            "--tokenizer", "-t", metavar="NAME", help="train, extend, folder or Hub id.", show_default="as fits"
+            "--tokenizer",
+            "-t",
+            metavar="NAME",
+            help="Use train, extend, or a folder or Hub id.",
+            show_default="as fits",
         ),
     ] = None,
     vocab_size: Annotated[
-        int | None, typer.Option(metavar="N", help="Of a trained tokenizer.", min=1, show_default="measured")
+        int | None, typer.Option(metavar="N", help="Train a tokenizer of this size.", min=1, show_default="measured")
     ] = None,
     num_new_tokens: Annotated[
-        int | None, typer.Option(metavar="N", help="Of an extended one.", min=1, show_default="measured")
+        int | None, typer.Option(metavar="N", help="Extend one by this many tokens.", min=1, show_default="measured")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", "-n", metavar="N", help="Of training.", min=1, show_default="one pass")
+        int | None,
+        typer.Option("--steps", "-n", metavar="N", help="Train so many steps.", min=1, show_default="one pass"),
     ] = None,
     learning_rate: Annotated[
         float | None,
-        typer.Option("--learning-rate", "--lr", metavar="X", help="AdamW's, at its peak.", show_default="by width"),
+        typer.Option("--learning-rate", "--lr", metavar="X", help="Train at this peak rate.", show_default="by width"),
     ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="STAGE.NAME=VALUE",
-            help="Of vectors, tokenizer, adapt or train; may repeat.",
+            help="Set options of vectors, tokenizer, adapt, train; may repeat.",
             show_default="none",
         ),
     ] = None,
-    cpu: Annotated[bool, typer.Option("--cpu", help="Don't use a GPU.", rich_help_panel=RUN)] = False,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of everything.", min=0, rich_help_panel=RUN)] = 0,
+    cpu: Annotated[bool, typer.Option("--cpu", help="Use no GPU.", rich_help_panel=RUN)] = False,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed all draws.", min=0, rich_help_panel=RUN)] = 0,
     dry_run: DryRun = False,
 ) -> None:
     """From a model and text to a trained model: vectors, tokenizer, adaptation, training, evaluation.
