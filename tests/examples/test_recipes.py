@@ -14,6 +14,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
     AutoModelForQuestionAnswering,
+    AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     pipeline,
@@ -181,3 +182,25 @@ def test_quantized(checkpoint, activations, tmp_path, capsys):
     assert float(output.split("differ by ")[1].split("%")[0]) < 5
     predictions = pipeline("fill-mask", model=str(tmp_path / "int8"), device="cpu")("the <mask> is old")
     assert len(predictions) == 5
+
+
+def test_translation_to_a_language_that_was_added(tmp_path, capsys):
+    from initialization.test_new_languages import NEW, make
+
+    model, own, relative = make("nllb")
+    adapted = ofa.OfaInitializer.from_pretrained(
+        model, source_tokenizer=own, target_tokenizer=own, method="fvt", new_languages={NEW: relative}
+    )
+    adapted.save_pretrained(tmp_path / "nllb", report_page=False)
+    for name, lines in (("eng", TEXT[:3] * 4), ("deu", TEXT[3:6] * 4)):
+        rows = [f"{number}\t{line}\n" for number, line in enumerate(lines)]
+        (tmp_path / f"{name}.tsv").write_text("".join(rows), encoding="utf-8")
+    output = run(
+        "translation.py", capsys, model=tmp_path / "nllb", source=f"eng_Latn={tmp_path / 'eng.tsv'}",
+        target=f"{NEW}={tmp_path / 'deu.tsv'}", output_dir=tmp_path / "translator", max_steps=60, batch_size=3,
+        learning_rate=1e-2, max_length=40, test_size=3,
+    )  # fmt: skip
+    assert metric(output, "test_loss") < metric(output, "before_loss") / 2
+    assert f"{NEW}: " in output
+    saved = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "translator")
+    assert saved.generation_config.forced_bos_token_id == adapted.tokenizer.convert_tokens_to_ids(NEW)
