@@ -9,7 +9,6 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from .checkpoints import factorized_class, input_embeddings
-from .configuration_ofa import OFA_FIELDS
 from .dependents import (
     VocabularyTensor,
     configurations,
@@ -184,11 +183,18 @@ def factorized_model(
         state_dict[f"{_name_of(model, projection)}.bias"] = bias.to(model.dtype)
     state_dict = swap_prefix(state_dict, model.base_model_prefix, target_class.base_model_prefix)
 
-    left_out = {"model_type", "architectures", "auto_map", "transformers_version", "vocab_size", *OFA_FIELDS}
+    left_out = {
+        "model_type",
+        "architectures",
+        "auto_map",
+        "transformers_version",
+        "vocab_size",
+        *target_class.config_class.ofa_fields(),
+    }
     fields = {key: value for key, value in model.config.to_dict().items() if key not in left_out}
     if projection is not None:
         fields["tie_word_embeddings"] = embeddings.tied
-    config = target_class.config_class(**fields, vocab_size=len(rows["input"]), embedding_size=embedding_size)
+    config = target_class.config_class(**fields, vocab_size=len(rows["input"]), num_primitive=embedding_size)
     config._name_or_path = str(getattr(model.config, "_name_or_path", ""))
     result, loaded = target_class.from_pretrained(
         None,

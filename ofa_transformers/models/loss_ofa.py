@@ -302,7 +302,7 @@ def _is_watched(module: nn.Module) -> bool:
 
 
 # Heads for pretraining have a second task: its labels -> its logits.
-_SECOND_TASKS = {"next_sentence_label": "seq_relationship_logits", "sentence_order_label": "sop_logits"}
+SECOND_TASKS = {"next_sentence_label": "seq_relationship_logits", "sentence_order_label": "sop_logits"}
 
 
 def with_language_modelling_loss(stock_forward: Callable, shifted: bool) -> Callable:
@@ -316,7 +316,7 @@ def with_language_modelling_loss(stock_forward: Callable, shifted: bool) -> Call
         shifted: position t predicts the label of t + 1, as in decoders.
     """
     names = [p.name for p in inspect.signature(stock_forward).parameters.values() if p.kind != p.VAR_KEYWORD][1:]
-    second_task = next((name for name in _SECOND_TASKS if name in names), None)
+    second_task = next((name for name in SECOND_TASKS if name in names), None)
 
     @functools.wraps(stock_forward)
     def forward(self: PreTrainedModel, *args: Any, **kwargs: Any) -> Any:
@@ -350,7 +350,11 @@ def with_language_modelling_loss(stock_forward: Callable, shifted: bool) -> Call
         shift_labels = kwargs.pop("shift_labels", None)
         return_dict = kwargs.pop("return_dict", None)
         targets = labels
-        if shifted:
+        if self.config.is_encoder_decoder:
+            kwargs["use_cache"] = False
+            if kwargs.get("decoder_input_ids") is None and kwargs.get("decoder_inputs_embeds") is None:
+                kwargs["decoder_input_ids"] = self.prepare_decoder_input_ids_from_labels(labels)
+        elif shifted:
             # As `ForCausalLMLoss` does it.
             targets = F.pad(labels, (0, 1), value=IGNORE_INDEX)[..., 1:] if shift_labels is None else shift_labels
             kwargs["use_cache"] = False
@@ -364,7 +368,7 @@ def with_language_modelling_loss(stock_forward: Callable, shifted: bool) -> Call
         key = "logits" if "logits" in output else "prediction_logits"
         loss = request.loss_of(output[key])
         if second_task is not None:
-            scores = output[_SECOND_TASKS[second_task]]
+            scores = output[SECOND_TASKS[second_task]]
             loss = loss + F.cross_entropy(scores.view(-1, 2), second_label.view(-1))
         # A new output: there is no other way to take the logits out of the keys and have `loss` first in tuples.
         others = {name: value for name, value in output.items() if name != key}

@@ -67,6 +67,25 @@ def materialize(model: nn.Module, shape: tuple[int, int]) -> None:
                 module._is_hf_initialized = False
 
 
+def factorized_like(module: nn.Embedding | nn.Linear, size: int | None) -> nn.Module:
+    """What takes the place of a stock table or projection: factorized to `size`; None leaves a projection dense."""
+    weight = module.weight
+    place = {"device": torch.empty(0).device if weight.is_meta else weight.device, "dtype": weight.dtype}
+    # Sizes from the modules: ZeRO-3 has already scattered their weights.
+    if isinstance(module, nn.Linear):
+        sizes, bias = (module.in_features, module.out_features), module.bias is not None
+        return (
+            OutputProjection(*sizes, bias=bias, **place)
+            if size is None
+            else FactorizedLinear(*sizes, size, bias, **place)
+        )
+    scale = getattr(module, "embed_scale", 1.0)
+    if (rounded := getattr(module, "scalar_embed_scale", None)) is not None:
+        scale = torch.tensor(rounded, device="cpu")
+    sizes = (module.num_embeddings, module.embedding_dim, size)
+    return FactorizedEmbedding(*sizes, module.padding_idx, embed_scale=scale, **place)
+
+
 class Primitives(nn.Module):
     """P of E ≈ F P as a linear map without bias: coordinates (..., D') to vectors (..., D), and back by the transpose.
 
@@ -113,6 +132,8 @@ class FactorizedEmbedding(Factorized, nn.Embedding):
         embedding_dim (`int`): D, the size of the returned vectors.
         embedding_size (`int`): D', the number of columns of F, 1 <= D' <= D.
         padding_idx (`int`, *optional*): as in `torch.nn.Embedding`.
+        embed_scale (`float` or scalar tensor, defaults to 1): what the vectors are multiplied with, as in Gemma and mBART;
+            a tensor is rounded to their dtype before, as Gemma does it.
 
     Attributes:
         weight (`torch.nn.Parameter` of shape (V, D')): the coordinates F.
@@ -130,10 +151,12 @@ class FactorizedEmbedding(Factorized, nn.Embedding):
         padding_idx: int | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        embed_scale: float | torch.Tensor = 1.0,
     ) -> None:
         _check_embedding_size(embedding_size, embedding_dim)
         super().__init__(num_embeddings, embedding_size, padding_idx=padding_idx, device=device, dtype=dtype)
         self.embedding_dim = embedding_dim
+        self.embed_scale = embed_scale
         self.embedding_size = embedding_size
         self.primitives = Primitives(embedding_size, embedding_dim, device=device, dtype=dtype)
 
@@ -144,7 +167,22 @@ class FactorizedEmbedding(Factorized, nn.Embedding):
     def with_coordinates(self, input: torch.Tensor, coordinates: torch.Tensor) -> torch.Tensor:
         """`forward` with other coordinates (V, D') than its own."""
         options = (self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq, self.sparse)
-        return self.primitives(F.embedding(input, coordinates, *options))
+        vectors = self.primitives(F.embedding(input, coordinates, *options))
+        scale = self.embed_scale
+        return (
+            vectors * scale.to(vectors.dtype)
+            if torch.is_tensor(scale)
+            else vectors * scale
+            if scale != 1.0
+            else vectors
+        )
+
+    def tied_to(self, table: "FactorizedEmbedding") -> "FactorizedEmbedding":
+        """A table like this one with the factors of `table`."""
+        sizes = (table.num_embeddings, table.embedding_dim, table.embedding_size)
+        made = FactorizedEmbedding(*sizes, self.padding_idx, device="meta", embed_scale=self.embed_scale)
+        made.weight, made.primitives.weight = table.weight, table.primitives.weight
+        return made.train(self.training)
 
 
 class FactorizedLinear(Factorized, OutputProjection):
@@ -204,7 +242,7 @@ def _forward_trainable_tokens(self: Any, x: torch.Tensor, active_adapters: Any, 
     return self.base_layer.with_coordinates(x, self.get_merged_weights(active_adapters))
 
 
-def settle(module: nn.Module, table: nn.Module) -> nn.Module:
+def settle(module: nn.Module, table: nn.Module, kind: type[Factorized]) -> nn.Module:
     """What is to stand where `module` was put in place of a factorized table or projection.
 
     PEFT's adapters take embeddings for dense matrices. Single tokens (`trainable_token_indices`) are taught to look up
@@ -214,17 +252,18 @@ def settle(module: nn.Module, table: nn.Module) -> nn.Module:
     Args:
         module: what stands there.
         table: what stands in the place of the input embeddings.
+        kind: what the model was made with there.
 
     Raises:
         ValueError: an adapter that adds to E, or a dense module.
     """
-    if isinstance(module, Factorized):
+    if isinstance(module, kind):
         return module
     copies = getattr(module, "modules_to_save", None)
     if isinstance(copies, nn.ModuleDict):
         for name, copy in copies.items():
             # PEFT makes a plain projection of the table's weights where the two are tied.
-            if not isinstance(copy, Factorized):
+            if not isinstance(copy, kind):
                 copies[name] = module.original_module.tied_to(table.modules_to_save[name])
         return module
     tokens = getattr(module, "token_adapter", module)
@@ -239,9 +278,11 @@ def settle(module: nn.Module, table: nn.Module) -> nn.Module:
             "target_modules; train them whole with modules_to_save, or single tokens with trainable_token_indices."
         )
     if isinstance(module, nn.Linear) and isinstance(table, FactorizedEmbedding) and module.weight is table.weight:
-        # The copy of a tied projection, merged.
+        # Such a copy, merged.
         size = (table.embedding_dim, table.num_embeddings, table.embedding_size)
-        return FactorizedLinear(*size, bias=False, device="meta").tied_to(table)
+        return (FactorizedLinear(*size, bias=False, device="meta") if kind is FactorizedLinear else table).tied_to(
+            table
+        )
     if isinstance(module, (nn.Embedding, OutputProjection)) or type(module) is nn.Linear:
         raise ValueError(
             f"{type(module).__name__} with a weight of the shape {tuple(module.weight.shape)} was set as embeddings of a "

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 import torch
-from tiny_models import EMBEDDING_SIZE, FAMILY_NAMES, VOCAB_SIZE, make_batch, make_config, make_model
+from tiny_models import EMBEDDING_SIZE, FAMILY_NAMES, SEQ2SEQ, VOCAB_SIZE, make_batch, make_config, make_model
 from torch import nn
 from transformers import ModernBertConfig, ModernBertForMaskedLM, Trainer, TrainingArguments
 
@@ -21,7 +21,9 @@ def test_sparse_prediction_gives_the_same_loss_and_gradients(family, embedding_s
     sparse = make_model(family, embedding_size=embedding_size, sparse_prediction=True)
     expected = plain(**batch)
     output = sparse(**batch, output_hidden_states=True)
-    assert output.logits is None and len(output.hidden_states) == 3
+    assert (
+        output.logits is None and len(output["decoder_hidden_states" if family in SEQ2SEQ else "hidden_states"]) == 3
+    )
     torch.testing.assert_close(output.loss, expected.loss)
     torch.testing.assert_close(sparse(**batch, return_dict=False)[0], expected.loss)
     expected.loss.backward()
@@ -29,7 +31,9 @@ def test_sparse_prediction_gives_the_same_loss_and_gradients(family, embedding_s
     for name, parameter in plain.named_parameters():
         torch.testing.assert_close(sparse.get_parameter(name).grad, parameter.grad, rtol=1e-4, atol=1e-6)
     # Without labels, and for inspection, the logits are there.
-    del batch["labels"]
+    labels = batch.pop("labels")
+    if family in SEQ2SEQ:
+        batch["decoder_input_ids"] = plain.prepare_decoder_input_ids_from_labels(labels)
     torch.testing.assert_close(sparse(**batch).logits, plain(**batch).logits)
 
 

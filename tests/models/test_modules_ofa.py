@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import EMBEDDING_SIZE, FAMILY_NAMES, HIDDEN_SIZE, VOCAB_SIZE, make_batch, make_config, make_model
+from tiny_models import (
+    EMBEDDING_SIZE,
+    FAMILY_NAMES,
+    HIDDEN_SIZE,
+    VOCAB_SIZE,
+    make_batch,
+    make_config,
+    make_model,
+    table_width,
+)
 from torch import nn
 from transformers import AutoModelForSequenceClassification
 from transformers.models.xlm_roberta import modeling_xlm_roberta
@@ -47,18 +56,18 @@ def test_modules_refuse_sizes_out_of_range(size):
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 @pytest.mark.parametrize("place", ["input", "output"])
 def test_dense_modules_are_refused_before_they_are_used(family, place, tmp_path):
-    model, batch = make_model(family, tie_word_embeddings=False), make_batch()
+    model, batch, width = make_model(family, tie_word_embeddings=False), make_batch(), table_width(family)
     if place == "input":
-        model.set_input_embeddings(nn.Embedding(VOCAB_SIZE, HIDDEN_SIZE))
+        model.set_input_embeddings(nn.Embedding(VOCAB_SIZE, width))
     else:
-        model.set_output_embeddings(nn.Linear(HIDDEN_SIZE, VOCAB_SIZE))
+        model.set_output_embeddings(nn.Linear(width, VOCAB_SIZE))
     for use in (
         lambda: model(**batch),
         lambda: model.save_pretrained(tmp_path),
         lambda: model.resize_token_embeddings(VOCAB_SIZE + 1),
         lambda: model.to_dense(),
     ):
-        with pytest.raises(ValueError, match=rf"shape \({VOCAB_SIZE}, {HIDDEN_SIZE}\) was set .* FactorizedEmbedding"):
+        with pytest.raises(ValueError, match=rf"shape \({VOCAB_SIZE}, {width}\) was set .* FactorizedEmbedding"):
             use()
     assert not list(tmp_path.iterdir())
 
@@ -66,8 +75,9 @@ def test_dense_modules_are_refused_before_they_are_used(family, place, tmp_path)
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_factorized_modules_are_taken(family, tmp_path):
     model, batch = make_model(family, tie_word_embeddings=False), make_batch()
-    table = ofa.FactorizedEmbedding(VOCAB_SIZE, HIDDEN_SIZE, EMBEDDING_SIZE)
-    projection = ofa.FactorizedLinear(HIDDEN_SIZE, VOCAB_SIZE, EMBEDDING_SIZE)
+    table = ofa.FactorizedEmbedding(VOCAB_SIZE, table_width(family), EMBEDDING_SIZE)
+    table.embed_scale = model.get_input_embeddings().embed_scale
+    projection = ofa.FactorizedLinear(table_width(family), VOCAB_SIZE, EMBEDDING_SIZE, bias=False)
     model.set_input_embeddings(table)
     model.set_output_embeddings(projection)
     assert model.get_input_embeddings() is table and model.get_output_embeddings() is projection

@@ -90,7 +90,7 @@ AutoModel.register(OtherConfig, OtherModel)
 import ofa_transformers
 
 extra = CONFIG_MAPPING._extra_content
-assert list(extra) == ["other", "ofa", "ofa-bert", "ofa-modernbert", "ofa-gpt2", "ofa-llama", "ofa-mistral", "ofa-qwen3"]
+assert list(extra)[:3] == ["other", "ofa", "ofa-bert"] and list(extra)[-1] == "ofa-m2m-100"
 assert "ofa" in CONFIG_MAPPING and CONFIG_MAPPING["ofa"] is ofa_transformers.OfaConfig
 assert AutoConfig.for_model("ofa", embedding_size=4).embedding_size == 4
 mapping = AutoModel._model_mapping
@@ -99,7 +99,7 @@ for copied in (mapping, pickle.loads(pickle.dumps(mapping)), copy.deepcopy(mappi
     assert list(copied._extra_content.items())[:2] == [
         (OtherConfig, OtherModel), (ofa_transformers.OfaConfig, ofa_transformers.OfaModel)
     ]
-    assert len(copied) == len(copied._model_mapping.keys() & copied._config_mapping.keys()) + 8
+    assert len(copied) == len(copied._model_mapping.keys() & copied._config_mapping.keys()) + 25
 masked = AutoModelForMaskedLM._model_mapping
 assert ofa_transformers.OfaConfig in masked and ofa_transformers.OfaLlamaConfig not in masked
 assert ofa_transformers.OfaForMaskedLM in masked.values() and ofa_transformers.OfaBertConfig in masked.keys()
