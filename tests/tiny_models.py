@@ -113,7 +113,7 @@ CONFIGS = {model_type: (_classes_of(model_type)[0], fields) for model_type, fiel
 LM_HEADS = {model_type: _classes_of(model_type)[1] for model_type in _FIELDS}
 FAMILY_NAMES = tuple(CONFIGS)
 # One of each kind: what the table says of them differs, or what their forward passes do with embeddings and logits.
-REPRESENTATIVES = ("xlm-roberta", "modernbert", "deberta-v2", "albert", "gpt2", "gemma2", "granite", "t5", "mbart")
+REPRESENTATIVES = ("xlm-roberta", "modernbert", "deberta-v2", "albert", "gpt2", "llama", "gemma2", "t5", "mbart")
 DECODERS = tuple(name for name in FAMILY_NAMES if LM_HEADS[name].__name__.endswith(("ForCausalLM", "LMHeadModel")))
 SEQ2SEQ = tuple(name for name in FAMILY_NAMES if LM_HEADS[name].__name__.endswith("ForConditionalGeneration"))
 
@@ -143,3 +143,9 @@ def make_batch(vocab_size: int = VOCAB_SIZE) -> dict[str, torch.Tensor]:
     input_ids = torch.randint(5, vocab_size, (2, 11), generator=generator)
     labels = torch.where(torch.rand(2, 11, generator=generator) < 0.4, input_ids, -100)
     return {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids), "labels": labels}
+
+
+def without_labels(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The batch as input of a model that is to return logits alone: a decoder beside an encoder needs input, too."""
+    batch = {name: value for name, value in batch.items() if name != "labels"}
+    return {**batch, "decoder_input_ids": batch["input_ids"]} if model.config.is_encoder_decoder else batch

@@ -201,8 +201,8 @@ class OfaPreTrainedMixin:
         versions = [child.weight._version for child in factorized]
         super()._init_weights(module)
         for child, version in zip(factorized, versions):
-            if child.weight._version == version:
-                continue  # loaded, or not of this module's concern
+            if child.weight._version == version or child.weight.is_meta:
+                continue  # loaded, not of this module's concern, or elsewhere
             # F P then has the standard deviation that the stock class has just given to F: D' products of two factors
             # whose standard deviations multiply to it, and the scale in P, as after an SVD.
             std = child.weight.float().std().item()

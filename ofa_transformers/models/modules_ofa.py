@@ -177,13 +177,6 @@ class FactorizedEmbedding(Factorized, nn.Embedding):
             else vectors
         )
 
-    def tied_to(self, table: "FactorizedEmbedding") -> "FactorizedEmbedding":
-        """A table like this one with the factors of `table`."""
-        sizes = (table.num_embeddings, table.embedding_dim, table.embedding_size)
-        made = FactorizedEmbedding(*sizes, self.padding_idx, device="meta", embed_scale=self.embed_scale)
-        made.weight, made.primitives.weight = table.weight, table.primitives.weight
-        return made.train(self.training)
-
 
 class FactorizedLinear(Factorized, OutputProjection):
     """The projection onto a factorized vocabulary: `(x @ P.T) @ F.T + bias`, (..., D) to (..., V).
@@ -263,8 +256,15 @@ def settle(module: nn.Module, table: nn.Module, kind: type[Factorized]) -> nn.Mo
     if isinstance(copies, nn.ModuleDict):
         for name, copy in copies.items():
             # PEFT makes a plain projection of the table's weights where the two are tied.
-            if not isinstance(copy, kind):
-                copies[name] = module.original_module.tied_to(table.modules_to_save[name])
+            if isinstance(copy, kind):
+                continue
+            if kind is FactorizedEmbedding:
+                raise ValueError(
+                    "ensure_weight_tying: PEFT makes projections of an encoder's and a decoder's table, and loses the tie "
+                    "when it loads the adapter. Train single tokens with trainable_token_indices, or the embeddings "
+                    "without an adapter, by requires_grad."
+                )
+            copies[name] = module.original_module.tied_to(table.modules_to_save[name])
         return module
     tokens = getattr(module, "token_adapter", module)
     if hasattr(tokens, "trainable_tokens_delta") and isinstance(tokens.base_layer, Factorized):
@@ -280,9 +280,7 @@ def settle(module: nn.Module, table: nn.Module, kind: type[Factorized]) -> nn.Mo
     if isinstance(module, nn.Linear) and isinstance(table, FactorizedEmbedding) and module.weight is table.weight:
         # Such a copy, merged.
         size = (table.embedding_dim, table.num_embeddings, table.embedding_size)
-        return (FactorizedLinear(*size, bias=False, device="meta") if kind is FactorizedLinear else table).tied_to(
-            table
-        )
+        return FactorizedLinear(*size, bias=False, device="meta").tied_to(table)
     if isinstance(module, (nn.Embedding, OutputProjection)) or type(module) is nn.Linear:
         raise ValueError(
             f"{type(module).__name__} with a weight of the shape {tuple(module.weight.shape)} was set as embeddings of a "

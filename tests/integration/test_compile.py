@@ -4,11 +4,11 @@ import shutil
 
 import pytest
 import torch
-from tiny_models import LM_HEADS, VOCAB_SIZE, make_config
+from tiny_models import LM_HEADS, VOCAB_SIZE, make_config, without_labels
 from transformers import PreTrainedModel, set_seed
 
 
-FAMILIES = ["xlm-roberta", "bert", "llama"]
+FAMILIES = ["xlm-roberta", "deberta-v2", "llama", "gemma2", "t5"]
 
 
 def make_model(family: str, **changes: object) -> PreTrainedModel:
@@ -29,16 +29,16 @@ def fresh_compiler():
     torch._dynamo.reset()
 
 
-@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_forward_is_one_graph(family: str, tied: bool):
-    model = make_model(family, tie_word_embeddings=tied)
+def test_forward_is_one_graph(family: str):
+    model = make_model(family)
+    inputs = without_labels(model, batch())
     compiled = torch.compile(model, backend="eager", fullgraph=True)
     with torch.no_grad():
-        torch.testing.assert_close(compiled(**batch()).logits, model(**batch()).logits)
+        torch.testing.assert_close(compiled(**inputs).logits, model(**inputs).logits)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["xlm-roberta", "llama"])
 def test_training_step(family: str):
     model, compiled = make_model(family), torch.compile(make_model(family), backend="aot_eager")
     for module in (model, compiled):
