@@ -34,7 +34,7 @@ def put_together(
         model = with_new_embeddings(source.model, source.embeddings, made.rows, bias, made.others)
     else:
         size = len(made.primitives["input"])
-        model = factorized_model(source.model, source.embeddings, made.rows, made.primitives, bias, size)
+        model = factorized_model(source.model, source.embeddings, made.rows, made.primitives, bias, made.others, size)
     return model, reference.prove(model)
 
 

@@ -18,7 +18,7 @@ from ..models.checkpoints import (
     reading_weights,
     take_source,
 )
-from ..models.embeddings import ModelEmbeddings, find_embeddings, token_table
+from ..models.embeddings import ModelEmbeddings, check_factorizable, find_embeddings, token_table
 from ..models.sentence_modules import SentenceModules
 from ..report import source_license
 from ..text.scripts import NO_LETTERS, scripts_of
@@ -240,6 +240,8 @@ def read_source(inputs: Inputs, settings: InitializationSettings, run: Run) -> S
             inputs.hub_kwargs,
         )
     embeddings = find_embeddings(model)
+    if settings.embedding_size is not None:
+        check_factorizable(embeddings)
     check_rows(embeddings.rows, inputs.source_tokenizer, model)
     special = plan_special_tokens(model, embeddings.rows, inputs.source_tokenizer, inputs.target_tokenizer)
     name = str(getattr(inputs.config, "_name_or_path", "") or type(model).__name__)

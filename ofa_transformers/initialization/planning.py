@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
 from ..models.checkpoints import factorized_class, reading_weights
-from ..models.embeddings import find_embeddings
+from ..models.embeddings import check_factorizable, find_embeddings
 from ..models.modeling_ofa import OfaPreTrainedMixin
 from ..tokenization.vocabulary import Vocabulary
 from ..utils.memory import available_memory
@@ -109,6 +109,8 @@ def plan_adaptation(
     words, num_words = inputs.word_vectors, chosen.count_words(inputs.word_vectors)
     model = _without_weights(source, inputs.source_class, inputs.config, hub_kwargs or {})
     embeddings = find_embeddings(model)
+    if embedding_size is not None:
+        check_factorizable(embeddings)
     rows, hidden_size = embeddings.rows, embeddings.hidden_size
     check_rows(rows, inputs.source_tokenizer, model)
     plan_special_tokens(model, rows, inputs.source_tokenizer, inputs.target_tokenizer)
@@ -130,7 +132,8 @@ def plan_adaptation(
     parameters = {id(parameter) for parameter in model.parameters()}
     others = sum(one.tensor.numel() for one in embeddings.others if id(one.tensor) in parameters)
     # Ofa* heads have no second bias.
-    others = -others if embedding_size is not None else others // rows * (len(target) - rows)
+    second_bias = embedding_size is not None and embeddings.bias is not None
+    others = -others if second_bias else others // rows * (len(target) - rows)
     after = before - old + new + bias + others
     itemsize = model.dtype.itemsize
     work = needed_memory(chosen, embeddings, len(target), words)

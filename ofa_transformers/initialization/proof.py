@@ -1,8 +1,8 @@
 """The proof of a result: for text of copied tokens it gives what the source gives."""
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,16 +110,15 @@ def take_reference(
         attention[1, -_PADDED:] = 0
         ids, old_ids = (where.masked_fill(attention == 0, pad) for where, pad in ((ids, new_pad), (old_ids, old_pad)))
     columns, old_columns = torch.from_numpy(copied), torch.from_numpy(theirs)
-    shift = _expected_bias(source, bias, carried, old_columns, columns, factorized=bool(made.primitives))
+    shift = _expected_bias(source, bias, carried, old_columns, columns)
     model = source.model
     try:
-        if not made.primitives:
+        with _factorized(model, made, (ids, columns), old_columns) if made.primitives else nullcontext():
             outputs = _outputs(model, old_ids, attention, old_columns)
-        else:
-            with _factorized(model, made, ids, columns) as of_columns:
-                outputs = _outputs(model, old_ids, attention, old_columns, of_columns)
     except Exception as error:  # models that need more than text
         return Reference(reason=f"the source can't be run on text alone ({_in_short(error)}).")
+    if made.primitives and not _is_onto(model.get_output_embeddings(), model.get_input_embeddings().weight):
+        outputs = Outputs(outputs.hidden, None)  # its logits are of the table itself
     found = [tensor for tensor in (outputs.hidden, outputs.logits) if tensor is not None]
     if not found or not all(torch.isfinite(tensor).all() for tensor in found):
         return Reference(reason="the source gives neither hidden states nor logits that are finite.")
@@ -128,20 +127,23 @@ def take_reference(
     return Reference(ids, attention, columns, outputs)
 
 
+def _is_onto(projection: torch.nn.Module | None, table: torch.Tensor) -> bool:
+    """Whether a projection is one onto the vocabulary: DeBERTa-v3 calls another layer its output embeddings."""
+    return projection is not None and len(projection.weight) == len(table)
+
+
 def _expected_bias(
     source: Source,
     bias: torch.Tensor | None,
     carried: bool,
     old_columns: torch.Tensor,
     columns: torch.Tensor,
-    factorized: bool,
 ) -> torch.Tensor | None:
-    """What the head's bias adds to the logits that are taken from the source, which hold its own at full size."""
-    if bias is None or (carried and not factorized):
+    """What the head's bias adds to the logits that are taken from the source, which hold its own."""
+    if bias is None or carried:
         return None
     own = source.embeddings.bias[old_columns.to(source.embeddings.bias.device)].float()
-    new = bias[columns.to(bias.device)].to(own)
-    return own if carried else new if factorized else new - own
+    return bias[columns.to(bias.device)].to(own) - own
 
 
 def _choose(copied: np.ndarray, old_ids: frozenset[int]) -> np.ndarray:
@@ -153,30 +155,40 @@ def _choose(copied: np.ndarray, old_ids: frozenset[int]) -> np.ndarray:
 
 @contextmanager
 def _factorized(
-    model: PreTrainedModel, made: TargetRows, ids: torch.Tensor, columns: torch.Tensor
-) -> Iterator[Callable[[], torch.Tensor | None]]:
-    """The source with the products F P of these tokens in place of their embeddings, which F P only approximates."""
+    model: PreTrainedModel, made: TargetRows, target: tuple[torch.Tensor, torch.Tensor], old_columns: torch.Tensor
+) -> Iterator[None]:
+    """The source with the products F P of these tokens in place of their embeddings, which F P only approximates.
+
+    Args:
+        target: the ids of the text, and of the columns, in the target's vocabulary.
+        old_columns: the latter in the source's.
+    """
+    ids, columns = target
+    table, projection = model.get_input_embeddings().weight, model.get_output_embeddings()
 
     def products(part: str, chosen: torch.Tensor) -> torch.Tensor:
         rows, primitives = made.rows[part], made.primitives[part]
         return rows[chosen.to(rows.device)].to(primitives) @ primitives
 
-    given: list[torch.Tensor] = []
-    projection = model.get_output_embeddings()
-    hooks = [
-        model.get_input_embeddings().register_forward_hook(lambda _, __, output: products("input", ids).to(output))
-    ]
-    if projection is not None:
-        hooks.append(projection.register_forward_pre_hook(lambda _, args: given.append(args[0])))
+    def look_up(module: torch.nn.Module, args: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
+        scale = getattr(module, "embed_scale", 1.0)  # of Gemma and mBART
+        vectors = products("input", ids).to(output)
+        return vectors * (scale.to(vectors) if torch.is_tensor(scale) else scale)
 
-    def logits() -> torch.Tensor | None:
-        if not given:
-            return None
-        table = products("output" if "output" in made.rows else "input", columns).to(given[-1])
-        return given[-1] @ table.T
+    def project(module: torch.nn.Module, args: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
+        logits = args[0] @ products("output" if "output" in made.rows else "input", columns).to(args[0]).T
+        if module.bias is not None:
+            logits = logits + module.bias[old_columns.to(logits.device)]
+        output = output.clone()
+        output[..., old_columns.to(output.device)] = logits.to(output)
+        return output
 
+    tables = [m for m in model.modules() if isinstance(m, torch.nn.Embedding) and m.weight is table]
+    hooks = [module.register_forward_hook(look_up) for module in tables]
+    if _is_onto(projection, table):
+        hooks.append(projection.register_forward_hook(project))
     try:
-        yield logits
+        yield
     finally:
         for hook in hooks:
             hook.remove()
@@ -187,7 +199,6 @@ def _outputs(
     ids: torch.Tensor,
     attention: torch.Tensor,
     columns: torch.Tensor,
-    of_columns: Callable[[], torch.Tensor | None] | None = None,
 ) -> Outputs:
     """Last hidden states, and logits of the given tokens, of a language model; of another one, its base model's."""
     runner = model if model.get_output_embeddings() is not None else model.base_model
@@ -209,8 +220,6 @@ def _outputs(
     chosen = None
     if logits:
         chosen = logits[0][kept][:, columns.to(device)].float()
-    if logits and of_columns is not None:
-        chosen = of_columns()[kept].float()
     return Outputs(None if hidden is None else hidden[kept].float(), chosen)
 
 

@@ -22,7 +22,7 @@ class TargetRows:
         rows: (V_t, D), factorized the coordinates (V_t, D').
         primitives: (D', D), factorized only.
         singular_values: (D,) float64, largest first, factorized only; of what `Factorizer` decomposes.
-        others: entries of `ModelEmbeddings.others`, at full size only.
+        others: entries of `ModelEmbeddings.others`.
     """
 
     rows: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -66,11 +66,10 @@ def make_rows(
                 source_norm=norm,
                 stream=stream,
             )
-    if factorizer is None:
-        with run("rows"):
-            made.others.extend(
-                _make_other(one, stream, mapping, settings) for stream, one in enumerate(embeddings.others, start=2)
-            )
+    with run("rows"):
+        made.others.extend(
+            _make_other(one, stream, mapping, settings) for stream, one in enumerate(embeddings.others, start=2)
+        )
     return made
 
 

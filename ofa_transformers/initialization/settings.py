@@ -141,8 +141,10 @@ class InitializationSettings:
             return
         from ..models.checkpoints import factorized_class
 
-        factorized_class(source_class)  # raises for an architecture that doesn't factorize
+        factorized = factorized_class(source_class)  # raises for an architecture that doesn't factorize
         hidden_size = config.get_text_config().hidden_size
+        if factorized.config_class.size_field != "embedding_size":  # a table of its own width: ALBERT's, ELECTRA's
+            hidden_size = getattr(config, "embedding_size", hidden_size)
         is_integer = isinstance(self.embedding_size, int) and not isinstance(self.embedding_size, bool)
         if not (is_integer and 1 <= self.embedding_size <= hidden_size):
             raise ValueError(

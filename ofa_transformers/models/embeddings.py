@@ -154,33 +154,57 @@ def _declare_untied(model: PreTrainedModel) -> None:
             setattr(model.get_submodule(parent), attribute, nn.Parameter(model.get_parameter(source).detach().clone()))
 
 
+def check_factorizable(embeddings: ModelEmbeddings) -> None:
+    """Raises ValueError where a model has tables beside those that factors take the place of."""
+    tables = [one.names[0] for one in embeddings.others if one.tensor.numel() > max(one.tensor.shape)]
+    if tables:
+        raise ValueError(
+            f"embedding_size: the source has {', '.join(tables)} beside its token embeddings, with a row for each token, "
+            "which aren't tied to them. Pass embedding_size=None to adapt it at full size."
+        )
+
+
 def factorized_model(
     model: PreTrainedModel,
     embeddings: ModelEmbeddings,
     rows: dict[str, torch.Tensor],
     primitives: dict[str, torch.Tensor],
     bias: torch.Tensor | None,
+    others: list[torch.Tensor],
     embedding_size: int,
 ) -> PreTrainedModel:
-    """The Ofa model with the body of `model` and its embeddings as coordinates and primitives."""
+    """The Ofa model with the body of `model` and its embeddings as coordinates and primitives.
+
+    Args:
+        model, embeddings, bias, others: as for `with_new_embeddings`.
+        rows: coordinates (V_t, D') of "input" and, untied, "output".
+        primitives: (D', D), of the same.
+        embedding_size: D'.
+
+    Raises:
+        RuntimeError: weights of the model that the Ofa class has no place for, or lacks.
+    """
     target_class = factorized_class(type(model))
-    input_name = _name_of(model, model.get_input_embeddings())
     projection = model.get_output_embeddings()
-    aliases = type(model)._tied_weights_keys or {}
+    part_of = {id(model.get_input_embeddings().weight): "input"}
+    if embeddings.tied or "output" in rows:
+        part_of[id(projection.weight)] = "output" if "output" in rows else "input"
+    coordinates = {part: matrix.to(model.dtype) for part, matrix in rows.items()}
+    transposed = {part: matrix.t().contiguous().to(model.dtype) for part, matrix in primitives.items()}
 
     state_dict = dict(model.state_dict())
-    for name in (input_name, *([_name_of(model, projection)] if projection is not None else [])):
-        for key in (f"{name}.weight", f"{name}.bias"):
-            state_dict.pop(key, None)
-            state_dict.pop(aliases.get(key, ""), None)
-    parts = {"input": input_name}
-    if "output" in rows:
-        parts["output"] = _name_of(model, projection)
-    for part, name in parts.items():
-        state_dict[f"{name}.weight"] = rows[part].to(model.dtype)
-        state_dict[f"{name}.primitives.weight"] = primitives[part].t().contiguous().to(model.dtype)
-    if bias is not None:
-        state_dict[f"{_name_of(model, projection)}.bias"] = bias.to(model.dtype)
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if (part := part_of.get(id(parameter))) is not None:
+            state_dict[name] = coordinates[part]
+            state_dict[f"{name.removesuffix('weight')}primitives.weight"] = transposed[part]
+        elif bias is not None and parameter is projection.bias:
+            state_dict[name] = bias.to(model.dtype)
+    for one, entries in zip(embeddings.others, others, strict=True):
+        state_dict.update(dict.fromkeys(one.names, one.shaped(entries)))
+    # Of a head's two biases the Ofa heads keep the projection's.
+    for kept, second in (type(model)._tied_weights_keys or {}).items():
+        if kept.endswith(".bias"):
+            state_dict.pop(second, None)
     state_dict = swap_prefix(state_dict, model.base_model_prefix, target_class.base_model_prefix)
 
     left_out = {

@@ -100,6 +100,8 @@ class OfaPreTrainedMixin:
         super().post_init()
 
     def _factorize_modules(self) -> None:
+        if hasattr(self, "_table_names"):
+            return  # called once more by somebody
         self._adopt_base_models()
         self._unite_biases()
         ties = {k: v for k, v in (self._tied_weights_keys or {}).items() if not k.endswith(".bias")}

@@ -128,7 +128,11 @@ def _prove(source: PreTrainedModel, class_name: str, pad: int) -> None:
     _claim(adapted.report.proof.get("difference", 1.0) < TOLERANCE, f"no proof was made: {adapted.report.proof}")
     _reloaded(adapted, expected, given, _loaders(class_name, source))
     if class_name in {name for family in FAMILIES for name in family.classes}:
-        small = ofa.OfaInitializer.from_pretrained(source, embedding_size=8, **options)
+        try:
+            small = ofa.OfaInitializer.from_pretrained(source, embedding_size=8, **options)
+        except ValueError as error:  # an encoder's and a decoder's table of their own
+            _claim("which aren't tied to them" in str(error), str(error))
+            return
         _claim(small.report.proof.get("difference", 1.0) < TOLERANCE, f"no proof was made: {small.report.proof}")
         expected = run_model(small.model, *given)
         _same(expected, run_model(small.model.to_dense(), *given), "to_dense")

@@ -12,8 +12,6 @@ from ofa_transformers.models import embeddings
 @pytest.mark.parametrize("size", [None, 8])
 @pytest.mark.parametrize("kind", ["roberta-untied", "gpt2", "t5", "xlm-roberta-classifier"])
 def test_the_report_says_that_it_was_made(kind, size, tiny_tokenizers, word_vectors):
-    if kind == "t5" and size:
-        pytest.skip("T5 doesn't factorize")
     tokenizer = tiny_tokenizers["unigram"]
     options = {"embedding_size": size, "target_text": ["das Haus steht am Fluss", "wir gehen in die Stadt"]}
     report = adapt(

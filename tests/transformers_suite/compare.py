@@ -1,6 +1,8 @@
 """Run Transformers' own model tests on the stock classes and on ours, and print the counts beside each other.
 
-    python tests/transformers_suite/compare.py [xlm_roberta] [bert] [llama] [--json FILE]
+    python tests/transformers_suite/compare.py [FAMILY ...] [--json FILE]
+
+FAMILY is a folder of Transformers, `xlm_roberta` for example; all of the table of families by default.
 
 Exits with 1 if a test that passes on the stock classes does not pass on ours.
 """
@@ -18,9 +20,11 @@ from pathlib import Path
 
 import pytest
 
+from ofa_transformers.models.families_ofa import FAMILIES as TABLE
+
 
 HERE = Path(__file__).parent
-FAMILIES = ("xlm_roberta", "bert", "llama")
+FAMILIES = {row.module: row for row in TABLE}
 OUTCOMES = ("passed", "skipped", "failed")
 
 
@@ -50,7 +54,7 @@ def record(family: str, output: Path) -> None:
     """Run the tests of one family in this process and write their outcomes to `output`."""
     recorder = Recorder()
     arguments = ["-q", "--no-header", "-p", "no:cacheprovider", "-r", "N", "--tb=short"]
-    pytest.main([*arguments, str(HERE / f"test_{family}.py")], plugins=[recorder])
+    pytest.main([*arguments, str(HERE / "test_family.py")], plugins=[recorder])
     output.write_text(json.dumps({"outcomes": recorder.outcomes, "reasons": recorder.reasons}))
 
 
@@ -59,7 +63,7 @@ def outcomes(family: str, which: str) -> dict[str, dict[str, str]]:
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "outcomes.json")
         command = [sys.executable, __file__, family, "--record", str(output)]
-        environment = {**os.environ, "SUITE_CLASSES": which}
+        environment = {**os.environ, "SUITE_CLASSES": which, "SUITE_FAMILY": family}
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if not output.is_file():
             sys.exit(f"the {which} run of {family} ended without a result:\n{done.stdout[-4000:]}")
@@ -87,14 +91,14 @@ def compare(families: list[str]) -> dict[str, dict]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("families", nargs="*", metavar="FAMILY", help=f"of {', '.join(FAMILIES)}; all by default")
+    parser.add_argument("families", nargs="*", metavar="FAMILY", help="all by default")
     parser.add_argument("--json", type=Path, help="also write every outcome and reason to this file")
     parser.add_argument("--record", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.record:
         record(options.families[0], options.record)
         return 0
-    if unknown := set(options.families) - set(FAMILIES):
+    if unknown := set(options.families) - FAMILIES.keys():
         parser.error(f"unknown family {', '.join(sorted(unknown))}; there are {', '.join(FAMILIES)}")
     results = compare(options.families or list(FAMILIES))
     if options.json:

@@ -1,19 +1,6 @@
-"""Transformers' own model tests on the BERT classes."""
+"""Transformers' own model tests on the classes of the family bert."""
 
-import unittest
-
-from . import upstream
-from .families import BERT
-from .testers import ModelSuite
+from .testers import suite_of
 
 
-common = upstream.load("test_modeling_common")
-
-
-class TestBertSuite(
-    ModelSuite,
-    common.ModelTesterMixin,
-    upstream.GenerationTesterMixin,
-    unittest.TestCase,
-):
-    family = BERT
+TestSuite = suite_of("bert")

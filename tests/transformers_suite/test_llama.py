@@ -1,21 +1,6 @@
-"""Transformers' own model tests on the LLAMA classes."""
+"""Transformers' own model tests on the classes of the family llama."""
 
-import unittest
-
-from . import upstream
-from .families import LLAMA
-from .testers import ModelSuite
+from .testers import suite_of
 
 
-common = upstream.load("test_modeling_common")
-training = upstream.load("test_training_mixin")
-
-
-class TestLlamaSuite(
-    ModelSuite,
-    common.ModelTesterMixin,
-    training.TrainingTesterMixin,
-    upstream.GenerationTesterMixin,
-    unittest.TestCase,
-):
-    family = LLAMA
+TestSuite = suite_of("llama")

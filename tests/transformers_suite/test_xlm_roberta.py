@@ -1,19 +1,6 @@
-"""Transformers' own model tests on the XLM_ROBERTA classes."""
+"""Transformers' own model tests on the classes of the family xlm_roberta."""
 
-import unittest
-
-from . import upstream
-from .families import XLM_ROBERTA
-from .testers import ModelSuite
+from .testers import suite_of
 
 
-common = upstream.load("test_modeling_common")
-
-
-class TestXLMRobertaSuite(
-    ModelSuite,
-    common.ModelTesterMixin,
-    upstream.GenerationTesterMixin,
-    unittest.TestCase,
-):
-    family = XLM_ROBERTA
+TestSuite = suite_of("xlm_roberta")

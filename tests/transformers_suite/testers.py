@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import unittest
 
 import torch
 from transformers.testing_utils import torch_device
 
+from ofa_transformers.models.loss_ofa import SECOND_TASKS
+
 from . import upstream
-from .families import Family, under_test
+from .families import FAMILIES, Family, under_test
 
 
 class ModelTester:
@@ -25,7 +28,8 @@ class ModelTester:
         self.hidden_size = config.hidden_size
         self.num_hidden_layers = config.num_hidden_layers
         self.num_attention_heads = config.num_attention_heads
-        self.causal_lm_class = family.model_classes(which)["ForCausalLM"]
+        self.causal_lm_class = family.model_classes(which).get("ForCausalLM")
+        self.encoder_seq_length = self.decoder_seq_length = self.seq_length
 
     def get_config(self):
         return self.family.config(self.which)
@@ -39,6 +43,12 @@ class ModelTester:
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask.to(torch_device)}
         if hasattr(config, "type_vocab_size"):
             inputs["token_type_ids"] = common.ids_tensor([self.batch_size, self.seq_length], config.type_vocab_size)
+        if self.family.is_encoder_decoder:
+            input_ids[:, -1] = config.eos_token_id  # of which classifiers read the state
+            inputs["decoder_input_ids"] = (
+                common.ids_tensor([self.batch_size, self.seq_length], config.vocab_size - 3) + 3
+            )
+            inputs["decoder_attention_mask"] = torch.ones_like(inputs["decoder_input_ids"])
         return config, inputs
 
 
@@ -55,6 +65,7 @@ class ModelSuite:
         common = upstream.load("test_modeling_common")
         self.classes = self.family.model_classes(self.which)
         self.all_model_classes = tuple(self.classes.values())
+        self.is_encoder_decoder = self.family.is_encoder_decoder
         self.model_tester = ModelTester(self, self.family, self.which)
         # Transformers' tests look up by class name which labels a head takes and which class is a bare model.
         if self.which == "ours":
@@ -73,14 +84,30 @@ class ModelSuite:
     def test_config(self):
         config_class = self.family.config_class(self.which)
         tester = upstream.load("test_configuration_common").ConfigTester(
-            self, config_class=config_class, **dict(self.family.sizes)
+            self, config_class=config_class, **self.family.sizes
         )
         tester.run_common_tests()
 
     def _prepare_for_class(self, inputs_dict, model_class, return_labels=False):
         inputs = super()._prepare_for_class(inputs_dict, model_class, return_labels=return_labels)
+        if model_class is self.classes.get("EncoderModel") or "TokenClassification" in model_class.__name__:
+            inputs = {name: value for name, value in inputs.items() if not name.startswith("decoder_")}
         if return_labels and model_class is self.classes.get("ForPreTraining"):
             size = (self.model_tester.batch_size, self.model_tester.seq_length)
             inputs["labels"] = torch.zeros(size, dtype=torch.long, device=torch_device)
-            inputs["next_sentence_label"] = torch.zeros(size[0], dtype=torch.long, device=torch_device)
+            for second in SECOND_TASKS.keys() & inspect.signature(model_class.forward).parameters.keys():
+                inputs[second] = torch.zeros(size[0], dtype=torch.long, device=torch_device)
         return inputs
+
+
+def suite_of(name: str) -> type[unittest.TestCase]:
+    """The tests of one family, by its folder in Transformers."""
+    family = FAMILIES[name]
+    common = upstream.load("test_modeling_common")
+    bases = [ModelSuite, common.ModelTesterMixin]
+    if "ForCausalLM" in family.row.heads:
+        bases.append(upstream.load("test_training_mixin").TrainingTesterMixin)
+    attributes = {"family": family, "__module__": __name__, "__doc__": f"Transformers' own tests on {name}."}
+    return type(
+        f"Test{family.row.stock}Suite", (*bases, upstream.GenerationTesterMixin, unittest.TestCase), attributes
+    )
