@@ -195,6 +195,15 @@ class OfaPreTrainedMixin:
                     # Stock code may initialise a child from its parent (ModernBERT and T5 do).
                     parent._is_hf_initialized = False
 
+    @classmethod
+    def is_custom_code(cls) -> bool:
+        """Always False: weights are drawn by stock code, or through `transformers.initialization` as there.
+
+        Of custom code Transformers fears that it draws loaded weights anew, and so leaves out modules without weights of
+        their own. T5 and others initialise those of their parts.
+        """
+        return False
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, Primitives):

@@ -156,6 +156,17 @@ def test_from_scratch_the_product_has_the_stock_standard_deviation(family):
         assert dense[padding_idx].abs().max() == 0
 
 
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_what_a_checkpoint_lacks_is_drawn_as_from_scratch(family):
+    """T5's parts have no weights of their own, and their children's standard deviations are set by them."""
+    model = make_model(family)
+    loaded = type(model).from_pretrained(None, config=copy.deepcopy(model.config), state_dict={})
+    drawn = parameters(loaded)
+    for name, weight in parameters(model).items():
+        if weight.numel() > 200 and weight.std() > 0 and "primitives" not in name:  # enough to tell deviations
+            assert drawn[name].std().item() == pytest.approx(weight.std().item(), rel=0.35), name
+
+
 @with_and_without_ties
 @pytest.mark.parametrize("mean_resizing", [True, False])
 def test_resizing_keeps_the_factors(family, tied, mean_resizing, tmp_path):

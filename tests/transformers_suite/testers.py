@@ -90,8 +90,6 @@ class ModelSuite:
 
     def _prepare_for_class(self, inputs_dict, model_class, return_labels=False):
         inputs = super()._prepare_for_class(inputs_dict, model_class, return_labels=return_labels)
-        if model_class is self.classes.get("EncoderModel") or "TokenClassification" in model_class.__name__:
-            inputs = {name: value for name, value in inputs.items() if not name.startswith("decoder_")}
         if return_labels and model_class is self.classes.get("ForPreTraining"):
             size = (self.model_tester.batch_size, self.model_tester.seq_length)
             inputs["labels"] = torch.zeros(size, dtype=torch.long, device=torch_device)
