@@ -38,7 +38,16 @@ _MODULE_OF = {
     **_OF_FAMILIES,
 }
 
-__all__ = list(_MODULE_OF)
+__all__ = [
+    "FactorizedEmbedding",
+    "FactorizedLinear",
+    "OfaInitializer",
+    "TokenMapping",
+    "WordVectors",
+    "adapt_and_train",
+    "factorize",
+]
+__all__ += list(_OF_FAMILIES)
 
 
 def __getattr__(name: str) -> Any:
