@@ -26,6 +26,9 @@ PAGES = {"contributing.md": ROOT / "CONTRIBUTING.md"} | {
 PICTURES = [path for page in PAGES.values() for path in page.parent.glob("*") if path.suffix in (".svg", ".png")]
 _LINK = re.compile(r"(!?)\[([^\]\n]+)\]\(([^)\s:]+)\)")
 _NAME = re.compile(r"\[<code>(~?[\w.]+)</code>\]")
+_TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
+# More columns than this take a smaller print.
+_MANY_COLUMNS = 7
 # What pymdownx.arithmatex makes of $...$ and $$...$$.
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 
@@ -97,8 +100,21 @@ def on_page_content(content: str, **_: Any) -> str:
         display = "block" if match[2] == "[" else "inline"
         return f'<{match[1]} class="math">{_mathml(html.unescape(match[3]).strip(), display)}</{match[1]}>'
 
-    content = _NAME.sub(_reference, _FORMULA.sub(formula, content))
+    content = _TABLE.sub(_labelled, _NAME.sub(_reference, _FORMULA.sub(formula, content)))
     return re.sub(r"<code>`([^`<]*)`</code>", r"<code>\1</code>", content)  # types in docstrings
+
+
+def _labelled(match: re.Match) -> str:
+    """A table whose cells know their heading, which a phone shows beside them, and that says how wide it is."""
+    table = match[0]
+    headings = [re.sub(r"<[^>]+>", "", text).strip() for text in re.findall(r"<th[^>]*>(.*?)</th>", table, re.DOTALL)]
+
+    def row(found: re.Match) -> str:
+        labels = iter(headings)
+        return re.sub(r"<td", lambda _: f'<td data-label="{next(labels, "")}"', found[0])
+
+    wide = ' data-wide=""' if len(headings) > _MANY_COLUMNS else ""
+    return f"<table{wide}>" + re.sub(r"<tr>.*?</tr>", row, table.removeprefix("<table>"), flags=re.DOTALL)
 
 
 def _reference(match: re.Match) -> str:
