@@ -173,7 +173,9 @@ def run(words: list[str], executed: bool) -> None:
             return parse(arguments[arguments.index("ofa") + 1 :])
         check_script(arguments)
     else:
-        assert program in ("cd", "cp", "git", "hf", "ls", "export", ".venv/bin/python"), "what is this?"
+        assert program in ("cd", "cp", "git", "hf", "ls", "export", "mteb", "lm_eval", ".venv/bin/python"), (
+            "what is this?"
+        )
 
 
 def parse(arguments: list[str]) -> None:
