@@ -8,6 +8,7 @@ the rows of other tokens are read without a word.
 from __future__ import annotations
 
 import gc
+import hashlib
 import json
 import os
 import tempfile
@@ -29,6 +30,12 @@ SETTINGS_FILE = "tokenizer_config.json"
 
 # The class that takes tokenizer.json as it is. Transformers 5 calls it TokenizersBackend, which version 4 doesn't know.
 _GENERIC = "PreTrainedTokenizerFast"
+
+# Of config.json, what AutoTokenizer chooses the class by.
+_CONFIG_KEYS = ("model_type", "tokenizer_class", "model_name")
+
+# Digests of the files that were read back well: the checkpoints of a training have the same ones again and again.
+_proven: set[str] = set()
 
 _SETTINGS = ("model_max_length", "padding_side", "truncation_side", "model_input_names")
 
@@ -58,14 +65,18 @@ def save_tokenizer(
             length or vocabulary, whatever the class that the settings name; or a token has no row in the model.
     """
     folder = Path(folder)
-    tokenizer.save_pretrained(folder)
+    files = [Path(file) for file in tokenizer.save_pretrained(folder)]
     settings = _portable(_read(folder / SETTINGS_FILE), tokenizer)
     _write(folder / SETTINGS_FILE, settings)
     config = _read(folder / "config.json")
     _check_rows(tokenizer, _rows(config) if rows is None else rows, name)
+    written = _digest(files, config)
+    if written in _proven:
+        return
     sample = sample_text(tokenizer, text)
     found = _difference(tokenizer, folder, sample)
     if found is None:
+        _proven.add(written)
         return
     own = settings.get("tokenizer_class")
     if own != _GENERIC and isinstance(tokenizer, PreTrainedTokenizerFast):
@@ -73,6 +84,7 @@ def save_tokenizer(
         _write(folder / SETTINGS_FILE, settings | plain | {"tokenizer_class": _GENERIC})
         again = _difference(tokenizer, folder, sample)
         if again is None:
+            _proven.add(_digest(files, config))
             logger.warning_once(
                 f"{name}: written as {_GENERIC}, since as {own} it would be another tokenizer: {found}."
             )
@@ -94,7 +106,7 @@ def check_tokenizer(
     Raises:
         ValueError: as `save_tokenizer`, but for the rows.
     """
-    known = {key: getattr(config, key, None) for key in ("model_type", "tokenizer_class", "model_name")}
+    known = {key: getattr(config, key, None) for key in _CONFIG_KEYS}
     with tempfile.TemporaryDirectory() as folder:
         _write(Path(folder) / "config.json", {key: value for key, value in known.items() if value is not None})
         save_tokenizer(tokenizer, folder, text=text, name=name)
@@ -226,6 +238,13 @@ def _check_rows(tokenizer: PreTrainedTokenizerBase, rows: int | None, name: str)
             f"{name}: the token {token!r} has the id {largest}, but the model's embeddings have {rows} rows. Resize them, "
             "or take the token out of the tokenizer."
         )
+
+
+def _digest(files: list[Path], config: dict[str, Any]) -> str:
+    digest = hashlib.sha256(repr([config.get(key) for key in _CONFIG_KEYS]).encode())
+    for file in sorted(file for file in files if file.is_file()):
+        digest.update(file.name.encode() + file.read_bytes())
+    return digest.hexdigest()
 
 
 def _rows(config: dict[str, Any]) -> int | None:

@@ -133,6 +133,19 @@ def test_what_was_passed_is_left_alone(tmp_path):
     assert tokenizer.backend_tokenizer.to_str() == state
 
 
+def test_the_same_files_are_proven_once(tiny_tokenizers, tmp_path, monkeypatch):
+    monkeypatch.setattr("ofa_transformers.tokenization.saving._proven", set())
+    tokenizer = tiny_tokenizers["unigram"]
+    save_tokenizer(tokenizer, beside(tmp_path / "first", "xlm-roberta", vocab_size=500))
+    monkeypatch.setattr("ofa_transformers.tokenization.saving.AutoTokenizer", None)
+    save_tokenizer(tokenizer, beside(tmp_path / "second", "xlm-roberta", vocab_size=400))
+    for name in ("qwen2", "bert"):  # another type may choose another class
+        with pytest.raises(ValueError, match="would not read back"):
+            save_tokenizer(tokenizer, beside(tmp_path / name, name))
+    with pytest.raises(ValueError, match="have 9 rows"):
+        save_tokenizer(tokenizer, beside(tmp_path / "third", "xlm-roberta", vocab_size=9))
+
+
 def test_a_refused_folder_does_not_appear(tiny_tokenizers, tmp_path):
     with pytest.raises(ValueError, match="not read back"), new_folder(tmp_path / "out") as folder:
         save_tokenizer(tiny_tokenizers["wordpiece"], beside(folder, "qwen2"))
