@@ -24,7 +24,7 @@ from transformers.utils import logging
 
 from ..models.checkpoints import check_fit, load_config, reading_weights
 from ..models.checkpoints import load_tokenizer as load_any_tokenizer
-from ..scoring.batching import batches_by_length, evaluation_mode, longest_input
+from ..scoring.batching import Rows, batches_by_length, evaluation_mode, longest_input
 from ..text.labelled.examples import Examples
 from ..text.labelled.splits import Splits
 from .counts import Scored
@@ -321,13 +321,12 @@ def predict(
         FloatingPointError: scores that are no numbers.
     """
     device = next(model.parameters()).device
-    lengths = [len(features["input_ids"]) for features in encoded]
+    ids = Rows([features["input_ids"] for features in encoded])
     found: list[np.ndarray] = [np.empty(0)] * len(encoded)
     with evaluation_mode(model):
-        for batch in batches_by_length(lengths, tokens_per_batch):
-            inputs = {key: [encoded[i][key] for i in batch] for key in ("input_ids", "attention_mask")}
-            padded = tokenizer.pad(inputs, return_tensors="pt").to(device)
-            logits = model(**padded).logits.float()
+        for batch in batches_by_length(ids.lengths.tolist(), tokens_per_batch):
+            padded, attention = ids.padded(batch, tokenizer.pad_token_id), ids.within(batch).long()
+            logits = model(input_ids=padded.to(device), attention_mask=attention.to(device)).logits.float()
             if not torch.isfinite(logits).all():
                 raise FloatingPointError(
                     f"The outputs of {model.name_or_path}, fine-tuned, are not numbers any more; take a smaller "
@@ -335,7 +334,7 @@ def predict(
                 )
             labels = logits.argmax(-1).cpu().numpy()
             for row, index in enumerate(batch):
-                found[index] = labels[row, : lengths[index]] if labels.ndim == 2 else labels[row]
+                found[index] = labels[row, : ids.lengths[index]] if labels.ndim == 2 else labels[row]
     return found
 
 

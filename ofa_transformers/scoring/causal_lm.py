@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .batching import Rows, batches_by_length, evaluation_mode, input_length, tokens_that_fit
 from .characters import Characters
-from .framing import decoder_prefix
+from .framing import decoder_prefix, text_tokens
 from .score import MaskedLMScore, check_fast, scores_of
 
 
@@ -49,10 +49,10 @@ def score_causal_lm(
         return []
     device = next(model.parameters()).device
     room = input_length(model, tokenizer, max_length) - len(prefix)
-    encoded = tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    content, spans_of = text_tokens(tokenizer, texts)
     parts = [
         (number, [*prefix, *ids[first : first + room]])
-        for number, ids in enumerate(encoded["input_ids"])
+        for number, ids in enumerate(content)
         for first in range(0, len(ids), room)
     ]
     windows, text_of = Rows([ids for _, ids in parts]), np.array([number for number, _ in parts], dtype=np.int64)
@@ -68,7 +68,7 @@ def score_causal_lm(
             )
             sums = losses.double().cpu().masked_fill(~attention[:, len(prefix) :], 0).sum(1)
             nats.index_add_(0, torch.from_numpy(text_of[batch]), sums)
-    predicted = Rows(encoded["input_ids"])
-    spans = np.array([span for row in encoded["offset_mapping"] for span in row], dtype=np.int64).reshape(-1, 2)
+    predicted = Rows(content)
+    spans = np.array([span for row in spans_of for span in row], dtype=np.int64).reshape(-1, 2)
     owner = np.repeat(np.arange(len(texts)), predicted.lengths)
     return scores_of(texts, Characters(texts), tokenizer, predicted.numbers, owner, spans, nats.numpy())

@@ -1,6 +1,10 @@
-"""The special tokens around a text."""
+"""The tokens of a text, none of them special, and the special tokens around it."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -24,3 +28,57 @@ def decoder_prefix(tokenizer: PreTrainedTokenizerBase) -> list[int]:
         return prefix
     found = [token for token in (tokenizer.bos_token_id, tokenizer.eos_token_id) if token is not None]
     return found[:1]
+
+
+def text_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    """The tokens of each text alone, none of them special but the unknown one.
+
+    `<mask>`, `</s>` and their like that a text happens to hold are text, for training and for scores alike.
+    """
+    return [ids for ids, _ in _tokens(tokenizer, texts, {})]
+
+
+def text_tokens(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]
+) -> tuple[list[list[int]], list[list[tuple[int, int]]]]:
+    """As `text_ids`, of a fast tokenizer, and the begin and end in the text of the characters of each token."""
+    found = _tokens(tokenizer, texts, {"return_offsets_mapping": True})
+    return [ids for ids, _ in found], [spans for _, spans in found]
+
+
+def _tokens(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], options: dict[str, Any]
+) -> list[tuple[list[int], list[tuple[int, int]]]]:
+    found = _encoded(tokenizer, list(texts), options)
+    # A Unigram model, XLM-R's for one, has <s> and its like among its pieces, and finds them in any text.
+    special = {i for i in tokenizer.all_special_ids if i != tokenizer.unk_token_id}
+    for number in [number for number, (ids, _) in enumerate(found) if not special.isdisjoint(ids)]:
+        parts, starts = _cut(texts[number], tokenizer.all_special_tokens)
+        encoded = _encoded(tokenizer, parts, options)
+        spans = [(begin + start, end + start) for start, (_, part) in zip(starts, encoded) for begin, end in part]
+        found[number] = [i for ids, _ in encoded for i in ids], spans
+    return found
+
+
+def _encoded(
+    tokenizer: PreTrainedTokenizerBase, texts: list[str], options: dict[str, Any]
+) -> list[tuple[list[int], list[tuple[int, int]]]]:
+    if not texts:
+        return []
+    encoded = tokenizer(
+        texts,
+        add_special_tokens=False,
+        split_special_tokens=True,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        verbose=False,
+        **options,
+    )
+    return list(zip(encoded["input_ids"], encoded.get("offset_mapping", [[]] * len(texts))))
+
+
+def _cut(line: str, names: Sequence[str]) -> tuple[list[str], list[int]]:
+    """A line in parts none of which holds one of the names, each cut after its first character, and where they begin."""
+    names = sorted(names, key=len, reverse=True)
+    starts = [0, *(found.start() + 1 for found in re.finditer("|".join(map(re.escape, names)), line))]
+    return [line[begin:end] for begin, end in zip(starts, [*starts[1:], len(line)])], starts

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .batching import Rows, batches_by_length, evaluation_mode, input_length, tokens_that_fit
 from .characters import Characters
+from .framing import special_frame, text_tokens
 from .score import MaskedLMScore, check_fast, scores_of
 
 
@@ -153,20 +154,21 @@ class _Plan:
     def of(
         cls, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], scheme: Scheme, stride: int, max_length: int
     ) -> _Plan:
-        encoded = tokenizer(
-            list(texts),
-            truncation=True,
-            max_length=max_length,
-            return_overflowing_tokens=True,
-            return_special_tokens_mask=True,
-            return_offsets_mapping=True,
-            return_attention_mask=False,
-        )
+        tokens_of, spans_of = text_tokens(tokenizer, texts)
+        prefix, suffix = special_frame(tokenizer)
+        room = max_length - len(prefix) - len(suffix)
+        if room < 1:
+            raise ValueError(
+                f"max_length={max_length} has no room for text beside {len(prefix + suffix)} special tokens."
+            )
         characters = Characters(texts)
-        text_of = np.array(encoded["overflow_to_sample_mapping"])
-        ids = Rows(encoded["input_ids"])
-        content = Rows(encoded["special_tokens_mask"]).numbers == 0
-        spans = np.array([span for row in encoded["offset_mapping"] for span in row], dtype=np.int64).reshape(-1, 2)
+        parts = [(number, first) for number, own in enumerate(tokens_of) for first in range(0, len(own), room)]
+        text_of = np.array([number for number, _ in parts], dtype=np.int64)
+        ids = Rows([[*prefix, *tokens_of[number][first : first + room], *suffix] for number, first in parts])
+        column = np.arange(len(ids.numbers)) - np.repeat(ids.starts, ids.lengths)
+        content = (column >= len(prefix)) & (column < np.repeat(ids.lengths, ids.lengths) - len(suffix))
+        spans = np.zeros((len(content), 2), dtype=np.int64)
+        spans[content] = np.array([span for own in spans_of for span in own], dtype=np.int64).reshape(-1, 2)
         window = np.repeat(np.arange(len(text_of)), ids.lengths)[content]
         tokens = np.bincount(window, minlength=len(text_of))
         place = np.arange(len(window)) - (np.cumsum(tokens) - tokens)[window]

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from ..models.sentence_modules import SentenceModules, pooled
 from ..utils.search import retrieval_ranks
 from .batching import Rows, batches_by_length, evaluation_mode, input_length
+from .framing import special_frame, text_ids
 
 
 @torch.no_grad()
@@ -51,15 +52,11 @@ def embed_texts(
     body = model.get_encoder() if model.config.is_encoder_decoder else model.base_model
     device = next(model.parameters()).device
     places = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-    encoded = tokenizer(
-        list(places),
-        truncation=True,
-        max_length=input_length(model, tokenizer, max_length),
-        return_attention_mask=False,
-        return_special_tokens_mask=True,
-        verbose=False,
-    )
-    ids, special = Rows(encoded["input_ids"]), Rows(encoded["special_tokens_mask"])
+    prefix, suffix = special_frame(tokenizer)
+    room = max(input_length(model, tokenizer, max_length) - len(prefix) - len(suffix), 0)
+    content = [own[:room] for own in text_ids(tokenizer, list(places))]
+    ids = Rows([[*prefix, *own, *suffix] for own in content])
+    special = Rows([[*(1 for _ in prefix), *(0 for _ in own), *(1 for _ in suffix)] for own in content])
     padding = tokenizer.pad_token_id or 0  # the attention mask hides it
     result = torch.zeros(len(places), model.config.get_text_config().hidden_size)
     with evaluation_mode(model), hidden_states_at(body, layer, layers) as states:

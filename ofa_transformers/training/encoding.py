@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from ..scoring.framing import decoder_prefix, special_frame
+from ..scoring.framing import decoder_prefix, special_frame, text_ids
 from ..text.corpus import LanguageText
 
 
@@ -91,23 +90,7 @@ class Encoder:
 
     def tokens(self, lines: Sequence[str]) -> list[list[int]]:
         """The tokens of each line alone, none of them special but the unknown one."""
-        encoded = self._encoded(list(lines))
-        # A Unigram model, XLM-R's for one, has <s> and its like among its pieces, and finds them in any text.
-        special = {i for i in self.tokenizer.all_special_ids if i != self.tokenizer.unk_token_id}
-        for number in [number for number, ids in enumerate(encoded) if not special.isdisjoint(ids)]:
-            cut = _cut(lines[number], self.tokenizer.all_special_tokens)
-            encoded[number] = [i for ids in self._encoded(cut) for i in ids]
-        return encoded
-
-    def _encoded(self, texts: list[str]) -> list[list[int]]:
-        return self.tokenizer(
-            texts,
-            add_special_tokens=False,
-            split_special_tokens=True,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,
-        )["input_ids"]
+        return text_ids(self.tokenizer, lines)
 
     def __call__(self, lines: Sequence[str]) -> list[np.ndarray]:
         """Samples, int32, in the order of the text."""
@@ -125,15 +108,6 @@ class Encoder:
             for ids in encoded
             for start in range(0, len(ids), room)
         ]
-
-
-def _cut(line: str, names: Sequence[str]) -> list[str]:
-    """A line in parts none of which holds one of the names: each is cut after its first character."""
-    parts, start = [], 0
-    for found in re.finditer("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)), line):
-        parts.append(line[start : found.start() + 1])
-        start = found.start() + 1
-    return [*parts, line[start:]]
 
 
 def blocks(lines: Iterable[str]) -> Iterator[list[str]]:
