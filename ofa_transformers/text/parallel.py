@@ -102,6 +102,7 @@ def read_pairs(
             if not other.is_file():
                 raise FileNotFoundError(f"{path} has no counterpart {other.name} beside it; both sides are needed.")
             texts, translations = _sentences(path), _sentences(other)
+            _check_aligned(path, texts, other, translations)
             data = f"{named_with_checksum(path)} and {named_with_checksum(other)}"
         if language in found:
             raise ValueError(f"{found[language].data} and {path} are both of {language}; name one of them.")
@@ -240,6 +241,19 @@ def _sentences(path: Path) -> list[str]:
             )
         lines.append(line)
     return lines
+
+
+def _check_aligned(path: Path, texts: list[str], other: Path, translations: list[str]) -> None:
+    """Raises ValueError for two files of unlike numbers of lines; names the first line without counterpart."""
+    if len(texts) == len(translations):
+        return
+    longer, lines, shorter = (path, texts, other) if len(texts) > len(translations) else (other, translations, path)
+    first = min(len(texts), len(translations))
+    raise ValueError(
+        f"{longer} has {len(lines):,} lines, {shorter} {first:,}: line {first + 1:,} of {longer.name}, "
+        f"{lines[first][:60]!r}, has no translation. Line i of one must translate line i of the other; find where they part "
+        "and mend it there, or cut the end off."
+    )
 
 
 def evenly(items: list[str], number: int) -> list[str]:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from transformers.utils import logging
 
 from .file_names import SEGMENT_KINDS, files_by_language, one_of_each
 from .languages import to_iso639_3
 from .lines import numbered_lines
 
+
+logger = logging.get_logger(__name__)
+
+# Below this share of lines with a translation, somebody should know.
+_FEW = 0.1
 
 Paths = str | os.PathLike | Sequence[str | os.PathLike]
 
@@ -134,7 +142,8 @@ def read_translations(
 
     Raises:
         FileNotFoundError: a path that isn't there.
-        ValueError: a name without a code, a line without an id, or no text at all.
+        ValueError: a name without a code, a line without an id, one language alone, a file whose ids no other has, or no
+            text at all.
     """
     files: dict[str, Path] = {}
     for path in paths:
@@ -153,4 +162,32 @@ def read_translations(
             raise ValueError(f"{file} has no line that is not held out; leave {language} out, or give it more text.")
     if not texts:
         raise ValueError("There are no translations; name files by language, or folders of them.")
+    _check_common_ids(texts, files)
     return texts
+
+
+def _check_common_ids(texts: Mapping[str, Mapping[str, str]], files: Mapping[str, Path]) -> None:
+    """Raises ValueError for one language alone, and for a file none of whose ids another one has; warns of few."""
+    if len(texts) == 1:
+        language = next(iter(texts))
+        raise ValueError(
+            f"{files[language]} is {language} only; give the file of at least one other language, too, with the same ids."
+        )
+    counts = Counter(key for lines in texts.values() for key in lines)
+    for language, lines in texts.items():
+        shared = sum(counts[key] > 1 for key in lines)
+        if shared == len(lines):
+            continue
+        alone = next(key for key in lines if counts[key] == 1)
+        if not shared:
+            other = next(name for name in texts if name != language)
+            raise ValueError(
+                f"{files[language]}: none of its {len(lines):,} ids is in another file; they are like {alone!r}, those of "
+                f"{files[other]} like {next(iter(texts[other]))!r}. Give lines that are translations the same id, or "
+                "leave the file out."
+            )
+        if shared < _FEW * len(lines):
+            logger.warning(
+                f"{files[language]}: of its {len(lines):,} ids {shared:,} are in another file ({alone!r} isn't); the other "
+                "lines aren't used."
+            )

@@ -50,8 +50,9 @@ class MaskingCollator:
         for role in ("mask", "pad"):
             if getattr(tokenizer, f"{role}_token_id") is None:
                 raise ValueError(
-                    f"The tokenizer has no {role} token, which masked language modelling needs; give the tokenizer of a "
-                    f"masked LM, or train a decoder with run_clm.py."
+                    f"The tokenizer has no {role} token, which masked language modelling needs, of translations, too; give "
+                    f"the tokenizer of a masked LM, train a decoder as one (--causal, run_clm.py), or an encoder on "
+                    f"translations without masks (--distill with a parallel_share of 1)."
                 )
         if not 0 < probability < 1:
             raise ValueError(f"The masking probability must lie between 0 and 1, but is {probability}.")

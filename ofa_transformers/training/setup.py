@@ -209,7 +209,7 @@ def prepare(
             f"max_seq_length={max_length}, but {model_arguments.model_name_or_path} and its tokenizer take at most "
             f"{longest} tokens."
         )
-    if causal:
+    if causal or headless:  # which masks nothing
         collate = CausalCollator(tokenizer, pad_to_multiple_of=arguments.pad_to_multiple_of)
     else:
         collate = MaskingCollator(

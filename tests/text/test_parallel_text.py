@@ -44,7 +44,8 @@ def test_pairs_in_two_files(write, tmp_path):
     assert text.texts == ["Haus", "Baum"] and text.translations == ["house", "tree"]
     write("tatoeba.deu-eng.eng", "house\ntree\nsea\n")
     with pytest.raises(
-        ValueError, match=r"tatoeba\.deu-eng\.deu .*tatoeba\.deu-eng\.eng .*: 2 sentences of deu, but 3 translations"
+        ValueError,
+        match=r"tatoeba\.deu-eng\.eng has 3 lines, .*deu-eng\.deu 2: line 3 of .*, 'sea', has no translation",
     ):
         read_pairs(tmp_path)
     write("tatoeba.deu-eng.eng", "house\n\nsea\n")

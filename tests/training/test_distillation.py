@@ -168,3 +168,24 @@ def test_what_distillation_does_not_go_with_is_said(folder, tmp_path):
     ):
         with pytest.raises((ValueError, OSError), match=message):
             trainer_of(folder, tmp_path / "out", **changes)
+
+
+def test_without_a_mask_token_an_encoder_is_distilled_and_no_masks_are_asked_for(folder, tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(folder / "encoder")
+    state = json.loads((folder / "encoder" / "tokenizer_config.json").read_text())
+    for name in ("teacher", "encoder"):
+        XLMRobertaModel.from_pretrained(folder / name).save_pretrained(tmp_path / name)
+        tokenizer.save_pretrained(tmp_path / name)
+        changed = {key: value for key, value in state.items() if key != "mask_token"}
+        (tmp_path / name / "tokenizer_config.json").write_text(json.dumps(changed))
+    model, changes = tmp_path / "encoder", {"teacher": str(tmp_path / "teacher")}
+    trainer = trainer_of(folder, tmp_path / "out", str(model), steps=1, **changes)
+    assert trainer.setup.tokenizer.mask_token_id is None
+    trainer.train()
+    for options in ({"distill": False}, {"distill": False, "joined_pairs": True}):
+        with pytest.raises(
+            ValueError, match="has no mask token, which masked language modelling needs, of translations"
+        ):
+            trainer_of(
+                folder, tmp_path / "out", str(model), **{**changes, **options, "train": [str(folder / "train")]}
+            )
