@@ -164,7 +164,9 @@ def read_inputs(
             vectors.select(languages, settings.max_words)  # an unknown language fails here
         refuse_too_little_memory(needed_memory(settings, config, len(target), vectors))
         rules = settings.choose_rules(
-            vectors, language_model_loader(source_class.__name__) is not None, _of_many_scripts(original)
+            vectors,
+            language_model_loader(source_class.__name__) is not None,
+            not settings.source_languages and _of_many_scripts(original),
         )
         fallback = method.fallback_with(settings.method_settings or {})
         notes += note_headless(source, source_class, source_access)

@@ -204,7 +204,7 @@ class InitializationSettings:
                     "source_languages is not given, so every token that both vocabularies have is copied, false "
                     "friends included (overlap='all'). For a source of one language, naming it would make better rows."
                 )
-            elif weighting != "uniform" and len(self.source_languages) == 1:
+            elif weighting != "uniform" and len(self.source_languages or ()) == 1:
                 overlap = "used_by_source"
         if offset is None:
             offset = LANGUAGE_OFFSET if language_model and self.source_languages else 0.0

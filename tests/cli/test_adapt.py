@@ -232,3 +232,12 @@ def test_add_language_gives_a_translation_model_its_token(run, error_of, tmp_pat
     assert "must be CODE:like=TOKEN, for example" in error_of(
         "adapt", tmp_path / "nllb", "--add-language", NEW, "-o", tmp_path / "no"
     )
+
+
+def test_a_note_is_said_once_and_codes_may_be_listed(run, inputs, tmp_path, capsys):
+    assert run("adapt", *inputs, "-o", tmp_path / "unnamed") == 0
+    shown = capsys.readouterr()
+    warnings = OfaReport.load(tmp_path / "unnamed").warnings
+    assert warnings and all((shown.out + shown.err).count(warning) == 1 for warning in warnings)
+    assert run("adapt", *inputs, "--source-language", "eng,deu", "-o", tmp_path / "named") == 0
+    assert OfaReport.load(tmp_path / "named").settings["source_languages"] == ["deu", "eng"]

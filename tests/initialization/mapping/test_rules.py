@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from conftest import word_tokenizer
 
 import ofa_transformers as ofa
+from ofa_transformers.initialization.inputs import _of_many_scripts
+from ofa_transformers.initialization.settings import InitializationSettings
 from ofa_transformers.mapping import check_settings, choose_rules
 
 
@@ -74,3 +77,15 @@ def test_frequencies_that_are_none(vectors, wrong):
     with pytest.raises(ValueError, match=r"The frequency of word 1, 'deu:\$b\$', is (-1\.0|nan|inf), but must be"):
         choose_rules(None, None, odd, ["eng"])
     assert chosen("uniform", "all", odd, ["eng"]) == ("uniform", "all", 0)
+
+
+def test_a_multilingual_source_is_not_asked_for_its_languages(vectors):
+    settings = InitializationSettings()
+    assert "source_languages is not given" in settings.choose_rules(vectors).notes[0]
+    assert settings.choose_rules(vectors, multilingual=True).notes == ()
+
+    def tokenizer(*pieces):
+        return word_tokenizer(*(f"{piece}{chr(ord(piece) + number)}" for piece in pieces for number in range(1, 121)))
+
+    assert _of_many_scripts(tokenizer("a", "\u0430", "\u4e00"))  # Latin, Cyrillic, Han
+    assert not _of_many_scripts(tokenizer("a", "\u0430"))
