@@ -95,6 +95,23 @@ def test_a_new_language_has_the_row_of_its_relative(source, tmp_path):
     assert made[0, 1] == new
 
 
+@pytest.mark.parametrize("kind", ["nllb", "mbart", "t5"])
+def test_factorized_the_new_language_is_its_relative_too(kind, tmp_path):
+    model, own, relative = make(kind)
+    adapted = adapt(model, own, own, None, method="fvt", new_languages={NEW: relative}, embedding_size=8)
+    adapted.save_pretrained(tmp_path / "out")
+    loaded = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "out").eval()
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    new, old = tokenizer.convert_tokens_to_ids([NEW, relative])
+    table = loaded.get_input_embeddings()
+    assert type(loaded).__name__.startswith("Ofa") and table.weight.shape == (len(own) + 1, 8)
+    torch.testing.assert_close(table.weight[new], table.weight[old], rtol=0, atol=0)
+    found = logits(loaded, tokenizer, conftest.TEXT[0])
+    torch.testing.assert_close(found[:, new], found[:, old], rtol=0, atol=1e-5)
+    batch = tokenizer(conftest.TEXT[0], return_tensors="pt", return_token_type_ids=False)
+    assert loaded.generate(**batch, forced_bos_token_id=new, max_new_tokens=3)[0, 1] == new
+
+
 @pytest.mark.parametrize("kind", ["nllb", "mbart", "mbart50"])
 def test_the_tokenizer_takes_it_for_source_and_target(kind, tmp_path):
     model, own, relative = make(kind)
