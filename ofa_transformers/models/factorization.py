@@ -10,6 +10,9 @@ from torch import Tensor
 # Rows multiplied at once: 16,384 x 1,024 float64 values are 128 MiB.
 _BLOCK_ROWS = 16_384
 
+# Kinds of devices that have no float64. What lies there is factorized on the CPU, and its factors are moved back.
+_WITHOUT_FLOAT64 = ("mps",)
+
 # Stripes of the Gram matrix: with 4 of them, 10 of its 16 parts are computed.
 _GRAM_STRIPES = 4
 
@@ -34,14 +37,14 @@ def factorize(
     magnitude in each row of P positive.
 
     Args:
-        embeddings: (V, D), any floating dtype, on any device; the work happens on that device.
+        embeddings: (V, D), any floating dtype, on any device; the work happens on that device, for MPS on the CPU.
         embedding_size: D', the rank, at least 1 and at most min(V, D).
         return_singular_values: return all singular values, too.
         decomposition: what `decompose` returned for the same matrix, where it is factorized at several sizes.
 
     Returns:
         Coordinates (V, D') with orthonormal columns and primitives (D', D), float32, on the device of `embeddings`; and,
-        if asked for, the min(V, D) singular values, float64, largest first.
+        if asked for, the min(V, D) singular values, float64, largest first; those of a matrix on MPS are on the CPU.
 
     Raises:
         ValueError: `embeddings` is not a matrix or has NaN or infinite entries, or `embedding_size` is out of range.
@@ -56,7 +59,7 @@ def factorize(
             f"embedding_size is {embedding_size}, but a factorization of a {rows} x {columns} embedding matrix needs "
             f"a size from 1 to {min(rows, columns)}; pass embedding_size=None to keep the matrix as it is."
         )
-    embeddings = embeddings.detach()
+    device, embeddings = embeddings.device, _where_float64_is(embeddings.detach())
     eigenvalues, eigenvectors = decompose(embeddings) if decomposition is None else decomposition
     values = eigenvalues[: min(rows, columns)].sqrt()
     scale, right = values[:embedding_size], eigenvectors[:, :embedding_size]  # (D',), (D, D')
@@ -72,6 +75,7 @@ def factorize(
     signs = _signs(primitives)
     coordinates = coordinates.to(torch.float32).mul_(signs.to(torch.float32))
     primitives = (primitives * signs[:, None]).to(torch.float32).contiguous()
+    coordinates, primitives = coordinates.to(device), primitives.to(device)
     return (coordinates, primitives, values) if return_singular_values else (coordinates, primitives)
 
 
@@ -82,7 +86,7 @@ def project(embeddings: Tensor, embedding_size: int, decomposition: tuple[Tensor
     rate means to it what it means to embeddings at full size. Beyond the paper; see `factors.Factorizer`.
 
     Args:
-        embeddings: (V, D), any floating dtype, on any device; the work happens on that device, in float64.
+        embeddings: (V, D), any floating dtype, on any device; the work happens on that device, in float64, for MPS on the CPU.
         embedding_size: D', the rank, from 1 to D. Coordinates of a smaller size are the first columns of a larger one's,
             and its primitives the first rows.
         decomposition: what `decompose` returned for the other rows.
@@ -90,10 +94,11 @@ def project(embeddings: Tensor, embedding_size: int, decomposition: tuple[Tensor
     Returns:
         Coordinates (V, D') and primitives (D', D), float32, on the device of `embeddings`; signs as in `factorize`.
     """
+    device, embeddings = embeddings.device, _where_float64_is(embeddings.detach())
     directions = decomposition[1][:, :embedding_size].to(embeddings.device)
     primitives = directions.T * _signs(directions.T)[:, None]
-    coordinates = _project(embeddings.detach(), primitives.T, torch.float32)
-    return coordinates, primitives.to(torch.float32).contiguous()
+    coordinates = _project(embeddings, primitives.T, torch.float32)
+    return coordinates.to(device), primitives.to(torch.float32).contiguous().to(device)
 
 
 def columns_divide(eigenvalues: Tensor, embedding_size: int) -> bool:
@@ -125,13 +130,14 @@ def decompose(embeddings: Tensor | Iterable[Tensor]) -> tuple[Tensor, Tensor]:
         embeddings: (V, D), or at least one block of its rows.
 
     Returns:
-        Both are float64, on the device of `embeddings`.
+        Both are float64, on the device of `embeddings`, for MPS on the CPU.
 
     Raises:
         ValueError: `embeddings` has NaN or infinite entries.
     """
     gram, start = None, 0
     for block in embeddings.split(_BLOCK_ROWS) if isinstance(embeddings, Tensor) else embeddings:
+        block = _where_float64_is(block)
         columns = block.shape[1]
         if gram is None:
             gram = torch.zeros(columns, columns, dtype=torch.float64, device=block.device)
@@ -155,6 +161,10 @@ def check_finite(rows: Tensor, first: int = 0) -> None:
         raise ValueError(
             f"embeddings has NaN or infinite entries, first in row {row}; repair or remove these rows before factorizing."
         )
+
+
+def _where_float64_is(tensor: Tensor) -> Tensor:
+    return tensor.cpu() if tensor.device.type in _WITHOUT_FLOAT64 else tensor
 
 
 def _signs(primitives: Tensor) -> Tensor:

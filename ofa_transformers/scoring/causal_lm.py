@@ -66,7 +66,7 @@ def score_causal_lm(
             losses = torch.nn.functional.cross_entropy(
                 logits[:, len(prefix) - 1 : -1].float().transpose(1, 2), targets.to(device), reduction="none"
             )
-            sums = losses.double().cpu().masked_fill(~attention[:, len(prefix) :], 0).sum(1)
+            sums = losses.cpu().double().masked_fill(~attention[:, len(prefix) :], 0).sum(1)
             nats.index_add_(0, torch.from_numpy(text_of[batch]), sums)
     predicted = Rows(content)
     spans = np.array([span for row in spans_of for span in row], dtype=np.int64).reshape(-1, 2)

@@ -101,7 +101,7 @@ def score_masked_lm(
                 logits = logits[on_device]
             losses = torch.nn.functional.cross_entropy(logits.float(), ids[predicted].to(device), reduction="none")
             rows = torch.from_numpy(plan.text_of[chosen])[predicted.nonzero()[:, 0]]
-            nats.index_add_(0, rows, losses.double().cpu())
+            nats.index_add_(0, rows, losses.cpu().double())
             bar.update(len(batch))
     content = plan.before.numbers >= 0
     text_of = np.repeat(plan.text_of, plan.ids.lengths)[content]

@@ -5,10 +5,11 @@ import copy
 import numpy as np
 import pytest
 import torch
-from adapted_models import adapt, dense_rows, make_source
+import transformers
+from adapted_models import SIZES, adapt, dense_rows, make_source
 from conftest import TEXT
 from tiny_models import LM_HEADS, make_config
-from transformers import PhiConfig, PhiForCausalLM
+from transformers import AutoModelForMaskedLM, PhiConfig, PhiForCausalLM
 
 from ofa_transformers.initialization.head_bias import calibrate_bias, read_target_text
 
@@ -164,3 +165,52 @@ def test_outputs_that_are_no_numbers(goal, caplog):
     assert not calibrate_bias(model, goal, read_target_text(goal, LINES))
     assert torch.equal(model.get_output_embeddings().bias.detach(), torch.ones(len(goal)))
     assert "not calibrated" in caplog.text
+
+
+def untied_masked_lm(kind: str, tokenizer):
+    """A random model with a head of its own and a bias drawn."""
+    torch.manual_seed(0)
+    stock, extra = {
+        "bert": ("Bert", {}),
+        "albert": ("Albert", {"embedding_size": 32}),
+        "electra": ("Electra", {"embedding_size": 32}),
+        "deberta-v2": ("DebertaV2", {}),
+        "luke": ("Luke", {"entity_vocab_size": 11, "entity_emb_size": 16}),
+    }[kind.removesuffix("-new-head")]
+    ids = {f"{role}_token_id": getattr(tokenizer, f"{role}_token_id") for role in ("bos", "eos", "pad")}
+    config = getattr(transformers, f"{stock}Config")(
+        **SIZES, **ids, **extra, vocab_size=len(tokenizer), tie_word_embeddings=False
+    )
+    if kind.endswith("-new-head"):
+        config.legacy = False
+    model = getattr(transformers, f"{stock}ForMaskedLM")(config).eval()
+    for parameter in model.parameters():
+        if parameter.shape == (len(tokenizer),):
+            torch.nn.init.normal_(parameter)
+    return model
+
+
+@pytest.mark.parametrize("embedding_size", [None, 12])
+@pytest.mark.parametrize("kind", ["bert", "albert", "electra", "deberta-v2", "deberta-v2-new-head", "luke"])
+@pytest.mark.parametrize("text", [None, LINES], ids=["mapped", "calibrated"])
+def test_untied_heads_have_it_when_they_are_loaded(
+    text, kind, embedding_size, tiny_tokenizers, word_vectors, goal, tmp_path
+):
+    """Stock checkpoints hold two biases of these heads, of which an untied model uses one."""
+    if kind == "luke" and embedding_size:
+        pytest.skip("LUKE has no factorized classes")
+    tokenizer = tiny_tokenizers["byte_bpe"]
+    source = untied_masked_lm(kind, tokenizer)
+    options = {"embedding_size": embedding_size, **({} if text is None else {"target_text": iter(text)})}
+    result = adapt(source, tokenizer, goal, word_vectors, **options)
+    encoded = goal(LINES[:3], padding=True, return_tensors="pt", return_token_type_ids=False)
+    with torch.no_grad():
+        expected = result.model.eval()(**encoded).logits
+    result.save_pretrained(tmp_path)
+    for loaded in (type(result.model).from_pretrained(tmp_path), AutoModelForMaskedLM.from_pretrained(tmp_path)):
+        with torch.no_grad():
+            torch.testing.assert_close(loaded.eval()(**encoded).logits, expected, rtol=0, atol=0)
+    if text is not None and kind != "deberta-v2-new-head":  # whose bias goes through the mapping: it has no projection
+        assert result.report.settings["head_bias"] == "calibrated"
+        frequent = read_target_text(goal, LINES).log_probabilities
+        assert torch.corrcoef(torch.stack([expected[0].mean(dim=0), frequent]))[0, 1] > 0.5

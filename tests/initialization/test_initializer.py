@@ -538,3 +538,25 @@ def test_a_full_disk_leaves_the_old_folder_whole(tiny_tokenizers, word_vectors, 
     assert {file.name: file.read_bytes() for file in out.iterdir()} == before
     assert [p.name for p in tmp_path.iterdir()] == ["out"]  # no temporary folder is left behind
     assert type(AutoModelForMaskedLM.from_pretrained(out)) is ofa.OfaForMaskedLM
+
+
+def test_the_chat_template_of_the_source_is_offered_to_a_target_without_one(tiny_tokenizers, word_vectors, tmp_path):
+    template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    tokenizer, goal = (copy.deepcopy(tiny_tokenizers[name]) for name in ("byte_bpe", "unigram"))
+    source = make_source("gpt2", tokenizer)
+
+    def notes() -> list[str]:
+        report = adapt(copy.deepcopy(source), tokenizer, goal, word_vectors).report
+        return [note for note in report.warnings if "chat_template" in note]
+
+    assert notes() == []
+    tokenizer.chat_template = template
+    (note,) = notes()
+    assert "adapted.tokenizer.chat_template = source_tokenizer.chat_template" in note
+    # What the note says works, and is saved.
+    result = adapt(copy.deepcopy(source), tokenizer, goal, word_vectors)
+    result.tokenizer.chat_template = tokenizer.chat_template
+    result.save_pretrained(tmp_path)
+    assert AutoTokenizer.from_pretrained(tmp_path).chat_template == template
+    goal.chat_template = "{{ messages }}"
+    assert notes() == []

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from ofa_transformers.models import factorization
-from ofa_transformers.models.factorization import factorize
+from ofa_transformers.models.factorization import decompose, factorize, project, singular_values
 
 
 def matrix(rows: int, columns: int, decay: float = 0.9, seed: int = 0) -> torch.Tensor:
@@ -99,3 +99,54 @@ def test_values_that_are_not_finite_are_named_by_row(value):
 def test_not_a_matrix():
     with pytest.raises(ValueError, match=r"\(40,\)"):
         factorize(torch.zeros(40), 4)
+
+
+class OnMps(torch.Tensor):
+    """A matrix that says it lies on MPS, where there is no float64: all that can be done with it here is to move it."""
+
+    device = torch.device("mps")
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        name = getattr(function, "__name__", "")
+        if name not in ("detach", "cpu", "__get__", "dim", "split", "size"):
+            raise TypeError(
+                f"{name}: Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support it"
+            )
+        result = super().__torch_function__(function, types, args, kwargs or {})
+        return result.as_subclass(torch.Tensor) if name == "cpu" else result
+
+
+@pytest.fixture
+def moved(monkeypatch):
+    """Shapes of what is moved to MPS, which stays where it is."""
+    shapes, to = [], torch.Tensor.to
+
+    def moving(tensor, *args, **kwargs):
+        if args and args[0] == torch.device("mps"):
+            assert tensor.dtype == torch.float32
+            shapes.append(tuple(tensor.shape))
+            return tensor
+        return to(tensor, *args, **kwargs)
+
+    monkeypatch.setattr(torch.Tensor, "to", moving)
+    return shapes
+
+
+@pytest.mark.parametrize("rank", [10, 2])  # full, or lower than the size
+def test_a_matrix_on_mps_is_factorized_on_the_cpu_and_moved_back(rank, moved):
+    matrix = torch.randn(50, rank) @ torch.randn(rank, 10)
+    elsewhere = matrix.as_subclass(OnMps)
+    with pytest.raises(TypeError, match="float64"):
+        elsewhere.double()
+    expected = factorize(matrix, 4, return_singular_values=True)
+    assert not moved
+    for one, other in zip(factorize(elsewhere, 4, return_singular_values=True), expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+    assert moved == [(50, 4), (4, 10)]
+    decomposition = decompose(elsewhere)
+    expected = project(matrix, 3, decompose(matrix))
+    for one, other in zip(project(elsewhere, 3, decomposition), expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+    assert moved[2:] == [(50, 3), (3, 10)]
+    torch.testing.assert_close(singular_values(elsewhere), singular_values(matrix), rtol=0, atol=0)
