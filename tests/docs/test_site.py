@@ -103,3 +103,24 @@ def test_site_in_a_browser(site):
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_) -> None:
         pass
+
+
+@pytest.mark.skipif(EXECUTABLE is None, reason="Chromium is not installed")
+@pytest.mark.parametrize(("width", "phone"), [(390, True), (1280, False)])
+def test_no_page_and_no_table_is_wider_than_the_screen(site, width, phone):
+    wider = "[...document.querySelectorAll('.md-typeset__scrollwrap')].some(e => e.scrollWidth > e.clientWidth + 1)"
+    with chromium() as page:
+        page.look(width, 844, phone=phone)
+        for name in (
+            "index",
+            "which-settings",
+            "compatibility",
+            "choosing-the-size",
+            "performance",
+            "examples/replication/index",
+        ):
+            page.call("Page.navigate", url=(site / f"{name}.html").as_uri())
+            page.wait("document.readyState === 'complete'")
+            page.wait("document.querySelector('h1') !== null")
+            assert page.run("document.documentElement.scrollWidth") <= width, name
+            assert not page.run(wider), name
