@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +43,7 @@ class RoutePlan:
 
 
 def plan_route(route: Route, output: Path) -> RoutePlan:
-    """Sizes and times of a route; stages whose output is in `output` are `done`, if settings are still the same."""
+    """Sizes and times of a route; stages that ended in `output` are `done`, whatever their settings."""
     config = load_config(route.source, {})
     with torch.device("meta"):
         model = AutoModel.from_config(config)
@@ -84,4 +85,9 @@ def plan_route(route: Route, output: Path) -> RoutePlan:
         ),
         ("after", "the trained model; card and report", measuring, 4 * parameters, 1e5),
     ]
-    return RoutePlan([StagePlan(*row, done=(output / f"{row[0]}.json").is_file()) for row in rows], available_memory())
+    return RoutePlan([StagePlan(*row, done=_is_done(output, row[0])) for row in rows], available_memory())
+
+
+def _is_done(output: Path, stage: str) -> bool:
+    record = output / f"{stage}.json"
+    return record.is_file() and json.loads(record.read_text(encoding="utf-8"))["done"]
