@@ -28,6 +28,7 @@ KINDS = {
     "MarianMTModel": "tables of encoder and decoder",
     "MobileBertForMaskedLM": "a part of the output embeddings with tokens in columns",
     "ProphetNetForConditionalGeneration": "positions that count from the pad id, in a table of their own",
+    "Qwen2ForCausalLM": "a tokenizer of its own kind",
     "RemBertForMaskedLM": "output embeddings of another width",
     "RobertaForMaskedLM": "positions that count from the pad id",
     "T5GemmaForConditionalGeneration": "configurations of the parts",
