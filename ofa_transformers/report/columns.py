@@ -14,6 +14,7 @@ from ..initialization.mapping.token_mapping import TokenKind, TokenMapping
 from ..text.languages import language_name
 from ..text.scripts import scripts_of
 from ..tokenization.vocabulary import Vocabulary
+from ..utils.strict_json import dumps
 from .map import EmbeddingMap
 from .measures import nearest_cosines
 
@@ -44,7 +45,7 @@ class PageColumns:
 
     def pack(self) -> str:
         """Base64 of the gzipped safetensors file."""
-        file = safetensors.numpy.save(self.arrays, metadata={"facts": json.dumps(self.facts, ensure_ascii=False)})
+        file = safetensors.numpy.save(self.arrays, metadata={"facts": dumps(self.facts, ensure_ascii=False)})
         return base64.b64encode(gzip.compress(file, compresslevel=6, mtime=0)).decode("ascii")
 
     @classmethod

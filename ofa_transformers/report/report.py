@@ -15,6 +15,7 @@ from ..initialization.mapping.token_mapping import TokenExplanation, TokenKind, 
 from ..text.scripts import scripts_of
 from ..utils.files import new_file
 from ..utils.reading import read_json, reading, record_of
+from ..utils.strict_json import dumps
 from .map import EmbeddingMap
 
 
@@ -87,14 +88,14 @@ class OfaReport:
         return self.mapping.explain(token, max_words)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Plain values for JSON; what is no finite number is None."""
         own = {name: value for name, value in vars(self).items() if name not in _NOT_SAVED}
-        return json.loads(json.dumps(own))
+        return json.loads(dumps(own))
 
     def save(self, path: str | os.PathLike) -> Path:
         """Writes the report as JSON."""
         with new_file(path) as file:
-            text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False)
+            text = dumps(self.to_dict(), indent=1, ensure_ascii=False)
             # A list of numbers is one line.
             text = re.sub(r"\[\s+([-+\d.e,\s]+?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text)
             file.write_text(text + "\n", encoding="utf-8")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,6 +17,7 @@ from transformers.utils import logging
 from ..text.corpus import by_language, checked
 from ..text.segmentation import WordSplitter
 from ..utils.files import new_file
+from ..utils.strict_json import dumps
 from .backend import load_fast_tokenizer, plain_backend
 from .normalization import MergedWords, TypeCounter, merged_words, notes_on
 from .vocabulary import Vocabulary
@@ -119,7 +119,7 @@ class FertilityReport:
         }
 
     def to_json(self) -> str:
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+        return dumps(self.to_dict(), indent=2, ensure_ascii=False)
 
     def cells(self) -> tuple[list[str], list[list[str]]]:
         """Headings and rows of the table: for each language, and for their mean, a row a tokenizer."""

@@ -1,7 +1,6 @@
 """The README.md of saved word vectors: metadata for the Hub, and for people what they are and how to load them."""
 
 import html
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +8,7 @@ from huggingface_hub import ModelCardData
 
 from ..text.languages import short_code
 from ..utils.hub import PLACEHOLDER
+from ..utils.strict_json import dumps
 
 
 _CODE = f"""\
@@ -63,7 +63,7 @@ def _table(head: tuple[str, str], rows: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = value if isinstance(value, str) else dumps(value, ensure_ascii=False)
     # No markup, no link and no line of its own, whoever wrote the metadata.
     text = html.escape(" ".join(text.split()), quote=False)
     return text.replace("|", "\\|").replace("](", "]\\(")

@@ -7,7 +7,6 @@
 - `README.md`: the same for people, with the metadata that the Hub reads (from version 2 on).
 """
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from safetensors.torch import load_file
 
 from ..utils.files import sha256
 from ..utils.reading import fits, read_json, reading
+from ..utils.strict_json import dumps
 from .card import word_vectors_card
 from .words import NEWLINE, CodedLanguages, Utf8Words
 
@@ -79,7 +79,7 @@ def write_folder(
         "metadata": metadata,
     }
     try:
-        json.dumps(metadata)
+        dumps(metadata)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"metadata is saved as JSON, which cannot hold all of it ({error}); keep to numbers, strings, lists and "
@@ -88,7 +88,7 @@ def write_folder(
     save_file(tensors, folder / VECTORS)
     words.data.tofile(folder / WORDS)
     description["sha256"] = {name: sha256(folder / name) for name in (VECTORS, WORDS)}
-    text = json.dumps(description, ensure_ascii=False, indent=1)
+    text = dumps(description, ensure_ascii=False, indent=1)
     (folder / METADATA).write_text(text + "\n", encoding="utf-8")
     words_of = dict(zip(languages.names.tolist(), languages.counts().tolist()))
     (folder / CARD).write_text(word_vectors_card(words_of, vectors.shape[1], metadata), encoding="utf-8")

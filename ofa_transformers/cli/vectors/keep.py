@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -89,6 +88,7 @@ def info(
 
     Example: ofa vectors info vectors
     """
+    from ...utils.strict_json import dumps
     from ...utils.targets import check_output_file
     from ...vectors import WordVectors
 
@@ -103,7 +103,7 @@ def info(
     )
     typer.echo(f"{len(loaded):,} words, {loaded.dimension} dimensions, {len(counts)} languages")
     for key, value in loaded.metadata.items():
-        typer.echo(f"{key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+        typer.echo(f"{key}: {value if isinstance(value, str) else dumps(value, ensure_ascii=False)}")
     typer.echo("words: " + ", ".join(f"{language} {count:,}" for language, count in counts.items()))
 
 

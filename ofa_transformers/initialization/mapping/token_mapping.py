@@ -18,6 +18,7 @@ from safetensors.numpy import save_file
 from ...tokenization.vocabulary import Vocabulary
 from ...utils.files import new_file
 from ...utils.reading import reading
+from ...utils.strict_json import dumps
 from ...vectors import WordVectors
 from ..settings import check_fallback, check_language_offset
 from .fallback import fallback_rows
@@ -343,7 +344,7 @@ class TokenMapping:
         }
         settings = {"shape": [int(n) for n in self.shape], "settings": self.settings}
         with new_file(target) as file:
-            save_file(tensors, file, metadata={"format": _FORMAT, "mapping": json.dumps(settings)})
+            save_file(tensors, file, metadata={"format": _FORMAT, "mapping": dumps(settings)})
         return target
 
     @classmethod
