@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..utils.markdown import plain
 from .results import GROUPS, Measurement
 
 
@@ -64,12 +65,12 @@ def tables(measurements: Sequence[Measurement], *, details: bool = True) -> list
         if len(models) == 1:
             found.append(_table(f"{task}: {names[models[0]]}", items, {(models[0], name): name for name in metrics}))
             continue
-        for plain in dict.fromkeys(metric.removesuffix(CENTRED) for metric in metrics):
-            kinds = [metric for metric in metrics if metric.removesuffix(CENTRED) == plain]
+        for base in dict.fromkeys(metric.removesuffix(CENTRED) for metric in metrics):
+            kinds = [metric for metric in metrics if metric.removesuffix(CENTRED) == base]
             columns = {
-                (model, metric): names[model] + metric.removeprefix(plain) for model in models for metric in kinds
+                (model, metric): names[model] + metric.removeprefix(base) for model in models for metric in kinds
             }
-            found.append(replace(_table(f"{task}: {plain}", items, columns), models=tuple(names.values())))
+            found.append(replace(_table(f"{task}: {base}", items, columns), models=tuple(names.values())))
     return found
 
 
@@ -147,9 +148,10 @@ def to_markdown(measurements: Sequence[Measurement], *, details: bool = True) ->
     """The tables of `tables`, and the data of each language, as Markdown."""
     parts = []
     for table in tables(measurements, details=details):
-        lines = [f"**{table.title}** ({table.note})", "", "| language | " + " | ".join(table.columns) + " |"]
+        columns = " | ".join(map(plain, table.columns))
+        lines = [f"**{plain(table.title)}** ({plain(table.note)})", "", f"| language | {columns} |"]
         lines.append("| --- |" + " ---: |" * len(table.columns))
-        lines += [f"| {language} | " + " | ".join(cells) + " |" for language, cells in table.rows]
+        lines += [f"| {plain(language)} | " + " | ".join(cells) + " |" for language, cells in table.rows]
         parts.append("\n".join([*lines, ""]))
     data = {
         (item.task.partition(",")[0].rstrip(")") + ")", item.language, item.data)
@@ -158,7 +160,14 @@ def to_markdown(measurements: Sequence[Measurement], *, details: bool = True) ->
     }
     if data:
         parts.append(
-            "\n".join(["Data:", "", *(f"- {task}, {name}: {origin}" for task, name, origin in sorted(data)), ""])
+            "\n".join(
+                [
+                    "Data:",
+                    "",
+                    *(f"- {plain(task)}, {plain(name)}: {plain(origin)}" for task, name, origin in sorted(data)),
+                    "",
+                ]
+            )
         )
     return "\n".join(parts)
 

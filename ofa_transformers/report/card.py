@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from ..models import modeling_ofa
 from ..text.languages import short_code
 from ..utils.hub import CARD_FILE, PLACEHOLDER
+from ..utils.markdown import plain
 from .html import KIND_NAMES, input_facts, millions, named, parameter_counts, short_name
 from .report import REPORT_FILE, OfaReport
 
@@ -203,6 +204,5 @@ def _environment() -> Environment:
 
 
 def _cell(value: Any) -> str:
-    """Text that stays in its cell, and is no HTML."""
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("`", "'")
+    """Text that stays in its cell, and is no HTML and no link."""
+    return plain(f"{value:.4g}" if isinstance(value, float) else str(value))

@@ -17,6 +17,7 @@ from transformers.utils import logging
 from ..text.corpus import by_language, checked
 from ..text.segmentation import WordSplitter
 from ..utils.files import new_file
+from ..utils.markdown import plain
 from ..utils.strict_json import dumps
 from .backend import load_fast_tokenizer, plain_backend
 from .normalization import MergedWords, TypeCounter, merged_words, notes_on
@@ -138,9 +139,7 @@ class FertilityReport:
     def to_markdown(self) -> str:
         headings, rows = self.cells()
         rule = ["---", "---:", "---", *("---:" for _ in _COLUMNS)]
-        return "\n".join(
-            f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in (headings, rule, *rows)
-        )
+        return "\n".join(f"| {' | '.join(map(plain, row))} |" for row in (headings, rule, *rows))
 
     def plot(self, path: str | os.PathLike) -> None:
         """Tokens per word and characters per token as bars, a group a language; the ending says the format (.png, .svg).

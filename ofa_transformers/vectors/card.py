@@ -1,6 +1,5 @@
 """The README.md of saved word vectors: metadata for the Hub, and for people what they are and how to load them."""
 
-import html
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +7,7 @@ from huggingface_hub import ModelCardData
 
 from ..text.languages import short_code
 from ..utils.hub import PLACEHOLDER
+from ..utils.markdown import plain
 from ..utils.strict_json import dumps
 
 
@@ -54,7 +54,7 @@ def word_vectors_card(words_of: Mapping[str, int], dimension: int, metadata: Map
 
 def _license(metadata: Mapping[str, Any]) -> str | None:
     name = metadata.get("license", metadata.get("licence"))
-    return str(name).lower() if name else None
+    return " ".join(str(name).lower().split()) if name else None
 
 
 def _table(head: tuple[str, str], rows: Any) -> str:
@@ -63,7 +63,4 @@ def _table(head: tuple[str, str], rows: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = value if isinstance(value, str) else dumps(value, ensure_ascii=False)
-    # No markup, no link and no line of its own, whoever wrote the metadata.
-    text = html.escape(" ".join(text.split()), quote=False)
-    return text.replace("|", "\\|").replace("](", "]\\(")
+    return plain(value if isinstance(value, str) else dumps(value, ensure_ascii=False))
