@@ -396,7 +396,14 @@ def export_file(checkpoint: str, output: Path, overwrite: bool, format: str) -> 
 
 def resave(model_class: type, checkpoint: str, output: Path, overwrite: bool, dense: bool) -> None:
     """Loads a checkpoint and writes it again, with its tokenizer where it has one."""
-    from ..models.checkpoints import check_saved, has_tokenizer, load_config, load_tokenizer, reading_weights
+    from ..models.checkpoints import (
+        check_finite,
+        check_saved,
+        has_tokenizer,
+        load_config,
+        load_tokenizer,
+        reading_weights,
+    )
     from ..models.modeling_ofa import OfaPreTrainedMixin
     from ..models.sentence_modules import SentenceModules
     from ..tokenization import save_tokenizer
@@ -410,6 +417,7 @@ def resave(model_class: type, checkpoint: str, output: Path, overwrite: bool, de
     modules = SentenceModules.read(checkpoint)
     if not isinstance(model, OfaPreTrainedMixin):
         raise ValueError(f"{checkpoint} is a {type(model).__name__} and has nothing to multiply out.")
+    check_finite(model, "checkpoint", checkpoint)
     with new_folder(output, overwrite) as folder, stage("Writing the model"):
         written = model.to_dense() if dense else model
         written.save_pretrained(folder)

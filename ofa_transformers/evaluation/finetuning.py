@@ -22,7 +22,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from ..models.checkpoints import check_fit, load_config, reading_weights
+from ..models.checkpoints import check_finite, check_fit, load_config, reading_weights
 from ..models.checkpoints import load_tokenizer as load_any_tokenizer
 from ..scoring.batching import Rows, batches_by_length, evaluation_mode, longest_input
 from ..text.labelled.examples import Examples
@@ -126,6 +126,7 @@ def load_with_head(
             "incomplete, or its weights have other names than its configuration says (`ofa convert` reads those of "
             "OFA's authors)."
         )
+    check_finite(model, "models", name)
     check_fit(model, tokenizer)
     if tokenizer.pad_token_id is None:  # decoders; the attention mask hides what it is
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models.checkpoints import check_fit, language_model_loader, load_config, reading_weights
+from ..models.checkpoints import check_finite, check_fit, language_model_loader, load_config, reading_weights
 from ..models.sentence_modules import SentenceModules
 from .finetuning import check_models, load_tokenizer, quiet_loading
 
@@ -101,6 +101,7 @@ def _load(auto_class: type, name: str, device: str | None, trust_remote_code: bo
             f"{type(model).__name__}, which would be drawn at random. Name a checkpoint that has them (`ofa convert` "
             "reads those of OFA's authors)."
         )
+    check_finite(model, "models", name)
     check_fit(model, tokenizer)
     if tokenizer.pad_token_id is None:  # decoders; the attention mask hides what it is
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token

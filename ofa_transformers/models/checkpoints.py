@@ -232,6 +232,23 @@ def reading_weights(argument: str, checkpoint: Any) -> Iterator[None]:
         raise ValueError(f"{problem}. ({type(error).__name__}: {in_one_line(error)})") from error
 
 
+def check_finite(model: PreTrainedModel, argument: str, checkpoint: Any) -> None:
+    """That all weights are finite numbers; with others, whatever the model is given, it answers NaN.
+
+    Raises:
+        ValueError: one isn't; it is named.
+    """
+    for name, parameter in model.named_parameters():
+        if parameter.is_meta or not parameter.is_floating_point():
+            continue
+        # The sum is quick; where it overflows, each number is looked at.
+        if not torch.isfinite(parameter.detach().sum()) and not torch.isfinite(parameter.detach()).all():
+            raise ValueError(
+                f"{argument}: {name} of {str(checkpoint)!r} has NaN or infinite values; the training that wrote it broke "
+                "down, or the checkpoint is damaged. Name an earlier one, or fetch it again."
+            )
+
+
 def take_source(source: Any, source_class: type[PreTrainedModel], hub_kwargs: dict[str, Any]) -> PreTrainedModel:
     """A model of our own to change: the loaded checkpoint, or a copy; factors of an Ofa model multiplied out.
 
@@ -251,6 +268,7 @@ def take_source(source: Any, source_class: type[PreTrainedModel], hub_kwargs: di
             source, output_loading_info=True, **{"trust_remote_code": False, **hub_kwargs}
         )
     _check_complete(source, source_class, model, loaded)
+    check_finite(model, "source", source)
     return model.to_dense() if isinstance(model, OfaPreTrainedMixin) else model
 
 

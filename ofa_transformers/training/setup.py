@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.utils import logging
 
 from ..models.checkpoints import (
+    check_finite,
     check_fit,
     load_config,
     load_tokenizer,
@@ -34,6 +34,8 @@ from ..scoring.batching import longest_input
 from ..text.corpus import LanguageText, find_text, require_datasets
 from ..tokenization.normalization import keeping_accents_and_case, merged_words_notes
 from ..tokenization.saving import check_tokenizer
+from ..utils.reading import fits, read_json
+from ..utils.targets import check_target
 from .alignment import Alignment
 from .arguments import DataArguments, ModelArguments
 from .defaults import is_headless, with_defaults, without_head
@@ -175,10 +177,12 @@ def prepare(
 
     Raises:
         FileNotFoundError, ValueError: something is missing, empty or doesn't fit; the message names it.
+        PermissionError: the cache of `datasets` can't be written.
         ImportError: the package `datasets` is missing.
     """
     arguments = with_defaults(data_arguments, model_arguments, causal)
     require_datasets()
+    _check_cache(arguments.data_cache_dir)
     texts = find_text(
         arguments.train or (),
         arguments.train_datasets or (),
@@ -306,6 +310,7 @@ def load(
         if headless:  # nothing reads it
             for name, parameter in model.named_parameters():
                 parameter.requires_grad_("pooler" not in name)
+        check_finite(model, "model_name_or_path", arguments.model_name_or_path)
     else:
         with torch.device("meta"), reading_weights("model_name_or_path", arguments.model_name_or_path):
             model = auto.from_config(config, dtype=torch.float32, trust_remote_code=arguments.trust_remote_code)
@@ -317,17 +322,28 @@ def load(
     return model, tokenizer, new
 
 
+def _check_cache(folder: str | None) -> None:
+    """The package `datasets` makes its cache even where text is streamed, and nothing is written into it."""
+    import datasets
+
+    cache = Path(folder or datasets.config.HF_DATASETS_CACHE)
+    try:
+        check_target(cache / "text")
+    except OSError as error:
+        raise PermissionError(
+            f"The cache of encoded text, {cache}, can't be written ({error.strerror or error}); set HF_HOME or "
+            "HF_DATASETS_CACHE to a folder that can."
+        ) from error
+
+
 def _sizes(texts: dict[str, LanguageText], file: str | None) -> dict[str, float]:
     """language -> size, from the file where there is one, else characters."""
     if file is None:
         return {language: text.characters() for language, text in texts.items()}
-    try:
-        sizes = json.loads(Path(file).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"sampling_sizes: {file} is no JSON ({error}).") from error
+    sizes = read_json(Path(file), "sampling_sizes needs a file of each language's size")
     missing = [language for language in texts if not isinstance(sizes, dict) or language not in sizes]
     if missing:
         raise ValueError(f"sampling_sizes: {file} has no size for {', '.join(missing)}.")
-    if bad := [language for language in texts if not isinstance(sizes[language], (int, float))]:
+    if bad := [language for language in texts if not fits(sizes[language], float)]:
         raise ValueError(f"sampling_sizes: {file} has no number for {', '.join(bad)}.")
     return {language: sizes[language] for language in texts}

@@ -31,7 +31,7 @@ def reading(problem: str, file: Path | None = None) -> Iterator[None]:
     except Exception as error:
         if file is not None and isinstance(error, ValueError) and str(file) in str(error):
             raise
-        raise ValueError(f"{problem}. ({type(error).__name__}: {in_one_line(error)})") from error
+        raise ValueError(f"{problem.removesuffix('.')}. ({type(error).__name__}: {in_one_line(error)})") from error
 
 
 def in_one_line(error: BaseException) -> str:

@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 from adapted_models import make_source, save_in_the_authors_layout
+from safetensors.torch import load_file, save_file
 from tiny_models import make_config
 from transformers import AutoModelForMaskedLM, AutoTokenizer, XLMRobertaForMaskedLM
 
@@ -241,3 +242,49 @@ def test_a_note_is_said_once_and_codes_may_be_listed(run, inputs, tmp_path, caps
     assert warnings and all((shown.out + shown.err).count(warning) == 1 for warning in warnings)
     assert run("adapt", *inputs, "--source-language", "eng,deu", "-o", tmp_path / "named") == 0
     assert OfaReport.load(tmp_path / "named").settings["source_languages"] == ["deu", "eng"]
+
+
+def damage_weight(folder, name, value):
+    weights = load_file(folder / "model.safetensors")
+    weights[name].view(-1)[5] = value
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_a_body_with_weights_that_are_no_numbers_is_named(run, error_of, inputs, tmp_path, capsys, value):
+    assert run("adapt", *inputs, "--size", 8, "-o", tmp_path / "adapted") == 0
+    (tmp_path / "deu.txt").write_text("das Haus\n" * 20)
+    name = "roberta.encoder.layer.0.output.dense.weight"
+    damage_weight(tmp_path / "source", name, value)
+    damage_weight(tmp_path / "adapted", name, value)
+    before = sorted(tmp_path.iterdir())
+    text = tmp_path / "deu.txt"
+    message = "{} of '{}' has NaN or infinite values"
+    assert run("adapt", *inputs, "-o", tmp_path / "out") == 1
+    assert message.format(name, tmp_path / "source") in capsys.readouterr().err.splitlines()[-1]
+    for command, damaged in (
+        (("export", tmp_path / "adapted", "-o", tmp_path / "out"), "adapted"),
+        (("convert", tmp_path / "adapted", "-o", tmp_path / "out"), "adapted"),
+        (("pretrain", tmp_path / "adapted", text, "-n", 1, "--streaming", "--cpu", "-o", tmp_path / "out"), "adapted"),
+        (("evaluate", "perplexity", tmp_path / "adapted", "--text", text, "--cpu", "-o", tmp_path / "out"), "adapted"),
+    ):
+        assert message.format(name, tmp_path / damaged) in error_of(*command)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [("tokenizer.json", None), ("tokenizer.json", "{"), ("tokenizer.json", "[1]"), ("tokenizer_config.json", "[")],
+)
+def test_export_refuses_a_damaged_tokenizer(run, error_of, inputs, tmp_path, capsys, file, content):
+    assert run("adapt", *inputs, "--size", 8, "-o", tmp_path / "adapted") == 0
+    capsys.readouterr()
+    path = tmp_path / "adapted" / file
+    if content is None:
+        path.unlink()
+    else:
+        path.write_text(content)
+    for command in ("export", "convert"):
+        message = error_of(command, tmp_path / "adapted", "-o", tmp_path / "out")
+        assert str(tmp_path / "adapted") in message and "tokenizer" in message
+    assert not (tmp_path / "out").exists()
