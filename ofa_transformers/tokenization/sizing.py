@@ -51,8 +51,8 @@ def choose_size(
 ) -> SizeChoice:
     """Doubles a vocabulary as long as that makes text of its languages shorter by a twentieth or more.
 
-    A row of embeddings is paid for with each token, so that the last doubling that is worth it is the size: on Bibles of
-    five languages 12,000 for a new tokenizer. A larger one is no use where the text is too small to train its rows.
+    A row of embeddings is paid for with each token, so that the last doubling that is worth it is the size. A larger one
+    is no use where the text is too small to train its rows.
 
     Args:
         make: from language -> lines and a size to a tokenizer.
