@@ -90,7 +90,7 @@ def test_results_survive_a_later_model_that_fails(folder, run, capsys):
         (["perplexity", "one"], "Name text with --text or --dataset"),
         (["classification", "one", "--labels", "ids"], "--labels and --parallel belong together"),
         (["tagging", "one", "--train-language", "swa"], "Name labelled sentences with --data"),
-        (["table", "ids"], "holds no measurements"),
+        (["table", "ids"], "not valid JSON"),
     ],
 )
 def test_bad_input_is_one_line(folder, error_of, monkeypatch, arguments, message):

@@ -21,6 +21,7 @@ import signal
 import socket
 import sys
 import traceback
+import types
 from pathlib import Path
 
 import accelerate
@@ -89,14 +90,15 @@ def prepare_faults(run: dict, rank: int) -> None:
 
         owner.Accelerator = accelerator
     if "nan" in run:
-        original, calls = torch.isfinite, 0
+        calls = 0
 
         def isfinite(tensor):
             nonlocal calls
             calls += 1
-            return original(tensor * float("nan") if calls == run["nan"] else tensor)
+            return torch.isfinite(tensor * float("nan") if calls == run["nan"] else tensor)
 
-        ofa_transformers.training.objective.torch.isfinite = isfinite
+        # For that module alone: others look through weights.
+        ofa_transformers.training.objective.torch = types.SimpleNamespace(**{**vars(torch), "isfinite": isfinite})
 
 
 def child(run: dict, rank: int, port: int, log: Path) -> None:
