@@ -9,7 +9,7 @@ SUITE := $(VENV)/transformers-tests
 JOBS ?= 2
 PYTEST_ARGS ?=
 
-.PHONY: help install demo test kills fuzz lint format docs suite-report examples-suite architectures clean
+.PHONY: help install demo test kills fuzz lint format docs suite-report examples-suite architectures tokenizer-classes clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -66,6 +66,9 @@ examples-suite: $(INSTALLED)  ## Transformers' own example scripts, unchanged, o
 
 architectures: $(INSTALLED)  ## every language-model class of Transformers with its vocabulary permuted; renews docs/architectures.md
 	$(BIN)/python tests/architectures/table.py $(JOBS)
+
+tokenizer-classes: $(INSTALLED)  ## every tokenizer class of Transformers with every algorithm, saved and read; renews docs/tokenizer-classes.md
+	$(BIN)/python tests/tokenization/class_table.py $(JOBS)
 
 clean:  ## remove .venv, builds and caches
 	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .ruff_cache

@@ -247,10 +247,15 @@ def main(jobs: int) -> int:
     with multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=60) as pool:
         results = list(pool.imap(try_type, types, chunksize=4))
     faults = [fault for _, _, fault in results if fault]
+    found = {model_type: columns for model_type, columns, _ in results if columns is not None}
+    for model_type, columns in found.items():
+        try:
+            row(model_type, columns)
+        except Fault as fault:
+            faults.append(str(fault))
     if faults:
         print("\n".join(faults))
         return 1
-    found = {model_type: columns for model_type, columns, _ in results}
     about = ABOUT.format(
         version=transformers.__version__,
         classes=len(set(TOKENIZER_MAPPING_NAMES.values())),
