@@ -9,7 +9,7 @@ from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 
 
 # Where the class that a type maps to would make another tokenizer, where spaces were lost, and others by chance.
-TYPES = ["qwen2", "llama", "nllb", "bert", "gemma"]
+TYPES = ["qwen2", "code_llama", "nllb", "bert", "gemma"]
 TYPES += random.Random(0).sample(sorted(set(TOKENIZER_MAPPING_NAMES) - set(TYPES)), 5)
 
 
