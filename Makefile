@@ -42,9 +42,8 @@ $(SUITE)/version.txt: $(INSTALLED) tests/transformers_suite/fetch.py
 # The models are tiny: more threads for one test file only get in the way of the other.
 test kills fuzz suite-report examples-suite: export OMP_NUM_THREADS ?= 1
 
-# In the order of folders: by numbers of tests, files of one long test would come last, on one worker.
 test: lint $(SUITE)/version.txt  ## ruff and the whole test-suite, Transformers' own model tests included
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 kills: $(INSTALLED)  ## stop commands at 500 random moments and look at what they leave (KILLS=500 SEED=0)
 	$(BIN)/python tests/faults/kills.py --kills $(or $(KILLS),500) --seed $(or $(SEED),0)
