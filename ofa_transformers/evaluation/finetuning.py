@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +26,7 @@ from ..models.checkpoints import load_tokenizer as load_any_tokenizer
 from ..scoring.batching import Rows, batches_by_length, evaluation_mode, longest_input
 from ..text.labelled.examples import Examples
 from ..text.labelled.splits import Splits
+from ..utils.quiet import quiet
 from .counts import Scored
 from .results import Measurement
 
@@ -108,7 +108,7 @@ def load_with_head(
     """
 
     names = list(labels)
-    with quiet_loading(), reading_weights("models", name):
+    with quiet(bars=True), reading_weights("models", name):
         model, loaded = auto_class.from_pretrained(
             name,
             num_labels=len(names),
@@ -347,14 +347,3 @@ def _has_label(features: Features) -> bool:
 
 def _hidden_size(model: PreTrainedModel) -> int:
     return getattr(model.config.get_text_config(), "hidden_size", _BASE_HIDDEN_SIZE)
-
-
-@contextlib.contextmanager
-def quiet_loading() -> Iterator[None]:
-    """Without the report of new weights, which a head always has."""
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)

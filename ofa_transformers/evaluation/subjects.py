@@ -11,7 +11,8 @@ from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..models.checkpoints import check_finite, check_fit, language_model_loader, load_config, reading_weights
 from ..models.sentence_modules import SentenceModules
-from .finetuning import check_models, load_tokenizer, quiet_loading
+from ..utils.quiet import quiet
+from .finetuning import check_models, load_tokenizer
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def check_subjects(
 def _load(auto_class: type, name: str, device: str | None, trust_remote_code: bool) -> Subject:
 
     tokenizer = load_tokenizer(name, trust_remote_code)
-    with quiet_loading(), reading_weights("models", name):
+    with quiet(bars=True), reading_weights("models", name):
         model, loaded = auto_class.from_pretrained(
             name, dtype=torch.float32, trust_remote_code=trust_remote_code, output_loading_info=True
         )

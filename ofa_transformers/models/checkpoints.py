@@ -22,8 +22,9 @@ from transformers import (
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 from transformers.utils import cached_file, logging
 
+from ..utils.quiet import quiet
 from ..utils.reading import in_one_line, reading
-from .dependents import quiet, vocabulary_tensors
+from .dependents import vocabulary_tensors
 from .modeling_ofa import FAMILIES, OfaForMaskedLM, OfaPreTrainedMixin
 
 

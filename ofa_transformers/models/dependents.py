@@ -6,7 +6,6 @@ that follows the configuration is found by building the model from the configura
 
 import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +13,8 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.initialization import no_init_weights
 from transformers.utils import logging
+
+from ..utils.quiet import quiet
 
 
 logger = logging.get_logger(__name__)
@@ -251,17 +252,3 @@ def _named_tensors(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
 
 def _is_plain(value: object) -> bool:
     return value is None or isinstance(value, (int, str))
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without what Transformers has to say when a model is built or loaded once more: it has said it."""
-    verbosity, shows = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if shows:
-            logging.enable_progress_bar()

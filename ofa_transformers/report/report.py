@@ -183,21 +183,27 @@ def find_warnings(
     return found
 
 
-def count_languages(mapping: TokenMapping) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
-    """Target tokens of each kind by language, and the words of each language that no target token occurs in.
-
-    Of the words, those that the mapping was built with count. Languages with most tokens come first.
-    """
-    vectors, incidence, settings = mapping.word_vectors, mapping.incidence, mapping.settings
-    names = [kind.name.lower() for kind in TokenKind]
-    languages, index = np.unique(vectors.languages, return_inverse=True)
-    words = select_words(
-        vectors,
+def _words_of(mapping: TokenMapping) -> np.ndarray:
+    """The indices of the words that the mapping was built with."""
+    settings = mapping.settings
+    return select_words(
+        mapping.word_vectors,
         settings["target_languages"],
         settings["max_words"],
         "target_languages",
         settings["authors_compatible"],
     )
+
+
+def count_languages(mapping: TokenMapping) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
+    """Target tokens of each kind by language, and the words of each language that no target token occurs in.
+
+    Of the words, those that the mapping was built with count. Languages with most tokens come first.
+    """
+    vectors, incidence = mapping.word_vectors, mapping.incidence
+    names = [kind.name.lower() for kind in TokenKind]
+    languages, index = np.unique(vectors.languages, return_inverse=True)
+    words = _words_of(mapping)
     # (N, L), one entry a word; the product has one for each language that a token occurs in.
     members = scipy.sparse.csr_array(
         (np.ones(len(words), dtype=np.int32), (words, index[words])), shape=(len(vectors), len(languages))
@@ -230,14 +236,7 @@ def uses_of_languages(mapping: TokenMapping) -> dict[str, dict[str, float]]:
     names = [kind.name.lower() for kind in TokenKind]
     languages, index = np.unique(vectors.languages, return_inverse=True)
     counts = np.ones(len(vectors)) if vectors.frequencies is None else vectors.frequencies.astype(np.float64)
-    settings = mapping.settings
-    words = select_words(
-        vectors,
-        settings["target_languages"],
-        settings["max_words"],
-        "target_languages",
-        settings["authors_compatible"],
-    )
+    words = _words_of(mapping)
     # (V_t, kinds) turned into (N, kinds): the pieces of each word by kind.
     kinds = scipy.sparse.csr_array(
         (np.ones(len(mapping.kinds), dtype=np.float32), (np.arange(len(mapping.kinds)), mapping.kinds)),

@@ -21,6 +21,7 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers.utils import logging
 
+from ..utils.quiet import quiet
 from .sample_text import sample_text
 
 
@@ -121,7 +122,7 @@ def check_saved_tokenizer(folder: str | os.PathLike) -> None:
     folder = Path(folder)
     if not (folder / "tokenizer.json").is_file():
         return
-    with _quiet():
+    with quiet(bars=True):
         written = PreTrainedTokenizerFast.from_pretrained(folder)
     config = _read(folder / "config.json")
     _check_rows(written, _rows(config), str(folder))
@@ -159,7 +160,7 @@ def _difference(
     # Only a class from somebody's code that was asked for already may come from the folder.
     trusted = type(passed).__module__.startswith("transformers_modules")
     try:
-        with _quiet(), _without_collection():
+        with quiet(bars=True), _without_collection():
             loaded = AutoTokenizer.from_pretrained(folder, trust_remote_code=trusted)
     except Exception as error:  # classes fail in any way on what isn't theirs
         return f"loading it fails with {type(error).__name__}: {' '.join(str(error).split())}"
@@ -259,17 +260,6 @@ def _read(path: Path) -> dict[str, Any]:
 def _write(path: Path, settings: dict[str, Any]) -> None:
     text = json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     path.write_text(text, encoding="utf-8")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what Transformers logs while it loads: the user's own loading will say it."""
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
 
 
 @contextmanager

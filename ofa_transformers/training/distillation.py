@@ -19,12 +19,12 @@ from transformers import AutoModel
 from transformers.utils import logging
 
 from ..models.checkpoints import check_fit, load_config, load_tokenizer, reading_weights
-from ..models.dependents import quiet
 from ..models.sentence_modules import SentenceModules, pooled
 from ..report import REPORT_FILE
 from ..scoring.sentences import embed_texts
 from ..utils.files import new_file
 from ..utils.progress import stage
+from ..utils.quiet import quiet
 from .alignment import sentence_vectors
 from .resuming import fingerprint
 

@@ -28,12 +28,12 @@ from ..models.checkpoints import (
     load_tokenizer,
     reading_weights,
 )
-from ..models.dependents import quiet
 from ..models.sentence_modules import SentenceModules
 from ..scoring.batching import longest_input
 from ..text.corpus import LanguageText, find_text, require_datasets
 from ..tokenization.normalization import keeping_accents_and_case, merged_words_notes
 from ..tokenization.saving import check_tokenizer
+from ..utils.quiet import quiet
 from ..utils.reading import fits, read_json
 from ..utils.targets import check_target
 from .alignment import Alignment

@@ -27,9 +27,8 @@ from ..models.checkpoints import language_model_loader, load_config, model_class
 from ..scoring.batching import longest_input
 from ..scoring.masked_lm import DEFAULT_STRIDE
 from ..text.parallel import ParallelText, evenly
-from ..utils.files import new_file
 from ..utils.reading import read_json, reading
-from ..utils.strict_json import dumps
+from ..utils.strict_json import write
 from ..vectors import WordVectors
 from .board import BITS, CENTRED, PLAIN, Board
 from .pretraining import continue_pretraining, masked_batches
@@ -39,6 +38,7 @@ logger = logging.get_logger(__name__)
 
 # Samples of a step, their tokens, and AdamW's peak rate.
 _BATCH, _TOKENS, _RATE = 16, 64, 1e-4
+_JSON: dict[str, Any] = {"indent": 1, "ensure_ascii": False}
 # Float operations a second of one core of 2024 that it shares with nobody, characters that it reads, and seconds to
 # make a candidate.
 _SPEED, _READING, _MAKING = 3e10, 1e6, 8.0
@@ -247,7 +247,7 @@ def compare(comparison: Comparison, output: str | Path, *, show_progress: bool =
         known = found if isinstance(found, dict) else {}
         other = [name for name, value in comparison.inputs.items() if known.get(name) != value]
         raise ValueError(f"{folder} holds a comparison with other {', '.join(other)}; name another folder.")
-    _write(settings, comparison.inputs)
+    write(settings, comparison.inputs, **_JSON)
     tokenizer = AutoTokenizer.from_pretrained(comparison.target_tokenizer)
     vectors = None if comparison.word_vectors is None else WordVectors.load(comparison.word_vectors)
     cells: dict[str, list[dict[str, Any]]] = {name: [] for name in comparison.candidates}
@@ -261,18 +261,13 @@ def compare(comparison: Comparison, output: str | Path, *, show_progress: bool =
             now = seed, comparison.candidates[name]["method"]
             run = run.again() if now == made else run.other_method()
             made = now
-            _write(path, _cell(comparison, name, seed, tokenizer, vectors, run))
+            write(path, _cell(comparison, name, seed, tokenizer, vectors, run), **_JSON)
         cells[name].append(read_json(path, "remove it, and the same command makes it anew"))
     with reading(f"{folder / 'cells'} holds cells that are none; remove them, and the same command makes them anew"):
         board = Board(comparison.inputs, comparison.candidates, cells)
         board.view()
     board.save(folder)
     return board
-
-
-def _write(path: Path, content: Any) -> None:
-    with new_file(path) as temporary:
-        temporary.write_text(dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _cell(

@@ -25,7 +25,7 @@ from ..tokenization.sizing import choose_size, judge_service
 from ..training import DataArguments, ModelArguments, PretrainingArguments, pretrain
 from ..utils.files import new_file, new_folder, reserved
 from ..utils.hub import CARD_FILE
-from ..utils.strict_json import dumps
+from ..utils.strict_json import dumps, write
 from ..vectors import WordVectors
 from .route import Route, digest
 from .route_results import Outcome, read_measurements
@@ -128,8 +128,7 @@ class _Run:
         self.say(f"{stage.name}: {time.monotonic() - start:,.0f} s")
 
     def _note(self, record: Path, settings: dict[str, Any], done: bool) -> None:
-        with new_file(record) as temporary:
-            temporary.write_text(dumps({"settings": settings, "done": done}, indent=1) + "\n", encoding="utf-8")
+        write(record, {"settings": settings, "done": done}, indent=1)
 
     # -------------------------------------------------------------------------------------------------------- stages
 

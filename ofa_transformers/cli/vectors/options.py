@@ -81,13 +81,10 @@ def save(vectors: WordVectors, output: Path, overwrite: bool) -> None:
 
 
 def write_json(path: Path | None, content: dict[str, Any]) -> None:
-    if path is None:
-        return
-    from ...utils.files import new_file
-    from ...utils.strict_json import dumps
+    from ...utils.strict_json import write
 
-    with new_file(path) as temporary:
-        temporary.write_text(dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    if path is not None:
+        write(path, content, indent=2, ensure_ascii=False)
 
 
 def read_texts(values: list[str]) -> dict[str, list[Path]]:
