@@ -1,5 +1,6 @@
 """The short scripts of examples/ do what they say, on a tiny factorized checkpoint."""
 
+import copy
 import json
 import runpy
 import sys
@@ -44,7 +45,7 @@ def metric(output: str, name: str) -> float:
 def checkpoint(tiny_tokenizers, tmp_path) -> Path:
     """A factorized masked LM in half precision, as adapted checkpoints may be."""
     set_seed(0)
-    tokenizer = tiny_tokenizers["unigram"]
+    tokenizer = copy.deepcopy(tiny_tokenizers["unigram"])
     tokenizer.model_max_length = 60
     config = make_config("xlm-roberta", vocab_size=len(tokenizer), initializer_range=0.2)
     ofa.OfaForMaskedLM(config).half().save_pretrained(tmp_path / "adapted")
