@@ -1,5 +1,6 @@
 """Fixtures for all tests. Nothing here or in any test uses the network."""
 
+import copy
 import json
 import os
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from tokenizers import (
     trainers,
 )
 from transformers import PreTrainedTokenizerFast
+from transformers.utils import logging
 
 from ofa_transformers import WordVectors
 
@@ -138,9 +140,26 @@ TOKENIZER_BUILDERS = {
 
 
 @pytest.fixture(scope="session")
-def tiny_tokenizers() -> dict[str, PreTrainedTokenizerFast]:
-    """One small tokenizer of each kind, by name. Shared by all tests: don't change them."""
+def built_tokenizers() -> dict[str, PreTrainedTokenizerFast]:
+    """One small tokenizer of each kind, by name, from which each test file gets its copies."""
     return {name: build() for name, build in TOKENIZER_BUILDERS.items()}
+
+
+@pytest.fixture(scope="module")
+def tiny_tokenizers(built_tokenizers) -> dict[str, PreTrainedTokenizerFast]:
+    """One small tokenizer of each kind, by name, shared by the tests of one file."""
+    return copy.deepcopy(built_tokenizers)
+
+
+@pytest.fixture(autouse=True)
+def process_as_before() -> Iterator[None]:
+    """What a command in this process sets for the whole process doesn't outlive its test."""
+    environment, verbosity = dict(os.environ), logging.get_verbosity()
+    yield
+    logging.set_verbosity(verbosity)
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    os.environ.update(environment)
 
 
 @pytest.fixture(params=list(TOKENIZER_BUILDERS))

@@ -65,15 +65,21 @@ def _encoded(
 ) -> list[tuple[list[int], list[tuple[int, int]]]]:
     if not texts:
         return []
-    encoded = tokenizer(
-        texts,
-        add_special_tokens=False,
-        split_special_tokens=True,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        verbose=False,
-        **options,
-    )
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    special_as_text = getattr(backend, "encode_special_tokens", None)
+    try:
+        encoded = tokenizer(
+            texts,
+            add_special_tokens=False,
+            split_special_tokens=True,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+            **options,
+        )
+    finally:  # Transformers leaves the last call's setting in the backend, which a caller may use by itself
+        if special_as_text is not None:
+            backend.encode_special_tokens = special_as_text
     return list(zip(encoded["input_ids"], encoded.get("offset_mapping", [[]] * len(texts))))
 
 

@@ -34,6 +34,14 @@ def test_scores_and_training_see_the_same_tokens_and_no_special_one(tokenizer):
         assert all(i in covered or character.isspace() for i, character in enumerate(line))
 
 
+@pytest.mark.parametrize("as_text", [False, True])
+def test_the_tokenizer_is_left_as_it_was(tokenizer, as_text):
+    """A caller may use its backend by itself, where what the last call set would stay."""
+    tokenizer.backend_tokenizer.encode_special_tokens = as_text
+    text_tokens(tokenizer, lines_with_names(tokenizer))
+    assert tokenizer.backend_tokenizer.encode_special_tokens == as_text
+
+
 def make(family, tokenizer):
     torch.manual_seed(0)
     pad = {} if tokenizer.pad_token_id is None else {"pad_token_id": tokenizer.pad_token_id}
