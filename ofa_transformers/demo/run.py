@@ -26,7 +26,7 @@ from ..tokenization import save_tokenizer, train_tokenizer
 from ..utils.files import check_output_folder, new_folder
 from ..utils.strict_json import dumps
 from ..vectors import WordVectors
-from ..workflows.pretraining import continue_pretraining, masked_batches
+from ..workflows.pretraining import continue_pretraining, training_batches
 from .data import ENGLISH, SEED_MODEL, ParallelText, load_parallel_text
 from .results import Arm, DemoResult, DemoSettings, Scores
 
@@ -65,7 +65,7 @@ def run_demo(
     source = SEED_MODEL if source is None else Path(source)
     full, factorized, random = adapt(source, text, settings)
     tokenizer = full.tokenizer
-    batches = masked_batches(
+    batches = training_batches(
         [list(segments.values()) for segments in text.train.values()],
         tokenizer,
         steps=settings.steps,

@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging
 
 from ..evaluation import evaluate_perplexity, evaluate_retrieval
@@ -31,7 +37,7 @@ from ..utils.reading import read_json, reading
 from ..utils.strict_json import write
 from ..vectors import WordVectors
 from .board import BITS, CENTRED, PLAIN, Board
-from .pretraining import continue_pretraining, masked_batches
+from .pretraining import continue_pretraining, training_batches
 
 
 logger = logging.get_logger(__name__)
@@ -57,8 +63,8 @@ class Comparison:
         donor: another model, for the methods that need one.
         methods: names; by default all whose needs are met.
         sizes: embedding sizes; None is the full one.
-        steps: after which training steps candidates are measured; 0 is before training. Masked language models only
-            train.
+        steps: after which training steps candidates are measured; 0 is before training. Masked language models and
+            decoders train.
         seeds: of rows, samples and dropout.
         source_languages: as in `OfaInitializer.from_pretrained`.
         max_texts: lines held out of each language, evenly spaced.
@@ -67,7 +73,7 @@ class Comparison:
 
     Raises:
         ValueError: nothing to measure with, an unknown method, one whose needs aren't met, steps for a model that is
-            no masked language model.
+            neither a masked language model nor a decoder.
     """
 
     source: str
@@ -94,8 +100,10 @@ class Comparison:
                 raise ValueError(f"{name} must name one or more, each once, but is {values}.")
         if min(self.steps) < 0 or self.max_texts < 1 or self.max_pairs < 2:
             raise ValueError("steps must be from 0 on, max_texts from 1 and max_pairs from 2.")
-        if max(self.steps) and not self.is_masked_lm:
-            raise ValueError(f"steps={list(self.steps)} trains a masked language model, which {self.source} isn't.")
+        if max(self.steps) and not self.is_trainable:
+            raise ValueError(
+                f"steps={list(self.steps)} trains a masked language model or a decoder, and {self.source} is neither."
+            )
         if not self.is_language_model and not self.parallel:
             raise ValueError(
                 f"{self.source} has no language-modelling head, so that parallel is needed to measure it."
@@ -123,8 +131,12 @@ class Comparison:
         return language_model_loader(self._class.__name__) is not None
 
     @property
-    def is_masked_lm(self) -> bool:
-        return language_model_loader(self._class.__name__) is AutoModelForMaskedLM
+    def is_causal(self) -> bool:
+        return language_model_loader(self._class.__name__) is AutoModelForCausalLM
+
+    @property
+    def is_trainable(self) -> bool:
+        return self.is_causal or language_model_loader(self._class.__name__) is AutoModelForMaskedLM
 
     @cached_property
     def candidates(self) -> dict[str, dict[str, Any]]:
@@ -214,11 +226,14 @@ class Comparison:
 
         config = load_config(self.source, {}).get_text_config()
         layer = 12 * config.hidden_size**2  # attention and a feed-forward block of the usual width
+        passes, labels = (
+            (1, 1.0) if self.is_causal else (DEFAULT_STRIDE, 0.3)
+        )  # of a text; share of tokens with logits
         body = 2 * layer * config.num_hidden_layers
         retrieval = tokens({line for text in self.held_pairs for line in (*text.texts, *text.translations)}) * body
         held = tokens([line for lines in self.held_lines.values() for line in lines]) if self.is_language_model else 0
-        bits = held * (DEFAULT_STRIDE * body + 2 * config.hidden_size * len(tokenizer))
-        step = _BATCH * _TOKENS * 3 * (body + 0.3 * config.hidden_size * len(tokenizer))
+        bits = held * (passes * body + 2 * config.hidden_size * len(tokenizer))
+        step = _BATCH * _TOKENS * 3 * (body + labels * config.hidden_size * len(tokenizer))
         operations = len(set(self.steps)) * (retrieval + bits) + sum(self.steps) * step
         characters = sum(len(line) for lines in self.text.values() for line in lines)
         own = sum(find_method(chosen["method"]).text_seconds for chosen in self.candidates.values()) * characters / 1e6
@@ -300,13 +315,14 @@ def _cell(
     model, steps = adapted.model, sorted(comparison.steps)
     batches = []
     if steps[-1]:
-        batches = masked_batches(
+        batches = training_batches(
             list(lines.values()),
             adapted.tokenizer,
             steps=steps[-1],
             batch_size=_BATCH,
             sequence_length=min(_TOKENS, longest_input(model, adapted.tokenizer)),
             seed=seed,
+            causal=comparison.is_causal,
         )
     measured: dict[str, list[dict[str, Any]]] = {}
     untrained = {n: tensor.clone() for n, tensor in model.state_dict().items()} if len(steps) > 1 else {}
@@ -314,7 +330,7 @@ def _cell(
         if number:  # each number has a warmup and a decay of its own
             if untrained:
                 model.load_state_dict(untrained)
-            continue_pretraining(model, batches[:number], learning_rate=_RATE, seed=seed)
+            continue_pretraining(model, batches[:number], learning_rate=_RATE, seed=seed, causal=comparison.is_causal)
         measured[str(number)] = [asdict(found) for found in _measure(comparison, name, seed, model, adapted.tokenizer)]
     return {
         "seed": seed,

@@ -8,13 +8,13 @@ import torch
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_linear_schedule_with_warmup
 
-from ..training.masking import MaskingCollator
+from ..training.masking import CausalCollator, MaskingCollator
 from ..training.objective import count_labels, token_loss
 from ..training.samples import Encoder, StoredSamples
 from ..training.schedule import LanguageSchedule
 
 
-def masked_batches(
+def training_batches(
     texts: Sequence[Sequence[str]],
     tokenizer: PreTrainedTokenizerBase,
     *,
@@ -22,18 +22,20 @@ def masked_batches(
     batch_size: int,
     sequence_length: int,
     seed: int,
+    causal: bool = False,
 ) -> list[dict[str, torch.Tensor]]:
-    """`steps` batches of packed, masked sequences. Made once, so that all models see the same.
+    """`steps` batches of packed sequences. Made once, so that all models see the same.
 
     The texts of a language are joined by the separator and cut into sequences of `sequence_length` tokens, special tokens
-    included; languages are drawn in proportion to their sequences; then 15 % of the tokens are masked as in BERT.
+    included; languages are drawn in proportion to their sequences; then 15 % of the tokens are masked as in BERT, or
+    with `causal` all are labels.
     """
-    encoder = Encoder(tokenizer, sequence_length)
+    encoder = Encoder(tokenizer, sequence_length, causal=causal)
     encoded = [[{"input_ids": sample} for sample in encoder(lines)] for lines in texts]
     names = (f"{number:04d}" for number in range(len(encoded)))  # sorted as they come
     schedule = LanguageSchedule({name: len(samples) for name, samples in zip(names, encoded)}, alpha=1.0, seed=seed)
     samples = StoredSamples(encoded, schedule, steps * batch_size)
-    collate = MaskingCollator(tokenizer, seed=seed)
+    collate = CausalCollator(tokenizer) if causal else MaskingCollator(tokenizer, seed=seed)
     return [
         collate([samples[position] for position in range(first, first + batch_size)])
         for first in range(0, len(samples), batch_size)
@@ -46,6 +48,7 @@ def continue_pretraining(
     *,
     learning_rate: float,
     seed: int,
+    causal: bool = False,
     show_progress: bool = False,
 ) -> None:
     """One step of AdamW a batch, warmup over a tenth of them, then linear decay. Changes `model`; `seed` is of dropout."""
@@ -55,7 +58,7 @@ def continue_pretraining(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for batch in tqdm(batches, desc="continued pretraining", unit="step", leave=False, disable=not show_progress):
-            loss = token_loss(model, model, batch, count_labels(batch["labels"], causal=False), causal=False)
+            loss = token_loss(model, model, batch, count_labels(batch["labels"], causal), causal)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()

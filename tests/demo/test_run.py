@@ -13,7 +13,7 @@ import ofa_transformers
 from ofa_transformers.demo.data import ENGLISH, load_parallel_text
 from ofa_transformers.demo.results import DemoSettings
 from ofa_transformers.demo.run import measure, run_demo
-from ofa_transformers.workflows.pretraining import continue_pretraining, masked_batches
+from ofa_transformers.workflows.pretraining import continue_pretraining, training_batches
 
 
 SETTINGS = DemoSettings(
@@ -134,7 +134,7 @@ def test_batches_are_packed_masked_and_repeatable():
     lines = [list(segments.values()) for segments in text.values()]
     tokenizer = train_tokenizer(dict(zip(text, lines)), 500)
     arguments = {"steps": 30, "batch_size": 4, "sequence_length": 32, "seed": 3}
-    batches = masked_batches(lines, tokenizer, **arguments)
+    batches = training_batches(lines, tokenizer, **arguments)
     assert len(batches) == 30
     labelled = content = 0
     for batch in batches:
@@ -144,7 +144,7 @@ def test_batches_are_packed_masked_and_repeatable():
         labelled += chosen.sum().item()
         content += (batch["attention_mask"] == 1).sum().item()
     assert 0.10 < labelled / content < 0.18
-    for one, two in zip(batches, masked_batches(lines, tokenizer, **arguments)):
+    for one, two in zip(batches, training_batches(lines, tokenizer, **arguments)):
         assert all(torch.equal(one[key], two[key]) for key in one)
 
 
@@ -193,7 +193,7 @@ def test_training_equals_a_plain_loop(tiny_source):
     """Decoding the labelled positions alone changes nothing but the time."""
     text = load_parallel_text([]).train
     tokenizer = AutoTokenizer.from_pretrained(tiny_source)
-    batches = masked_batches(
+    batches = training_batches(
         [list(segments.values()) for segments in text.values()],
         tokenizer,
         steps=3,

@@ -122,6 +122,19 @@ def cell(value, low, high):
     ]}}]  # fmt: skip
 
 
+def test_a_decoder_is_trained_on_next_tokens(tmp_path, tiny_tokenizers, word_vectors, monkeypatch):
+    make_source("gpt2", tiny_tokenizers["byte_bpe"]).save_pretrained(tmp_path / "source")
+    tiny_tokenizers["byte_bpe"].save_pretrained(tmp_path / "source")
+    monkeypatch.setattr("ofa_transformers.workflows.comparison._RATE", 1e-2)  # enough for a model that knows nothing
+    chosen = Comparison(
+        str(tmp_path / "source"), str(tmp_path / "source"), LINES, methods=["random"], steps=[0, 20], max_texts=5
+    )
+    before, after = (
+        compare(chosen, tmp_path / "board").score("random", "bits per character", steps).value for steps in (0, 20)
+    )
+    assert after < before - 0.3
+
+
 def test_the_verdict_says_who_is_told_apart():
     cells = {"a": cell(0.5, 0.4, 0.6), "b": cell(0.45, 0.35, 0.55), "c": cell(0.1, 0.05, 0.15)}
     board = Board({}, cells, cells)
