@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, PreTrainedTokenizerBase
 
+from ..scoring.framing import special_frame, text_ids
 from ..text.labelled.examples import Examples, LabelledData
 from ..text.labelled.splits import choose_splits
 from .counts import Scored, accuracy, count_classes, macro_f1
@@ -72,10 +73,12 @@ def _encode(
     examples: Examples, labels: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> list[Features]:
     index = {label: number for number, label in enumerate(labels)}
-    encoded = tokenizer(examples.inputs, truncation=True, max_length=max_length, verbose=False)
+    prefix, suffix = special_frame(tokenizer)
+    room = max(max_length - len(prefix) - len(suffix), 0)
+    texts = [[*prefix, *ids[:room], *suffix] for ids in text_ids(tokenizer, examples.inputs)]
     return [
-        {"input_ids": ids, "attention_mask": mask, "labels": index[label]}
-        for ids, mask, label in zip(encoded["input_ids"], encoded["attention_mask"], examples.labels)
+        {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": index[label]}
+        for ids, label in zip(texts, examples.labels)
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from transformers import AutoModelForTokenClassification, DataCollatorForTokenClassification, PreTrainedTokenizerBase
 
+from ..scoring.framing import special_frame, word_tokens
 from ..text.labelled.entities import ENTITY_TAG, OUTSIDE, count_units, units_reader
 from ..text.labelled.examples import Examples, LabelledData
 from ..text.labelled.splits import choose_splits
@@ -103,29 +104,19 @@ def encode_words(
     """
     index = {label: number for number, label in enumerate(labels)}
     space = word_prefix(tokenizer)
-    encoded = tokenizer(
-        [[f"{space}{word}" for word in words] for words in examples.inputs],
-        is_split_into_words=True,
-        truncation=True,
-        max_length=max_length,
-        verbose=False,
-    )
+    prefix, suffix = special_frame(tokenizer)
+    room = max(max_length - len(prefix) - len(suffix), 0)
+    encoded = word_tokens(tokenizer, [[f"{space}{word}" for word in words] for words in examples.inputs])
     features = []
-    for number, tags in enumerate(examples.labels):
+    for (ids, words), tags in zip(encoded, examples.labels):
+        ids = [*prefix, *ids[:room], *suffix]
         first = np.full(len(tags), -1)
-        targets = [_NO_LABEL] * len(encoded["input_ids"][number])
-        for position, word in enumerate(encoded.word_ids(number)):
-            if word is not None and first[word] < 0:
+        targets = [_NO_LABEL] * len(ids)
+        for position, word in enumerate(words[:room], start=len(prefix)):
+            if first[word] < 0:
                 first[word] = position
                 targets[position] = index[tags[word]]
-        features.append(
-            {
-                "input_ids": encoded["input_ids"][number],
-                "attention_mask": encoded["attention_mask"][number],
-                "labels": targets,
-                "first": first,
-            }
-        )
+        features.append({"input_ids": ids, "attention_mask": [1] * len(ids), "labels": targets, "first": first})
     return features
 
 

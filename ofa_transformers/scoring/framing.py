@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 
 def special_frame(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
@@ -46,12 +46,34 @@ def text_tokens(
     return [ids for ids, _ in found], [spans for _, spans in found]
 
 
+def word_tokens(
+    tokenizer: PreTrainedTokenizerBase, sentences: Sequence[Sequence[str]]
+) -> list[tuple[list[int], list[int]]]:
+    """As `text_ids`, of a fast tokenizer, of sentences given as words, and the number of the word of each token."""
+
+    def encoded(sentences: Sequence[Sequence[str]]) -> list[tuple[list[int], list[int]]]:
+        found = _as_text(tokenizer, [list(words) for words in sentences], is_split_into_words=True)
+        return [(ids, found.word_ids(number)) for number, ids in enumerate(found["input_ids"])]
+
+    found = encoded(sentences) if sentences else []
+    special, names = _special(tokenizer), tokenizer.all_special_tokens
+    for number in [number for number, (ids, _) in enumerate(found) if not special.isdisjoint(ids)]:
+        parts = [(place, part) for place, word in enumerate(sentences[number]) for part in _cut(word, names)[0]]
+        ((ids, places),) = encoded([[part for _, part in parts]])
+        found[number] = ids, [parts[place][0] for place in places]
+    return found
+
+
+def _special(tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """What must not be among a text's tokens: a Unigram model, XLM-R's for one, has <s> and its like among its pieces."""
+    return {i for i in tokenizer.all_special_ids if i != tokenizer.unk_token_id}
+
+
 def _tokens(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], options: dict[str, Any]
 ) -> list[tuple[list[int], list[tuple[int, int]]]]:
     found = _encoded(tokenizer, list(texts), options)
-    # A Unigram model, XLM-R's for one, has <s> and its like among its pieces, and finds them in any text.
-    special = {i for i in tokenizer.all_special_ids if i != tokenizer.unk_token_id}
+    special = _special(tokenizer)
     for number in [number for number, (ids, _) in enumerate(found) if not special.isdisjoint(ids)]:
         parts, starts = _cut(texts[number], tokenizer.all_special_tokens)
         encoded = _encoded(tokenizer, parts, options)
@@ -65,11 +87,16 @@ def _encoded(
 ) -> list[tuple[list[int], list[tuple[int, int]]]]:
     if not texts:
         return []
+    encoded = _as_text(tokenizer, texts, **options)
+    return list(zip(encoded["input_ids"], encoded.get("offset_mapping", [[]] * len(texts))))
+
+
+def _as_text(tokenizer: PreTrainedTokenizerBase, inputs: list, **options: Any) -> BatchEncoding:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     special_as_text = getattr(backend, "encode_special_tokens", None)
     try:
-        encoded = tokenizer(
-            texts,
+        return tokenizer(
+            inputs,
             add_special_tokens=False,
             split_special_tokens=True,
             return_attention_mask=False,
@@ -80,7 +107,6 @@ def _encoded(
     finally:  # Transformers leaves the last call's setting in the backend, which a caller may use by itself
         if special_as_text is not None:
             backend.encode_special_tokens = special_as_text
-    return list(zip(encoded["input_ids"], encoded.get("offset_mapping", [[]] * len(texts))))
 
 
 def _cut(line: str, names: Sequence[str]) -> tuple[list[str], list[int]]:

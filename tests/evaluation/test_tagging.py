@@ -5,6 +5,7 @@ from labelled_corpora import entity_sentences, part_of_speech_sentences, save_su
 from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
+from ofa_transformers.evaluation.classification import _encode as encode_texts
 from ofa_transformers.evaluation.tagging import UPOS, encode_words, evaluate_tagging
 from ofa_transformers.text.labelled.examples import Examples
 from ofa_transformers.text.labelled.files import read_labelled_files
@@ -88,6 +89,23 @@ def test_the_first_token_of_a_word_bears_its_tag(tiny_tokenizer):
     assert sum(label >= 0 for label in encoded["labels"]) == 4
     for place, word in zip(encoded["first"], words):
         assert tokens[place] in ("▁", "Ġ") or tokens[place].lstrip("▁Ġ")[0] in (word[0], "[", "<"), tokens
+
+
+def test_a_word_that_reads_like_a_special_token_is_a_word(tiny_tokenizer):
+    words = [
+        "the",
+        *(name for name in tiny_tokenizer.all_special_tokens if name != tiny_tokenizer.unk_token),
+        "houses",
+    ]
+    (encoded,) = encode_words(examples(words), TAGS, tiny_tokenizer, 200)
+    (line,) = encode_texts(Examples([" ".join(words)], ["a"], "here", [[1]]), ["a"], tiny_tokenizer, 200)
+    special = set(tiny_tokenizer.all_special_ids) - {tiny_tokenizer.unk_token_id}
+    frame = tiny_tokenizer("", return_special_tokens_mask=True)["input_ids"]
+    for ids in (encoded["input_ids"], line["input_ids"]):
+        assert [i for i in ids if i in special] == frame
+    assert (encoded["first"] >= 0).all() and len(encoded["labels"]) == len(encoded["input_ids"])
+    (short,) = encode_words(examples(words), TAGS, tiny_tokenizer, len(frame) + 2)
+    assert len(short["input_ids"]) == len(frame) + 2 and short["first"][-1] == -1
 
 
 def without_mark_before_lines(kind: str, tokenizer) -> PreTrainedTokenizerFast:

@@ -7,7 +7,7 @@ from tiny_models import LM_HEADS, make_config
 
 from ofa_transformers.evaluation import embed_texts, score_masked_lm
 from ofa_transformers.scoring.causal_lm import score_causal_lm
-from ofa_transformers.scoring.framing import text_ids, text_tokens
+from ofa_transformers.scoring.framing import text_ids, text_tokens, word_tokens
 from ofa_transformers.training.encoding import Encoder
 
 
@@ -34,11 +34,24 @@ def test_scores_and_training_see_the_same_tokens_and_no_special_one(tokenizer):
         assert all(i in covered or character.isspace() for i, character in enumerate(line))
 
 
+def test_of_words_too(tokenizer):
+    lines = [*TEXT[:11], *lines_with_names(tokenizer)]
+    sentences = [line.split() for line in lines]
+    plain = tokenizer(sentences[:11], is_split_into_words=True, add_special_tokens=False)
+    found = word_tokens(tokenizer, sentences)
+    assert found[:11] == [(plain["input_ids"][i], plain.word_ids(i)) for i in range(11)]
+    special = {i for i in tokenizer.all_special_ids if i != tokenizer.unk_token_id}
+    for words, (ids, places) in zip(sentences, found):
+        assert special.isdisjoint(ids) and places == sorted(places)
+        assert len(ids) == len(places) and set(places) == set(range(len(words)))
+
+
 @pytest.mark.parametrize("as_text", [False, True])
 def test_the_tokenizer_is_left_as_it_was(tokenizer, as_text):
     """A caller may use its backend by itself, where what the last call set would stay."""
     tokenizer.backend_tokenizer.encode_special_tokens = as_text
     text_tokens(tokenizer, lines_with_names(tokenizer))
+    word_tokens(tokenizer, [line.split() for line in lines_with_names(tokenizer)])
     assert tokenizer.backend_tokenizer.encode_special_tokens == as_text
 
 
