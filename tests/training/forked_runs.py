@@ -18,15 +18,15 @@ import importlib.util
 import json
 import os
 import signal
-import socket
 import sys
-import traceback
 import types
+from functools import partial
 from pathlib import Path
 
 import accelerate
 import torch
 import transformers.trainer
+from forking import run_ranks
 from train_distributed import make_accelerator
 
 import ofa_transformers.training.objective
@@ -101,52 +101,19 @@ def prepare_faults(run: dict, rank: int) -> None:
         ofa_transformers.training.objective.torch = types.SimpleNamespace(**{**vars(torch), "isfinite": isfinite})
 
 
-def child(run: dict, rank: int, port: int, log: Path) -> None:
+def child(run: dict, rank: int, log: Path) -> None:
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    torch.set_num_threads(1)
-    os.environ["ACCELERATE_USE_CPU"] = "true"
-    if run["ranks"] > 1:
-        os.environ |= {
-            "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(run["ranks"]),
-            "LOCAL_WORLD_SIZE": str(run["ranks"]), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
-        }  # fmt: skip
     prepare_faults(run, rank)
     sys.argv = [run["script"], *run["arguments"]]
-    code = 0
-    try:
-        SCRIPTS[run["script"]].main()
-    except BaseException:
-        traceback.print_exc()
-        code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    SCRIPTS[run["script"]].main()
 
 
 def main() -> None:
     file = Path(sys.argv[1])
-    codes = []
-    for run in json.loads(file.read_text()):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        pids = {}
-        for rank in range(run["ranks"]):
-            pid = os.fork()
-            if pid == 0:
-                child(run, rank, port, file.with_suffix(".json.log"))
-            pids[pid] = rank
-        results = [0] * run["ranks"]
-        waiting = dict(pids)
-        while waiting:
-            pid, status = os.wait()
-            results[waiting.pop(pid)] = os.waitstatus_to_exitcode(status)
-            if status:  # as torchrun does
-                for other in waiting:
-                    os.kill(other, signal.SIGKILL)
-        codes.append(results)
+    log = file.with_suffix(".json.log")
+    codes = [run_ranks(run["ranks"], partial(child, run, log=log)) for run in json.loads(file.read_text())]
     file.with_suffix(".json.codes").write_text(json.dumps(codes))
 
 

@@ -16,7 +16,9 @@ from .workload import MaskedSequences, assert_tied
 
 pytestmark = [
     pytest.mark.distributed,
-    pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="PyTorch was built without gloo"),
+    pytest.mark.skipif(
+        not hasattr(os, "fork") or not torch.distributed.is_gloo_available(), reason="needs fork, gloo"
+    ),
 ]
 SCRIPT = Path(__file__).with_name("train_distributed.py")
 KINDS = ["tied", "untied", "sparse", "untied-sparse"]
@@ -25,31 +27,25 @@ STEPS = 6
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
 
 
-def launch(strategy: str, output: Path) -> None:
-    command = [sys.executable]
-    if strategy != "single":
-        command += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command += [str(SCRIPT), f"--strategy={strategy}", f"--output={output}", f"--steps={STEPS}"]
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for each strategy: trained without a break, and again from the state saved half-way."""
+    output = tmp_path_factory.mktemp("runs")
+    command = [sys.executable, str(SCRIPT), f"--output={output}", f"--steps={STEPS}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
+    return output
 
 
 @pytest.fixture(scope="module")
-def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("single")
-    launch("single", output)
-    return output
+def single(runs: Path) -> Path:
+    return runs / "single"
 
 
 @pytest.fixture(scope="module", params=["single", "ddp", "fsdp2"])
-def run(request: pytest.FixtureRequest, single: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output of one strategy: trained without a break, and again from the state saved half-way."""
-    if request.param == "single":
-        return single
-    output = tmp_path_factory.mktemp(request.param)
-    launch(request.param, output)
-    return output
+def run(request: pytest.FixtureRequest, runs: Path) -> Path:
+    return runs / request.param
 
 
 def losses(folder: Path, name: str = "model") -> list[float]:

@@ -41,7 +41,7 @@ def run(script: str, folder: Path, name: str, ranks: int = 1, model: str = "drop
         "eval_steps": SAVE, "per_device_train_batch_size": GLOBAL_BATCH // ACCUMULATION // ranks,
         "gradient_accumulation_steps": ACCUMULATION, "learning_rate": 1e-2, "max_seq_length": 32,
         # Adam would blow up the rounding of gradients that are zero but for it (the keys' biases) to whole steps.
-        "adam_epsilon": 1e-3, "seed": 3, "warmup_steps": 2,
+        "adam_epsilon": 1e-3, "seed": 3, "warmup_steps": 2, "validation_lines": 1,
     } | kwargs.pop("extra", {})  # fmt: skip
     if script == "run_mlm_no_trainer":
         arguments |= {"cpu": True}
@@ -78,8 +78,8 @@ def runs(tmp_path_factory) -> tuple[Path, dict[str, list[int]]]:
         *killed_and_resumed(loop, folder, "loop-killed", extra=STREAMED),
         run(trainer, folder, "two", ranks=2, extra=STREAMED),
         *killed_and_resumed(trainer, folder, "two-killed", ranks=2, extra=STREAMED),
-        run(trainer, folder, "one-plain", model="plain"),
-        run(trainer, folder, "two-plain", ranks=2, model="plain"),
+        run(trainer, folder, "one-plain", model="plain", extra={"validation_lines": 3}),
+        run(trainer, folder, "two-plain", ranks=2, model="plain", extra={"validation_lines": 3}),
         run(trainer, folder, "four-plain", ranks=4, model="plain"),
         run(trainer, folder, "two-local", ranks=2, model="plain", extra={"average_tokens_across_devices": False}),
         run(loop, folder, "loop-plain", model="plain"),
@@ -195,9 +195,9 @@ def test_the_loss_of_each_process_over_its_own_labels(runs):
 
 def test_evaluation_is_that_of_the_saved_model(runs):
     folder, _ = runs
-    results = json.loads((folder / "trainer" / "all_results.json").read_text())
-    model = AutoModelForMaskedLM.from_pretrained(folder / "trainer")
-    tokenizer = AutoTokenizer.from_pretrained(folder / "trainer")
+    results = json.loads((folder / "one-plain" / "all_results.json").read_text())
+    model = AutoModelForMaskedLM.from_pretrained(folder / "one-plain")
+    tokenizer = AutoTokenizer.from_pretrained(folder / "one-plain")
     bits, sizes = [], []
     for file in sorted((folder / "validation").iterdir()):
         lines = file.read_text().splitlines()

@@ -1,18 +1,20 @@
-"""A plain accelerate training loop, launched by test_distributed.py with one or several processes.
+"""A plain accelerate training loop, launched by test_distributed.py: with one process, and with two of DDP and of FSDP2.
 
 For each kind of model (tied or not, with sparse prediction or not) it trains `--steps` steps, keeps the training state after half of them in
-OUTPUT/KIND/state, and writes the model to OUTPUT/KIND/model and the losses to OUTPUT/KIND/model-losses.json. Then it
-starts again, from that state instead of from step 0, and writes to OUTPUT/KIND/resumed and so on.
+OUTPUT/STRATEGY/KIND/state, and writes the model to OUTPUT/STRATEGY/KIND/model and the losses to OUTPUT/STRATEGY/KIND/model-losses.json. Then it
+starts again, from that state instead of from step 0, and writes to OUTPUT/STRATEGY/KIND/resumed and so on.
 """
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator, FullyShardedDataParallelPlugin
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType
+from forking import run_ranks
 from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader
 from workload import GLOBAL_BATCH_SIZE, LEARNING_RATE, MaskedSequences, assert_tied, make_model
@@ -90,17 +92,24 @@ def train(strategy: str, kind: str, steps: int, output: Path, resume: bool) -> N
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--strategy", choices=("single", "ddp", "fsdp2"), required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=6)
-    options = parser.parse_args()
+def train_all(rank: int, strategy: str, steps: int, output: Path) -> None:
     for kind in KINDS:
         for resume in (False, True):
-            train(options.strategy, kind, options.steps, options.output / kind, resume)
+            train(strategy, kind, steps, output / kind, resume)
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, required=True, help="folder; each strategy has one within")
+    parser.add_argument("--steps", type=int, default=6)
+    options = parser.parse_args()
+    for strategy, ranks in (("single", 1), ("ddp", 2), ("fsdp2", 2)):
+        codes = run_ranks(
+            ranks, partial(train_all, strategy=strategy, steps=options.steps, output=options.output / strategy)
+        )
+        assert not any(codes), f"{strategy}: {codes}"
 
 
 if __name__ == "__main__":
