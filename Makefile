@@ -9,7 +9,7 @@ SUITE := $(VENV)/transformers-tests
 JOBS ?= 2
 PYTEST_ARGS ?=
 
-.PHONY: help install demo test kills fuzz lint format docs suite-report examples-suite architectures tokenizer-classes clean
+.PHONY: help install demo test gpu kills fuzz lint format docs suite-report examples-suite architectures tokenizer-classes clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -44,6 +44,10 @@ test kills fuzz suite-report examples-suite: export OMP_NUM_THREADS ?= 1
 
 test: lint $(SUITE)/version.txt  ## ruff and the whole test-suite, Transformers' own model tests included
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+
+# Parts alone: make gpu GPU_ARGS="correctness step"; CONTRIBUTING.md has the command that needs no installation.
+gpu: $(INSTALLED)  ## on a GPU: the same results as on the CPU, and how fast; gpu_check/gpu.json and gpu.md
+	$(BIN)/python tests/gpu/check.py $(GPU_ARGS)
 
 kills: $(INSTALLED)  ## stop commands at 500 random moments and look at what they leave (KILLS=500 SEED=0)
 	$(BIN)/python tests/faults/kills.py --kills $(or $(KILLS),500) --seed $(or $(SEED),0)

@@ -14,6 +14,7 @@ from .models.families_ofa import FAMILIES
 if TYPE_CHECKING:
     from .initialization.initializer import OfaInitializer
     from .initialization.mapping.token_mapping import TokenMapping
+    from .models.any_model import factorize_model, load_factorized
     from .models.factorization import factorize
     from .models.modules_ofa import FactorizedEmbedding, FactorizedLinear
     from .vectors import WordVectors
@@ -35,6 +36,8 @@ _MODULE_OF = {
     "WordVectors": "vectors",
     "adapt_and_train": "workflows",
     "factorize": "models.factorization",
+    "factorize_model": "models.any_model",
+    "load_factorized": "models.any_model",
     **_OF_FAMILIES,
 }
 
@@ -46,6 +49,8 @@ __all__ = [
     "WordVectors",
     "adapt_and_train",
     "factorize",
+    "factorize_model",
+    "load_factorized",
 ]
 __all__ += list(_OF_FAMILIES)
 

@@ -7,13 +7,15 @@
 | A | XLM-R base | 60,000 tokens, trained on the text | 200,000 | 100 |
 | B | XLM-R base | 300,000: XLM-R's and 50,000 words | 200,000 | 100 |
 | C | XLM-R base | 401,000: XLM-R's and 151,000 words, as many tokens as Glot500 | 4,000,000 | 100 |
+| M | XLM-R base | 1,000,000: XLM-R's and 750,000 words | 4,000,000 | 100 |
 | D | B at 100, 200, 400 and full size in one go, beside each of them alone | | | |
 | curves | time against words, target tokens and source tokens, drawn | | | |
 
 The source is random-normal with XLM-R's shape and a decaying spectrum, or a real checkpoint with XLM-R's tokenizer
 (`--source`). `initialization_inputs.py` says how the inputs are made; they are kept in `--folder`. Each run is
 a process of its own. Memory is the growth of the peak resident set beyond libraries, in MiB; "beyond the model" leaves
-out the parameters of source and result. A floor is what a phase must compute or move at the least, at the rates that
+out the parameters of source and result. With `--device cuda` neighbours and factorization go to a GPU, as they do by
+default where there is one, and what PyTorch has allocated there is shown as well. A floor is what a phase must compute or move at the least, at the rates that
 this machine reaches for it in the same run: products by `torch.mm`, bytes by copying memory.
 """
 
@@ -38,6 +40,7 @@ JOBS = {
     "A": {"tokens": 60_000, "words": 200_000, "sizes": [100]},
     "B": {"tokens": 300_000, "words": 200_000, "sizes": [100]},
     "C": {"tokens": 401_000, "words": 4_000_000, "sizes": [100]},
+    "M": {"tokens": 1_000_000, "words": 4_000_000, "sizes": [100]},
     "D": {"tokens": 300_000, "words": 200_000, "sizes": [100, 200, 400, None]},
 }
 # Target rows that the authors' code makes where all would take too long: their time is extrapolated.
@@ -102,25 +105,24 @@ def best_of(function: Callable[[], Any], repeats: int = 5) -> float:
     return min(times)
 
 
-def machine_rates() -> dict[str, float]:
+def machine_rates(side: int = 4096) -> dict[str, float]:
     """Operations a second of the products that the jobs are made of, and bytes a second of copying (read + written)."""
     from ofa_transformers.utils.precision import cpu_multiplies_bfloat16
 
     low = torch.bfloat16 if cpu_multiplies_bfloat16() else torch.float32
-    a, b = torch.randn(4096, 200).to(low), torch.randn(4096, 200).to(low)
-    out = torch.empty(4096, 4096, dtype=low)
-    d, e = torch.randn(768, 8192, dtype=torch.float64), torch.randn(8192, 768, dtype=torch.float64)
-    big, copy = torch.ones(2**26), torch.ones(2**26)
+    a, b = torch.randn(side, 200).to(low), torch.randn(side, 200).to(low)
+    out = torch.empty(side, side, dtype=low)
+    d, e = torch.randn(768, 2 * side, dtype=torch.float64), torch.randn(2 * side, 768, dtype=torch.float64)
+    big, copy = torch.ones(2**14 * side), torch.ones(2**14 * side)
     return {
-        "similarity_flops": 2 * 4096 * 4096 * 200 / best_of(lambda: torch.mm(a, b.T, out=out)),
-        "float64_flops": 2 * 768 * 768 * 8192 / best_of(lambda: d @ e),
-        "bytes": 2 * 4 * 2**26 / best_of(lambda: copy.copy_(big)),
+        "similarity_flops": 2 * side * side * 200 / best_of(lambda: torch.mm(a, b.T, out=out)),
+        "float64_flops": 2 * 768 * 768 * 2 * side / best_of(lambda: d @ e),
+        "bytes": 2 * 4 * 2**14 * side / best_of(lambda: copy.copy_(big)),
     }
 
 
-def run_child(spec: dict[str, Any]) -> None:
-    """One run of the initialisation; prints its figures as JSON."""
-    torch.set_num_threads(spec["threads"])
+def run_child(spec: dict[str, Any]) -> dict[str, Any]:
+    """One run of the initialisation, and its figures."""
     import ofa_transformers
     from ofa_transformers.initialization import account, assembly
     from ofa_transformers.initialization import inputs as reading
@@ -129,7 +131,9 @@ def run_child(spec: dict[str, Any]) -> None:
     from ofa_transformers.initialization.mapping import build, subword_vectors, word_tokens
     from ofa_transformers.vectors.word_vectors import WordVectors
 
-    rates = machine_rates()
+    device = spec.get("device")
+    on_gpu = torch.cuda.is_available() if device is None else device == "cuda"
+    rates = machine_rates(spec.get("rates_side", 4096))
     phases, counts = Phases(), {"forms": 0, "pairs": 0, "source_covered": 0, "composed": 0}
 
     def note_neighbors(_: Any, queries: np.ndarray, candidates: np.ndarray, *args: Any, **options: Any) -> None:
@@ -168,7 +172,10 @@ def run_child(spec: dict[str, Any]) -> None:
             "target_tokenizer": spec["target"],
             "word_vectors": spec["words"],
             "max_words": spec.get("max_words"),
+            "device": device,
         }
+        if on_gpu:
+            torch.cuda.reset_peak_memory_stats()
         if len(spec["sizes"]) == 1:
             runs = iter([OfaInitializer.from_pretrained(spec["source"], embedding_size=spec["sizes"][0], **arguments)])
         else:
@@ -207,21 +214,18 @@ def run_child(spec: dict[str, Any]) -> None:
         "floor_seconds": inner["seconds"],
         "of_floor": phases.rows["tokens of words"]["seconds"] / inner["seconds"],
     }
-    print(
-        json.dumps(
-            {
-                "seconds": seconds,
-                "cpu_seconds": cpu_seconds,
-                "peak_mebibytes": (highest - before) / MIB,
-                "peak_beyond_model_mebibytes": (highest - before - model_bytes) / MIB,
-                "model_mebibytes": model_bytes / MIB,
-                "tokens": tokens,
-                "counts": counts,
-                "rates": rates,
-                "phases": phases.rows,
-            }
-        )
-    )
+    return {
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "peak_mebibytes": (highest - before) / MIB,
+        "peak_beyond_model_mebibytes": (highest - before - model_bytes) / MIB,
+        "gpu_peak_mebibytes": torch.cuda.max_memory_allocated() / MIB if on_gpu else None,
+        "model_mebibytes": model_bytes / MIB,
+        "tokens": tokens,
+        "counts": counts,
+        "rates": rates,
+        "phases": phases.rows,
+    }
 
 
 def run(spec: dict[str, Any]) -> dict[str, Any]:
@@ -268,6 +272,8 @@ def show(result: dict[str, Any]) -> None:
         f"{'everything':22} {result['seconds']:8.2f} {result['cpu_seconds']:8.2f} {result['peak_mebibytes']:9.0f}, "
         f"{result['peak_beyond_model_mebibytes']:.0f} of it beyond the model"
     )
+    if result["gpu_peak_mebibytes"] is not None:
+        print(f"peak on the GPU: {result['gpu_peak_mebibytes']:.0f} MiB")
     print(f"tokens {result['tokens']}, counts {result['counts']}")
 
 
@@ -288,7 +294,7 @@ def make_spec(args: argparse.Namespace, job: dict[str, Any]) -> dict[str, Any]:
     else:
         words = inputs.word_vectors(folder, args.text, job["words"])
     paths = {"source": str(source), "target": str(target), "words": str(words)}
-    return {**paths, "sizes": job["sizes"], "threads": args.threads}
+    return {**paths, "sizes": job["sizes"], "threads": args.threads, "device": args.device}
 
 
 def measure_sizes(args: argparse.Namespace) -> dict[str, Any]:
@@ -373,7 +379,9 @@ def draw(results: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     if sys.argv[1:2] == ["--child"]:
-        run_child(json.loads(sys.argv[2]))
+        spec = json.loads(sys.argv[2])
+        torch.set_num_threads(spec["threads"])
+        print(json.dumps(run_child(spec)))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("job", choices=[*JOBS, "curves"])
@@ -385,6 +393,7 @@ def main() -> None:
     parser.add_argument("--authors", type=Path, help="checkout of the authors' code, to run beside (A and B)")
     parser.add_argument("--sample", type=int, help="target rows that it makes; the rest is extrapolated (default: B)")
     parser.add_argument("--threads", type=int, default=2, help="(default: %(default)s)")
+    parser.add_argument("--device", help="cpu or cuda (default: a GPU if there is one)")
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--plot", type=Path, help="draw the curves here, .png or .svg")
     args = parser.parse_args()

@@ -3,6 +3,9 @@
     python examples/benchmarks/model.py layers                         # lookup, projection, loss, optimizer alone
     python examples/benchmarks/model.py step --precision bf16          # a whole XLM-R-base training step
     python examples/benchmarks/model.py step --device cuda --precision bf16 --batch-size 64 --length 512
+    python examples/benchmarks/model.py step --device cuda --precision bf16 --batch-size 0 --length 512
+
+`--batch-size 0` takes, of each arm, the largest power of two that fits.
 
 Arms: `dense` keeps the whole table, V x D; a number k keeps V x k and k x D. Both take the same loss, at the labelled
 positions only and in blocks (`sparse_prediction`). `stock` (of `step`) is Transformers' own class, which makes the
@@ -159,6 +162,23 @@ def measure_layers(args: argparse.Namespace, arm: str) -> dict[str, Any]:
 
 
 def measure_step(args: argparse.Namespace, arm: str) -> dict[str, Any]:
+    """`measure_step_of` at the batch size asked for, or at the largest power of two that fits."""
+    import torch
+
+    if args.batch_size:
+        return measure_step_of(args, arm, args.batch_size)
+    batch_size = 1024
+    while True:
+        try:
+            return measure_step_of(args, arm, batch_size)
+        except torch.OutOfMemoryError:
+            if batch_size == 1:
+                raise
+        batch_size //= 2
+        torch.cuda.empty_cache()
+
+
+def measure_step_of(args: argparse.Namespace, arm: str, batch_size: int) -> dict[str, Any]:
     """A training step of a masked LM of XLM-R-base's shape, over `vocab_size` tokens."""
     import torch
     from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM, set_seed
@@ -182,7 +202,7 @@ def measure_step(args: argparse.Namespace, arm: str) -> dict[str, Any]:
         else:
             size = None if arm == "dense" else int(arm)
             model = OfaForMaskedLM(OfaConfig(**shape, embedding_size=size, sparse_prediction=True))
-        ids = torch.randint(4, args.vocab_size, (args.batch_size, args.length))
+        ids = torch.randint(4, args.vocab_size, (batch_size, args.length))
         labelled = torch.rand(ids.shape).argsort().lt(round(args.labelled * args.length))
     labels = ids.masked_fill(~labelled, -100)
     model.train()
@@ -230,6 +250,7 @@ def measure_step(args: argparse.Namespace, arm: str) -> dict[str, Any]:
         "optimizer_bytes": ADAMW_BYTES * numbers,
         "memory": peak_memory(args.device),
         "tokens": tokens,
+        "batch_size": batch_size,
         "loss": [first.item(), last.item()],
     }
 
@@ -240,9 +261,9 @@ def measure_machine(args: argparse.Namespace, arm: str) -> dict[str, Any]:
 
     clock = Clock(args.device)
     dtype = torch.bfloat16 if args.precision == "bf16" else torch.float32
-    side = 8192 if args.device == "cuda" else 2048
+    side = args.side or (8192 if args.device == "cuda" else 2048)
     a, b = torch.randn(2, side, side, device=args.device, dtype=dtype)
-    weight = torch.nn.Parameter(torch.zeros(2**26, device=args.device))
+    weight = torch.nn.Parameter(torch.zeros(side * 2**15, device=args.device))
     weight.grad = torch.ones_like(weight)
     optimizer = torch.optim.AdamW([weight], fused=True)
     for _ in range(args.iterations + 2):
@@ -281,7 +302,7 @@ def run_in_turn(args: argparse.Namespace, arms: list[str]) -> dict[str, dict[str
 def show(args: argparse.Namespace, results: dict[str, dict[str, Any]]) -> None:
     machine, dense = results["machine"], results["dense"]
     print(
-        f"V = {args.vocab_size:,}, D = {args.hidden_size}, {args.batch_size} x {args.length} tokens, "
+        f"V = {args.vocab_size:,}, D = {args.hidden_size}, {args.batch_size or 'as many as fit'} x {args.length} tokens, "
         f"{args.labelled:.0%} labelled, {args.precision}; {machine['device']}: "
         f"{machine['operations'] / 1e9:,.0f} GFLOP/s in a large product, AdamW at {machine['bytes'] / 1e9:,.1f} GB/s"
     )
@@ -318,8 +339,9 @@ def show(args: argparse.Namespace, results: dict[str, dict[str, Any]]) -> None:
             peak = 1e12 * args.peak_tflops if args.peak_tflops else machine["operations"]
             result["tokens_per_second"], result["tokens_per_cpu_second"] = (result["tokens"] / t for t in times)
             result["share_of_peak"] = result["operations"]["step"] / times[column] / peak
-            line += f" {result['tokens_per_second']:9,.1f} {dense_times[0] / times[0]:8.2f}"
-            line += f" {result['tokens_per_cpu_second']:10,.1f} {dense_times[1] / times[1]:8.2f}"
+            shares = [result["tokens"] / t / (dense["tokens"] / d) for t, d in zip(times, dense_times)]
+            line += f" {result['tokens_per_second']:9,.1f} {shares[0]:8.2f}"
+            line += f" {result['tokens_per_cpu_second']:10,.1f} {shares[1]:8.2f}"
             line += f" {result['share_of_peak']:8.1%}"
         print(line)
 
@@ -354,7 +376,9 @@ def main() -> None:
     parser.add_argument("--vocab-size", type=int, default=401_000, help="(default: %(default)s)")
     parser.add_argument("--hidden-size", type=int, default=768, help="(default: %(default)s)")
     parser.add_argument("--layers", type=int, default=12, help="of the model of step (default: %(default)s)")
-    parser.add_argument("--batch-size", type=int, default=4, help="rows of text (default: %(default)s)")
+    parser.add_argument(
+        "--batch-size", type=int, default=4, help="rows of text, 0 for all that fit (default: %(default)s)"
+    )
     parser.add_argument("--length", type=int, default=128, help="tokens of a row (default: %(default)s)")
     parser.add_argument("--labelled", type=float, default=0.15, help="share of the tokens (default: %(default)s)")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="bf16 is autocast; fp32 weights")
@@ -368,11 +392,14 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="print where a step spends its time (torch.profiler)")
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--plot", type=Path, help="draw the phases of a step here, .svg or .png (needs matplotlib)")
+    parser.add_argument("--side", type=int, help="of the large product (default: 2048, on a GPU 8192)")
     parser.add_argument("--arm", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.arm is None:
         if "dense" not in args.arms:
             parser.error("--arms: the others are compared with dense, which is missing")
+        if not args.batch_size and (args.job, args.device) != ("step", "cuda"):
+            parser.error("--batch-size 0 is for step, with --device cuda")
         if args.plot and args.job != "step":
             parser.error("--plot draws the phases of a step")
         results = run_in_turn(args, args.arms)

@@ -104,6 +104,7 @@ def continue_pretraining(
             loss = masked_loss(model, encoded, *mask_tokens(encoded, tokenizer, generator))
         else:
             encoded = collate([translations[step * SAMPLES + number] for number in range(SAMPLES)])
+            encoded = {name: tensor.to(model.device) for name, tensor in encoded.items()}
             count = count_labels(encoded["labels"], causal=False)
             loss = sum(training_loss(model, model, encoded, count, False, Alignment(weight=pairs)))
         loss.backward()

@@ -143,11 +143,19 @@ def prepare(args: argparse.Namespace, text: dict[str, dict[str, str]]) -> None:
         pairs = {language: list(verses.items()) for language, verses in text.items()}
         WordVectors.from_parallel(pairs, dim=args.vector_size).save(args.output / "vectors")
     sources = args.output / "sources"
-    english = encoder_with_head(args.minilm, lines["eng"], args.head_steps, args.source_steps, sources / "minilm")
+    english = encoder_with_head(
+        args.minilm, lines["eng"], args.head_steps, args.source_steps, sources / "minilm", args.device
+    )
     if "multilingual" in args.sources:
         known = {language: text[language] for language in SOURCE_LANGUAGES["multilingual"] if language in text}
         of_several_languages(
-            english, known, args.source_vocab_size, args.vector_size, args.source_steps, sources / "multilingual"
+            english,
+            known,
+            args.source_vocab_size,
+            args.vector_size,
+            args.source_steps,
+            sources / "multilingual",
+            args.device,
         )
 
 
@@ -180,7 +188,7 @@ def run_cell(args: argparse.Namespace, text: dict[str, dict[str, str]], held: He
         [line for some in lines.values() for line in some[:2000]],
     )
     name, steps = cell["initialization"], cell["steps"]
-    model = initialize(name, inputs, cell["seed"])
+    model = initialize(name, inputs, cell["seed"]).to(args.device)
     made = time.perf_counter()
     shares = (0, 1 / 12, 1 / 6, 1 / 5, 1 / 3, 1 / 2, 2 / 3, 5 / 6, 1)
     results = continue_pretraining(
@@ -234,6 +242,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, help="of Tatoeba, a language (default: 60)")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of a single worker")
+    parser.add_argument("--device", default="cpu", help="where to train (default: %(default)s)")
     parser.add_argument("--energy", action="store_true", help="measure that of training, with codecarbon")
     parser.add_argument("--summary", action="store_true", help="only write tables and pictures of what is there")
     parser.add_argument("--quick", action="store_true", help="four languages, few steps, one seed: minutes")

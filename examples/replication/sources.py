@@ -25,7 +25,9 @@ logger = logging.getLogger(__name__)
 TOKENS = 64  # of a sample
 
 
-def encoder_with_head(encoder: str, english: Sequence[str], head_steps: int, steps: int, path: Path) -> Path:
+def encoder_with_head(
+    encoder: str, english: Sequence[str], head_steps: int, steps: int, path: Path, device: str = "cpu"
+) -> Path:
     """An English encoder with a masked-LM head: first the head alone learns, then all.
 
     all-MiniLM-L6-v2 comes without the head that it was pretrained with.
@@ -33,7 +35,7 @@ def encoder_with_head(encoder: str, english: Sequence[str], head_steps: int, ste
     if not path.exists():
         tokenizer = AutoTokenizer.from_pretrained(encoder)
         torch.manual_seed(0)
-        model = AutoModelForMaskedLM.from_pretrained(encoder)
+        model = AutoModelForMaskedLM.from_pretrained(encoder).to(device)
         model.base_model.requires_grad_(False)
         _train(model, tokenizer, english, head_steps, 2e-3, "head")
         model.requires_grad_(True)
@@ -43,7 +45,13 @@ def encoder_with_head(encoder: str, english: Sequence[str], head_steps: int, ste
 
 
 def of_several_languages(
-    english: Path, texts: dict[str, dict[str, str]], vocab_size: int, vector_size: int, steps: int, path: Path
+    english: Path,
+    texts: dict[str, dict[str, str]],
+    vocab_size: int,
+    vector_size: int,
+    steps: int,
+    path: Path,
+    device: str = "cpu",
 ) -> Path:
     """A masked LM of some languages in equal shares: the English one, adapted to their vocabulary and trained on.
 
@@ -66,7 +74,7 @@ def of_several_languages(
         draws = random.Random(0)
         mixed = [line for some in lines.values() for line in draws.sample(some, shortest)]
         torch.manual_seed(0)
-        _train(adapted.model, tokenizer, mixed, steps, 3e-4, "several languages")
+        _train(adapted.model.to(device), tokenizer, mixed, steps, 3e-4, "several languages")
         _save(adapted.model, tokenizer, path)
     return path
 
@@ -84,10 +92,11 @@ def masked_loss(
     model: PreTrainedModel, encoded: dict[str, torch.Tensor], inputs: torch.Tensor, masked: torch.Tensor, **options
 ) -> torch.Tensor:
     """Cross-entropy of the masked tokens, which alone are decoded; but for the loss itself in bfloat16, where the processor can."""
-    low = cpu_bfloat16("The study's autocast")
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=low), decode_only(model, masked):
-        logits = model(input_ids=inputs, attention_mask=encoded["attention_mask"]).logits
-    return torch.nn.functional.cross_entropy(logits.float(), encoded["input_ids"][masked], **options)
+    device = model.device
+    low = device.type != "cpu" or cpu_bfloat16("The study's autocast")
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=low), decode_only(model, masked.to(device)):
+        logits = model(input_ids=inputs.to(device), attention_mask=encoded["attention_mask"].to(device)).logits
+    return torch.nn.functional.cross_entropy(logits.float(), encoded["input_ids"][masked].to(device), **options)
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> dict[str, torch.Tensor]:

@@ -209,7 +209,7 @@ def factorized_class(source_class: type[PreTrainedModel]) -> type[PreTrainedMode
     names = [name for family in FAMILIES for name in (family.stock, *(stock for stock, _ in family.aliases))]
     raise ValueError(
         f"embedding_size: {source_class.__name__} can't be factorized. The heads of {', '.join(names)} can; pass "
-        "embedding_size=None to adapt this model at full size."
+        "embedding_size=None to adapt this model at full size, and factorize_model(model, size) afterwards."
     )
 
 

@@ -154,10 +154,14 @@ def _declare_untied(model: PreTrainedModel) -> None:
             setattr(model.get_submodule(parent), attribute, nn.Parameter(model.get_parameter(source).detach().clone()))
 
 
+def tables_beside(embeddings: ModelEmbeddings) -> list[str]:
+    """The names of tables with a row for each token beside those that factors take the place of."""
+    return [one.names[0] for one in embeddings.others if one.tensor.numel() > max(one.tensor.shape)]
+
+
 def check_factorizable(embeddings: ModelEmbeddings) -> None:
     """Raises ValueError where a model has tables beside those that factors take the place of."""
-    tables = [one.names[0] for one in embeddings.others if one.tensor.numel() > max(one.tensor.shape)]
-    if tables:
+    if tables := tables_beside(embeddings):
         raise ValueError(
             f"embedding_size: the source has {', '.join(tables)} beside its token embeddings, with a row for each token, "
             "which aren't tied to them. Pass embedding_size=None to adapt it at full size."

@@ -75,7 +75,52 @@ def swap_prefix(state_dict: dict[str, torch.Tensor], old: str, new: str) -> dict
     }
 
 
-class OfaPreTrainedMixin:
+class FactorizedResizing:
+    """Stock models with factorized modules, however these came there: a resized head keeps its module, and new rows the
+    deviation of the product."""
+
+    def _get_resized_embeddings(
+        self,
+        old_embeddings: nn.Embedding,
+        new_num_tokens: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        mean_resizing: bool = True,
+    ) -> nn.Embedding:
+        old_num_tokens = old_embeddings.weight.shape[0]
+        embeddings = super()._get_resized_embeddings(old_embeddings, new_num_tokens, pad_to_multiple_of, mean_resizing)
+        if not mean_resizing:
+            self._reinit_added_rows(embeddings, old_num_tokens)
+        return embeddings
+
+    def _get_resized_lm_head(
+        self,
+        old_lm_head: nn.Linear,
+        new_num_tokens: int | None = None,
+        transposed: bool = False,
+        mean_resizing: bool = True,
+    ) -> nn.Linear:
+        old_num_tokens = old_lm_head.weight.shape[0]
+        resized = super()._get_resized_lm_head(old_lm_head, new_num_tokens, transposed, mean_resizing)
+        if resized is old_lm_head or not isinstance(old_lm_head, OutputProjection):
+            return resized
+        # Stock code builds a plain nn.Linear; keep our module, with its primitives, and take over the new rows.
+        old_lm_head.weight = resized.weight
+        old_lm_head.bias = resized.bias
+        old_lm_head.out_features = resized.out_features
+        old_lm_head._is_hf_initialized = True
+        if not mean_resizing:
+            self._reinit_added_rows(old_lm_head, old_num_tokens)
+        return old_lm_head
+
+    @torch.no_grad()
+    def _reinit_added_rows(self, module: nn.Module, old_num_tokens: int) -> None:
+        """Scale the rows that stock code drew for a dense matrix so that their products with P have its deviation."""
+        if isinstance(module, Factorized) and module.weight.shape[0] > old_num_tokens:
+            scale = module.primitives.weight.float().square().sum(dim=1).mean().sqrt().clamp_min(1e-12)
+            module.weight.data[old_num_tokens:] /= scale.to(module.weight.dtype)
+
+
+class OfaPreTrainedMixin(FactorizedResizing):
     """Factorizes the embeddings of the stock class that it is mixed into; the whole behaviour of the Ofa models."""
 
     _tied_weights_keys: dict[str, str] | None
@@ -225,46 +270,6 @@ class OfaPreTrainedMixin:
     def _resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Embedding:
         self.settle_embeddings()
         return super()._resize_token_embeddings(*args, **kwargs)
-
-    def _get_resized_embeddings(
-        self,
-        old_embeddings: nn.Embedding,
-        new_num_tokens: int | None = None,
-        pad_to_multiple_of: int | None = None,
-        mean_resizing: bool = True,
-    ) -> nn.Embedding:
-        old_num_tokens = old_embeddings.weight.shape[0]
-        embeddings = super()._get_resized_embeddings(old_embeddings, new_num_tokens, pad_to_multiple_of, mean_resizing)
-        if not mean_resizing:
-            self._reinit_added_rows(embeddings, old_num_tokens)
-        return embeddings
-
-    def _get_resized_lm_head(
-        self,
-        old_lm_head: nn.Linear,
-        new_num_tokens: int | None = None,
-        transposed: bool = False,
-        mean_resizing: bool = True,
-    ) -> nn.Linear:
-        old_num_tokens = old_lm_head.weight.shape[0]
-        resized = super()._get_resized_lm_head(old_lm_head, new_num_tokens, transposed, mean_resizing)
-        if resized is old_lm_head or not isinstance(old_lm_head, OutputProjection):
-            return resized
-        # Stock code builds a plain nn.Linear; keep our module, with its primitives, and take over the new rows.
-        old_lm_head.weight = resized.weight
-        old_lm_head.bias = resized.bias
-        old_lm_head.out_features = resized.out_features
-        old_lm_head._is_hf_initialized = True
-        if not mean_resizing:
-            self._reinit_added_rows(old_lm_head, old_num_tokens)
-        return old_lm_head
-
-    @torch.no_grad()
-    def _reinit_added_rows(self, module: nn.Module, old_num_tokens: int) -> None:
-        """Scale the rows that stock code drew for a dense matrix so that their products with P have its deviation."""
-        if isinstance(module, Factorized) and module.weight.shape[0] > old_num_tokens:
-            scale = module.primitives.weight.float().square().sum(dim=1).mean().sqrt().clamp_min(1e-12)
-            module.weight.data[old_num_tokens:] /= scale.to(module.weight.dtype)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
