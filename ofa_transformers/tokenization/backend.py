@@ -69,6 +69,8 @@ def with_backend(tokenizer: PreTrainedTokenizerBase, backend: Tokenizer) -> PreT
         other.__dict__.pop(name, None)
     for name in ("vocab", "merges", "tokenizer_file", "vocab_file", "merges_file", "tokenizer_object"):
         other.init_kwargs.pop(name, None)
+    if "_vocab_size" in vars(other):  # MLuke's class counts its pieces when it is made, for get_vocab
+        other._vocab_size = backend.get_vocab_size(with_added_tokens=False)
     if getattr(other, "vocab_file", None) is not None:  # the old one, which must not be saved beside the new
         other.vocab_file = None
     # CLIP's class puts spaces where words end by wrapping a method of its backend.

@@ -2,12 +2,14 @@
 
 import conftest
 import pytest
+from tokenizer_classes import build
 from tokenizer_kinds import BUILDERS, OLD, model_of
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     AutoTokenizer,
     PreTrainedTokenizerFast,
 )
+from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 
 from ofa_transformers.demo.data import load_parallel_text
 from ofa_transformers.tokenization import extend_tokenizer, measure_changes
@@ -148,6 +150,12 @@ def test_text_in_the_spelling_of_a_special_token_gets_no_such_piece():
     extended = extend_tokenizer(old, {"xyz": ["x <mask >", "x< mask>", "kilimanjaro kilimanjaro"] * 20}, 4)
     assert len(set(extended.get_vocab())) == len(old) + 4
     assert extended("<mask>", add_special_tokens=False)["input_ids"] == [old.mask_token_id]
+
+
+def test_a_class_that_counts_its_own_pieces(texts):
+    """MLuke's, whose vocabulary is as large as it was when it was made."""
+    extended = extend_tokenizer(build(tokenizer_class_from_name("MLukeTokenizer")), {"zul": texts["zul_Latn"]}, 60)
+    assert extended.get_vocab().items() >= extended.backend_tokenizer.get_vocab().items()
 
 
 def test_truncation_and_padding_do_not_reach_the_learning(texts):
