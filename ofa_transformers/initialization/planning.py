@@ -125,8 +125,10 @@ def plan_adaptation(
 
     matrices = 1 if embeddings.output is None else 2
     size = hidden_size if embedding_size is None else embedding_size
-    old = matrices * rows * hidden_size
-    new = matrices * (len(target) * size + (0 if embedding_size is None else size * hidden_size))
+    # The sum of the tables' widths: RemBERT's two have different ones.
+    width = hidden_size + (0 if embeddings.output is None else embeddings.output.shape[1])
+    old = rows * width
+    new = len(target) * width if embedding_size is None else matrices * len(target) * size + size * width
     before = model.num_parameters()
     bias = 0 if embeddings.bias is None else len(target) - len(embeddings.bias)
     parameters = {id(parameter) for parameter in model.parameters()}

@@ -17,6 +17,8 @@ from transformers import (
     AutoTokenizer,
     BloomConfig,
     BloomForCausalLM,
+    MarianConfig,
+    MarianMTModel,
     ViTConfig,
     ViTModel,
     XLMRobertaForMaskedLM,
@@ -448,6 +450,19 @@ def test_a_source_without_token_embeddings(tiny_tokenizers, word_vectors):
     )
     with pytest.raises(ValueError, match="the token embeddings of ViTModel were not found"):
         adapt(source, tiny_tokenizers["unigram"], tiny_tokenizers["byte_bpe"], word_vectors)
+
+
+def test_a_source_of_two_vocabularies(tiny_tokenizers, word_vectors):
+    tokenizer = tiny_tokenizers["unigram"]
+    layers = {
+        f"{part}_{name}": 2 for part in ("encoder", "decoder") for name in ("layers", "attention_heads", "ffn_dim")
+    }
+    config = MarianConfig(
+        vocab_size=len(tokenizer), decoder_vocab_size=len(tokenizer) + 7, share_encoder_decoder_embeddings=False,
+        d_model=16, pad_token_id=1, decoder_start_token_id=1, **layers,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=rf"source: MarianMTModel reads {len(tokenizer)} .* two vocabularies"):
+        adapt(MarianMTModel(config), tokenizer, tiny_tokenizers["byte_bpe"], word_vectors)
 
 
 def test_a_source_folder_without_tokenizer_files(tiny_tokenizers, word_vectors, tmp_path):
