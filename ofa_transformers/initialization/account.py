@@ -75,6 +75,7 @@ def make_report(
             *inputs.rules.notes,
             *source.special.notes,
             *_note_chat_template(inputs),
+            *_note_biases(inputs, source, head_bias),
             *([f"The result could not be compared with the source: {proof['reason']}"] if "reason" in proof else []),
         ],
         tokens_by_language=by_language,
@@ -85,6 +86,21 @@ def make_report(
         map=picture,
         proof=proof,
     )
+
+
+def _note_biases(inputs: Inputs, source: Source, head_bias: str | None) -> list[str]:
+    """What a person who passed target_text should know of biases that aren't calibrated to it."""
+    if inputs.text is None:
+        return []
+    if head_bias == "log_probability":
+        return [
+            "The head's bias has the log probabilities of the target text's tokens; it is not calibrated to the head's "
+            "outputs, which takes an encoder or a decoder with finite outputs, and a text of more than a few tokens."
+        ]
+    biases = [one for one in source.embeddings.others if one.names[0].endswith("bias") and one.tensor.any()]
+    if head_bias is None and biases:
+        return [f"Of the target text {biases[0].names[0]} takes nothing: it is the source's, through the mapping."]
+    return []
 
 
 def _note_chat_template(inputs: Inputs) -> list[str]:

@@ -10,6 +10,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from ..models.embeddings import find_head_bias
 from ..scoring.batching import Rows, evaluation_mode, longest_input
 from ..scoring.masked_lm import decode_only
 from .mapping.token_mapping import TokenMapping
@@ -106,8 +107,8 @@ def calibrate_bias(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, t
 
         b_v = log p_v - m·e_v - ½ e_v' S e_v
 
-    makes the expectation of exp(h·e_v + b_v) equal to p_v, were h normally distributed. The evidence is in
-    examples/replication.
+    makes the expectation of exp(h·e_v + b_v) equal to p_v, were h normally distributed. m·e_v and e_v' S e_v are mean and
+    variance of the token's logit without bias. The evidence is in examples/replication.
 
     Computed on one thread: the number of them would show in the last bits.
 
@@ -119,23 +120,19 @@ def calibrate_bias(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, t
     Returns:
         Whether it did: False for a model without such a bias, and with a warning where outputs aren't finite.
     """
-    projection = model.get_output_embeddings()
-    bias = getattr(projection, "bias", None)
+    bias = find_head_bias(model)
     if bias is None or model.config.is_encoder_decoder:
         return False
     former = bias.clone()
-    bias.zero_()  # the projection is a product now
+    bias.zero_()
     with evaluation_mode(model), _one_thread():
-        outputs = _head_outputs(model, tokenizer, text.sample)
-        if len(outputs) < 2:
-            bias.copy_(former)
-            return False
-        mean = outputs.mean(dim=0)
-        shift = projection(mean.to(bias.dtype)).float()
-        variance = torch.zeros_like(shift)
-        for rows in (outputs - mean).to(bias.dtype).split(_BATCH):
-            variance += projection(rows).float().square().sum(dim=0)
-        shift += variance / (2 * (len(outputs) - 1))
+        moments = _Moments()
+        for logits in _masked_logits(model, tokenizer, text.sample):
+            moments.add(logits)
+    if moments.count < 2:
+        bias.copy_(former)
+        return False
+    shift = moments.mean() + moments.variance() / 2
     if not torch.isfinite(shift).all():
         bias.copy_(former)
         logger.warning("The head's bias is not calibrated: the model's outputs on target_text are not finite.")
@@ -144,8 +141,34 @@ def calibrate_bias(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, t
     return True
 
 
-def _head_outputs(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, lines: list[str]) -> torch.Tensor:
-    """(N, D): what the output embeddings are given at N random positions, masked if the model predicts masked tokens."""
+class _Moments:
+    """Mean and variance of each column of what is added, (n, V) at a time; float64 sums of what is left of a first row."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def add(self, values: torch.Tensor) -> None:
+        for rows in values.split(_BATCH):
+            if not self.count:
+                self.first = rows[0].float()
+                self.sums = torch.zeros_like(self.first, dtype=torch.float64)
+                self.squares = torch.zeros_like(self.sums)
+            rows = rows.float() - self.first
+            self.count += len(rows)
+            self.sums += rows.sum(dim=0)
+            self.squares += rows.square().sum(dim=0)
+
+    def mean(self) -> torch.Tensor:
+        return (self.first + self.sums / self.count).float()
+
+    def variance(self) -> torch.Tensor:
+        return ((self.squares - self.sums.square() / self.count) / (self.count - 1)).float()
+
+
+def _masked_logits(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, lines: list[str]
+) -> Iterator[torch.Tensor]:
+    """(n, V) at a time: logits at random positions, masked if the model predicts masked tokens."""
     encoded = tokenizer(
         lines,
         truncation=True,
@@ -156,7 +179,7 @@ def _head_outputs(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, li
     count = int(np.searchsorted(np.cumsum(rows.lengths), _TOKENS)) + 1
     padding = 0 if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     draws = torch.Generator().manual_seed(0)
-    found: list[torch.Tensor] = []
+    size = len(find_head_bias(model))
     for start in range(0, min(count, len(lines)), _BATCH):
         batch = range(start, min(start + _BATCH, count, len(lines)))
         ids, attention = rows.padded(batch, padding), rows.within(batch).long()
@@ -165,16 +188,12 @@ def _head_outputs(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, li
             continue
         if tokenizer.mask_token_id is not None and not model.can_generate():
             ids = ids.masked_fill(chosen, tokenizer.mask_token_id)
-        with decode_only(model, chosen.to(model.device)):
-            keep = model.get_output_embeddings().register_forward_pre_hook(
-                lambda _, given: found.append(given[0].float())
-            )
-            try:
-                model(input_ids=ids.to(model.device), attention_mask=attention.to(model.device))
-            finally:
-                keep.remove()
-    # A model that doesn't call its output embeddings as a module shows nothing.
-    return torch.cat(found) if found else torch.empty(0, 0)
+        on_device = chosen.to(model.device)
+        with decode_only(model, on_device):
+            result = model(input_ids=ids.to(model.device), attention_mask=attention.to(model.device))
+        logits = next(one for one in result.values() if torch.is_tensor(one) and one.shape[-1:] == (size,))
+        # A model that doesn't call its output embeddings as a module gives those of all positions.
+        yield logits[on_device] if logits.dim() == 3 else logits
 
 
 @contextmanager

@@ -61,14 +61,19 @@ def find_embeddings(model: PreTrainedModel) -> ModelEmbeddings:
     """Input and output embeddings of a dense model, the head's bias, and what else has an entry for each token.
 
     Raises:
-        ValueError: a model whose embeddings Transformers doesn't expose as a matrix, or with something that depends on
-            the vocabulary in a way that isn't known.
+        ValueError: a model whose embeddings Transformers doesn't expose as a matrix, with something that depends on the
+            vocabulary in a way that isn't known, or with a second vocabulary for what it writes.
     """
     table = _token_table(model)
+    written = getattr(model.get_output_embeddings(), "weight", table)
+    if model.config.is_encoder_decoder and len(written) != len(table):
+        raise ValueError(
+            f"source: {type(model).__name__} reads {len(table):,} tokens and writes {len(written):,}: it has two "
+            "vocabularies, which one target tokenizer can't replace. Use a model that reads and writes the same one."
+        )
     found, skeleton = vocabulary_tensors(model, len(table))
     tensors = {id(one.tensor): one for one in found}
-    projection = model.get_output_embeddings()
-    weight, bias = (getattr(projection, name, None) for name in ("weight", "bias"))
+    weight, bias = getattr(model.get_output_embeddings(), "weight", None), find_head_bias(model)
     output = tensors.get(id(weight))
     bias = bias if id(bias) in tensors else None
     own = {id(table), *(id(tensor) for tensor in (weight, bias) if tensor is not None)}
@@ -81,6 +86,20 @@ def find_embeddings(model: PreTrainedModel) -> ModelEmbeddings:
         others=tuple(one for key, one in tensors.items() if key not in own),
         skeleton=skeleton,
     )
+
+
+def find_head_bias(model: PreTrainedModel) -> nn.Parameter | None:
+    """(V,), what the head adds to its logits: its projection's bias, or one of its own beside it (ESM, DeBERTa-v3)."""
+    projection = model.get_output_embeddings()
+    if projection is None:
+        return None
+    shape = (len(_token_table(model)),)
+    bias = getattr(projection, "bias", None)
+    if bias is not None and bias.shape == shape:
+        return bias
+    beside = [module.bias for module in model.modules() if module._parameters.keys() == {"bias"}]
+    beside = [bias for bias in beside if bias is not None and bias.shape == shape]
+    return beside[0] if len(beside) == 1 else None
 
 
 def token_table(model: PreTrainedModel) -> torch.Tensor:
@@ -126,7 +145,8 @@ def with_new_embeddings(
     if "output" in rows:
         made[id(projection.weight)] = rows["output"].to(projection.weight.dtype)
     if bias is not None:
-        made[id(projection.bias)] = bias.to(projection.bias.dtype)
+        former = find_head_bias(model)
+        made[id(former)] = bias.to(former.dtype)
     for one, entries in zip(embeddings.others, others, strict=True):
         made[id(one.tensor)] = one.shaped(entries)
     replace_tensors(model, made)
@@ -189,7 +209,7 @@ def factorized_model(
         RuntimeError: weights of the model that the Ofa class has no place for, or lacks.
     """
     target_class = factorized_class(type(model))
-    projection = model.get_output_embeddings()
+    projection, former_bias = model.get_output_embeddings(), find_head_bias(model)
     part_of = {id(model.get_input_embeddings().weight): "input"}
     if embeddings.tied or "output" in rows:
         part_of[id(projection.weight)] = "output" if "output" in rows else "input"
@@ -201,7 +221,7 @@ def factorized_model(
         if (part := part_of.get(id(parameter))) is not None:
             state_dict[name] = coordinates[part]
             state_dict[f"{name.removesuffix('weight')}primitives.weight"] = transposed[part]
-        elif bias is not None and parameter is projection.bias:
+        elif bias is not None and parameter is former_bias:
             state_dict[name] = bias.to(model.dtype)
     for one, entries in zip(embeddings.others, others, strict=True):
         state_dict.update(dict.fromkeys(one.names, one.shaped(entries)))

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from transformers.utils import logging
 
 from ..initialization.head_bias import calibrate_bias, read_target_text
+from ..models.embeddings import find_head_bias
 from .objective import count_labels, token_loss
 
 
@@ -59,7 +60,7 @@ def missing_head(model: PreTrainedModel, missing: Collection[str], name: str, he
 def fit_head(setup: Setup, seed: int) -> int:
     """Fits the head's missing weights to the text until its loss flattens; everything else stays as it is.
 
-    The bias of the output embeddings is set by `calibrate_bias` first and last. The same on every process.
+    The head's bias is set by `calibrate_bias` first and last. The same on every process.
 
     Args:
         setup: whose model is changed in place.
@@ -71,7 +72,7 @@ def fit_head(setup: Setup, seed: int) -> int:
     model, tokenizer, data = setup.model, setup.tokenizer, setup.data
     lines = {language: list(islice(data.texts[language].lines(), _LINES)) for language in data.schedule.languages}
     text = read_target_text(tokenizer, (line for some in lines.values() for line in some))
-    bias = getattr(model.get_output_embeddings(), "bias", None)
+    bias = find_head_bias(model)
     if bias is not None:
         bias.data.copy_(text.log_probabilities)
     chosen = {key: model.get_parameter(key) for key in setup.new_weights}

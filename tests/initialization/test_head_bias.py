@@ -9,7 +9,7 @@ import transformers
 from adapted_models import SIZES, adapt, dense_rows, make_source
 from conftest import TEXT
 from tiny_models import LM_HEADS, make_config
-from transformers import AutoModelForMaskedLM, PhiConfig, PhiForCausalLM
+from transformers import AutoModelForMaskedLM, BartConfig, BartForConditionalGeneration, PhiConfig, PhiForCausalLM
 
 from ofa_transformers.initialization.head_bias import calibrate_bias, read_target_text
 
@@ -167,6 +167,26 @@ def test_outputs_that_are_no_numbers(goal, caplog):
     assert "not calibrated" in caplog.text
 
 
+def test_what_target_text_does_not_set_is_said(tiny_tokenizers, word_vectors, goal):
+    tokenizer = tiny_tokenizers["byte_bpe"]
+    parts = {
+        f"{part}_{name}": 2 for part in ("encoder", "decoder") for name in ("layers", "attention_heads", "ffn_dim")
+    }
+    config = BartConfig(vocab_size=len(tokenizer), d_model=16, max_position_embeddings=66, **parts)
+    source = BartForConditionalGeneration(config).eval()
+    for nonzero in (False, True):
+        source.final_logits_bias.fill_(float(nonzero))
+        report = adapt(source, tokenizer, goal, word_vectors, target_text=LINES).report
+        said = [note for note in report.warnings if "final_logits_bias" in note]
+        assert report.settings["head_bias"] is None and len(said) == nonzero
+    model = LM_HEADS["xlm-roberta"](make_config("xlm-roberta", vocab_size=len(tokenizer))).eval()
+    with torch.no_grad():
+        model.lm_head.dense.bias.fill_(float("inf"))
+    report = adapt(model, tokenizer, goal, word_vectors, target_text=LINES).report
+    assert report.settings["head_bias"] == "log_probability"
+    assert any("is not calibrated" in note for note in report.warnings)
+
+
 def untied_masked_lm(kind: str, tokenizer):
     """A random model with a head of its own and a bias drawn."""
     torch.manual_seed(0)
@@ -176,6 +196,7 @@ def untied_masked_lm(kind: str, tokenizer):
         "electra": ("Electra", {"embedding_size": 32}),
         "deberta-v2": ("DebertaV2", {}),
         "luke": ("Luke", {"entity_vocab_size": 11, "entity_emb_size": 16}),
+        "esm": ("Esm", {"mask_token_id": tokenizer.mask_token_id}),
     }[kind.removesuffix("-new-head")]
     ids = {f"{role}_token_id": getattr(tokenizer, f"{role}_token_id") for role in ("bos", "eos", "pad")}
     config = getattr(transformers, f"{stock}Config")(
@@ -191,14 +212,14 @@ def untied_masked_lm(kind: str, tokenizer):
 
 
 @pytest.mark.parametrize("embedding_size", [None, 12])
-@pytest.mark.parametrize("kind", ["bert", "albert", "electra", "deberta-v2", "deberta-v2-new-head", "luke"])
+@pytest.mark.parametrize("kind", ["bert", "albert", "electra", "deberta-v2", "deberta-v2-new-head", "luke", "esm"])
 @pytest.mark.parametrize("text", [None, LINES], ids=["mapped", "calibrated"])
 def test_untied_heads_have_it_when_they_are_loaded(
     text, kind, embedding_size, tiny_tokenizers, word_vectors, goal, tmp_path
 ):
     """Stock checkpoints hold two biases of these heads, of which an untied model uses one."""
-    if kind == "luke" and embedding_size:
-        pytest.skip("LUKE has no factorized classes")
+    if kind in ("luke", "esm") and embedding_size:
+        pytest.skip("LUKE and ESM have no factorized classes")
     tokenizer = tiny_tokenizers["byte_bpe"]
     source = untied_masked_lm(kind, tokenizer)
     options = {"embedding_size": embedding_size, **({} if text is None else {"target_text": iter(text)})}
@@ -210,7 +231,7 @@ def test_untied_heads_have_it_when_they_are_loaded(
     for loaded in (type(result.model).from_pretrained(tmp_path), AutoModelForMaskedLM.from_pretrained(tmp_path)):
         with torch.no_grad():
             torch.testing.assert_close(loaded.eval()(**encoded).logits, expected, rtol=0, atol=0)
-    if text is not None and kind != "deberta-v2-new-head":  # whose bias goes through the mapping: it has no projection
+    if text is not None:
         assert result.report.settings["head_bias"] == "calibrated"
         frequent = read_target_text(goal, LINES).log_probabilities
         assert torch.corrcoef(torch.stack([expected[0].mean(dim=0), frequent]))[0, 1] > 0.5
