@@ -83,6 +83,7 @@ OWN: dict[str, dict[str, Any]] = {
     },
     "deepseek_v2": {"num_experts_per_tok": 1},
     "dots1": {"n_routed_experts": 4, "num_experts_per_tok": 1, "n_shared_experts": 1},
+    "falcon_h1": {"mamba_chunk_size": 16},
     "esm": {"vocab_size": VOCAB_SIZE, "mask_token_id": 4},
     "gemma3n_text": {"num_kv_shared_layers": 0},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
