@@ -52,8 +52,8 @@ gpu: $(INSTALLED)  ## on a GPU: the same results as on the CPU, and how fast; gp
 kills: $(INSTALLED)  ## stop commands at 500 random moments and look at what they leave (KILLS=500 SEED=0)
 	$(BIN)/python tests/faults/kills.py --kills $(or $(KILLS),500) --seed $(or $(SEED),0)
 
-fuzz: $(INSTALLED)  ## give readers and commands damaged files, thousands of each reader (CASES=3000 SEED=0)
-	$(BIN)/python tests/faults/fuzz.py --cases $(or $(CASES),3000) --seed $(or $(SEED),0)
+fuzz: $(INSTALLED)  ## give readers and commands damaged files, thousands of each reader (CASES=3000 COMMANDS=300 SEED=0)
+	$(BIN)/python tests/faults/fuzz.py --cases $(or $(CASES),3000) --commands $(or $(COMMANDS),300) --seed $(or $(SEED),0)
 
 docs: $(INSTALLED)  ## build the documentation into site/, which opens without a server but for its search
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from . import adapt, compare, demo, evaluate, pretrain, push, report, run, tokenizer, vectors
+from . import adapt, compare, demo, evaluate, export, pretrain, push, report, run, tokenizer, vectors
 from .errors import Commands, open_closed_streams, stop_at_once, work_is_over
 
 
@@ -26,8 +26,8 @@ app.command("run")(run.run)
 app.command("adapt")(adapt.adapt)
 app.command("methods")(adapt.methods)
 app.command("compare")(compare.compare)
-app.command("convert")(adapt.convert)
-app.command("export")(adapt.export)
+app.command("convert")(export.convert)
+app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("push")(push.push)
 app.command("pretrain")(pretrain.pretrain)

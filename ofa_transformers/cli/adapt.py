@@ -1,10 +1,10 @@
-"""`ofa adapt`, `ofa convert` and `ofa export`."""
+"""`ofa adapt` and `ofa methods`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -191,9 +191,11 @@ def adapt(
 
         from ..initialization.initializer import OfaInitializer
         from ..initialization.planning import plan_adaptation
+        from ..initialization.run import Run
         from ..initialization.settings import InitializationSettings
         from ..text.file_names import named
         from ..utils.files import new_folder
+        from ..utils.targets import check_space
         from .run_record import RunRecord
 
     quiet_unless_interactive()
@@ -221,10 +223,13 @@ def adapt(
     access = {"trust_remote_code": True} if trust_remote_code else {}
     if dry_run:
         plan = plan_adaptation(source, **inputs, hub_kwargs=access, **settings.arguments())
+        check_space(output, plan.disk)
         show_plan(console, plan, output)
         return
     record = RunRecord(context, read)
-    adapted = OfaInitializer.from_pretrained(source, **inputs, **access, **settings.arguments())
+    adapted = OfaInitializer.from_pretrained(
+        source, **inputs, **access, **settings.arguments(), _run=Run(output=output)
+    )
     with new_folder(output, overwrite) as folder:
         adapted.save_pretrained(folder)
         record.write(folder)
@@ -323,109 +328,3 @@ def _as_yaml(settings: dict[str, Any]) -> str:
 
     said = {name: value for name, value in settings.items() if value is not None and value is not False}
     return yaml.safe_dump(said, default_flow_style=True, sort_keys=False, width=float("inf")).strip()
-
-
-def convert(
-    checkpoint: Annotated[str, typer.Argument(help="A checkpoint of the authors of OFA: a folder or a Hub id.")],
-    output: Output,
-    overwrite: Overwrite = False,
-) -> None:
-    """Write a checkpoint of the authors of OFA in the layout that AutoModel loads.
-
-    Example: ofa convert yihongLiu/ofa-multi-100 -o ofa-multi-100
-    """
-    with stage(STARTING):
-        from ..models.modeling_ofa import OfaForMaskedLM
-
-    quiet_unless_interactive()
-    resave(OfaForMaskedLM, checkpoint, output, overwrite, dense=False)
-
-
-def export(
-    checkpoint: Annotated[str, typer.Argument(help="A checkpoint: a folder or a Hub id.")],
-    output: Output,
-    format: Annotated[
-        Literal["safetensors", "onnx", "gguf"],
-        typer.Option(metavar="NAME", help="Write safetensors, onnx (any head), or gguf (decoders)."),
-    ] = "safetensors",
-    overwrite: Overwrite = False,
-) -> None:
-    """Multiply the factors out: a stock Transformers checkpoint, or a file for ONNX or llama.cpp, of the same outputs.
-
-    Example: ofa export adapted -o adapted-dense
-    """
-    with stage(STARTING):
-        from ..models.checkpoints import load_config, model_class
-
-    quiet_unless_interactive()
-    if format != "safetensors":
-        export_file(checkpoint, output, overwrite, format)
-        return
-    resave(
-        model_class(checkpoint, load_config(checkpoint, {}, "checkpoint")), checkpoint, output, overwrite, dense=True
-    )
-
-
-def export_file(checkpoint: str, output: Path, overwrite: bool, format: str) -> None:
-    """Writes model.onnx or model.gguf, with configuration and tokenizer beside."""
-    import torch
-
-    from ..models.checkpoints import load_config, load_tokenizer, model_class, reading_weights
-    from ..tokenization import save_tokenizer
-    from ..utils.files import new_folder
-    from ..workflows.export.gguf import export_gguf
-    from ..workflows.export.onnx import export_onnx, load_whole
-
-    reserve_output(output, overwrite, inputs=[checkpoint])
-    config = load_config(checkpoint, {}, "checkpoint")
-    tokenizer = load_tokenizer(checkpoint, "checkpoint")
-    with stage("Loading the checkpoint"), reading_weights("checkpoint", checkpoint):
-        dtype = torch.float32 if format == "onnx" else None
-        model = load_whole(model_class(checkpoint, config), checkpoint, dtype)
-    with new_folder(output, overwrite) as folder, stage(f"Writing {format}"):
-        said = ""
-        if format == "onnx":
-            difference = export_onnx(model, tokenizer, folder / "model.onnx")
-            said = f", outputs within {difference:.0e} of PyTorch's"
-        else:
-            export_gguf(model, tokenizer, folder / "model.gguf")
-        model.config.save_pretrained(folder)
-        save_tokenizer(tokenizer, folder)
-    typer.echo(f"{type(model).__name__} in {output / f'model.{format}'}{said}")
-
-
-def resave(model_class: type, checkpoint: str, output: Path, overwrite: bool, dense: bool) -> None:
-    """Loads a checkpoint and writes it again, with its tokenizer where it has one."""
-    from ..models.checkpoints import (
-        check_finite,
-        check_saved,
-        has_tokenizer,
-        load_config,
-        load_tokenizer,
-        reading_weights,
-    )
-    from ..models.modeling_ofa import OfaPreTrainedMixin
-    from ..models.sentence_modules import SentenceModules
-    from ..tokenization import save_tokenizer
-    from ..utils.files import new_folder
-
-    reserve_output(output, overwrite, inputs=[checkpoint])
-    load_config(checkpoint, {}, "checkpoint")
-    tokenizer = load_tokenizer(checkpoint, "checkpoint") if has_tokenizer(checkpoint) else None
-    with stage("Loading the checkpoint"), reading_weights("checkpoint", checkpoint):
-        model = model_class.from_pretrained(checkpoint, trust_remote_code=False)
-    modules = SentenceModules.read(checkpoint)
-    if not isinstance(model, OfaPreTrainedMixin):
-        raise ValueError(f"{checkpoint} is a {type(model).__name__} and has nothing to multiply out.")
-    check_finite(model, "checkpoint", checkpoint)
-    with new_folder(output, overwrite) as folder, stage("Writing the model"):
-        written = model.to_dense() if dense else model
-        written.save_pretrained(folder)
-        check_saved(written, folder)
-        if tokenizer is not None:
-            save_tokenizer(tokenizer, folder)
-        if modules is not None:
-            modules.save(folder)
-    typer.echo(
-        f"{'Model and tokenizer' if tokenizer is not None else 'The model (it came without tokenizer)'} in {output}"
-    )

@@ -10,7 +10,7 @@ import typer
 
 from ..utils.progress import stage
 from .config import DryRun
-from .options import STARTING, duration, quiet_unless_interactive
+from .options import STARTING, duration, keep_workspace, quiet_unless_interactive
 
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def compare(
         from ..workflows import compare as run
 
     quiet_unless_interactive()
+    keep_workspace(output, dry_run)
     pivot = source_languages[0] if source_languages else "eng"
     comparison = Comparison(
         source,
@@ -98,6 +99,7 @@ def compare(
         f"{cells} cells ({', '.join(comparison.candidates)}), about {duration(comparison.predicted_seconds())} of one core"
     )
     if dry_run:
+        comparison.check_folder(output)
         console.print("Nothing was written.")
         return
     show(console, run(comparison, output, show_progress=sys.stderr.isatty()))

@@ -80,6 +80,10 @@ def message_of(error: BaseException) -> str:
         return (
             said or "the machine has too little memory for this; end other programs, or give the command less to do."
         )
+    # Where a disk fills up beside an output: libraries' caches, temporary files.
+    targets = sys.modules.get("ofa_transformers.utils.targets")
+    if targets is not None and (remedy := targets.remedy_of(error)) is not None:
+        return f"{said or type(error).__name__}; {remedy}."
     if isinstance(error, USER_ERRORS) and said:
         return said
     return (

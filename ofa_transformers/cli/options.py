@@ -90,6 +90,23 @@ def reserve_output(
     check_output_folder(output, overwrite, inputs=inputs, needed=needed)
 
 
+def keep_workspace(output: Path, dry_run: bool = False) -> None:
+    """Makes sure that a command can write into a folder and go on there, and keeps it for it until it ends.
+
+    A dry run only looks.
+
+    Raises:
+        Busy: another process writes there.
+        ValueError, OSError: as `check_workspace`.
+    """
+    from ..utils.files import reserved
+    from ..utils.targets import check_workspace
+
+    check_workspace(output)
+    if not dry_run:
+        hold(reserved(output))
+
+
 @contextlib.contextmanager
 def _warnings_as_notes() -> Iterator[None]:
     """While the command runs, what the package warns of is a note, and what has been noted isn't said again."""

@@ -9,8 +9,7 @@ import typer
 
 from ..utils.progress import stage
 from .config import Config, DryRun
-from .errors import hold
-from .options import RUN, STARTING, about, duration, gibibytes, millions, quiet_unless_interactive
+from .options import RUN, STARTING, about, duration, gibibytes, keep_workspace, millions, quiet_unless_interactive
 
 
 if TYPE_CHECKING:
@@ -217,8 +216,6 @@ def pretrain(
         from ..training import pretrain as run
         from ..training.arguments import CHECKPOINTING_ARGUMENT
         from ..training.planning import plan_pretraining
-        from ..utils.files import reserved
-        from ..utils.targets import check_target
         from .display import training_display
         from .run_record import RunRecord
 
@@ -283,9 +280,9 @@ def pretrain(
             console, plan_pretraining(model_arguments, data_arguments, training_arguments, causal=causal), output
         )
         return
-    existed = output.exists()
     if training_arguments.process_index == 0:
-        hold(reserved(check_target(output)))
+        keep_workspace(output)
+    existed = output.exists()
     record = None
     if training_arguments.process_index == 0:
         text = (

@@ -9,7 +9,7 @@ import typer
 
 from ..utils.progress import stage
 from .config import DryRun
-from .options import RUN, STARTING, duration, gibibytes, quiet_unless_interactive
+from .options import RUN, STARTING, duration, gibibytes, keep_workspace, quiet_unless_interactive
 
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ def run(
         from .display import training_display
 
     quiet_unless_interactive()
+    keep_workspace(output, dry_run)
     console = Console(highlight=False, markup=False, soft_wrap=True)  # names may have brackets
     options: dict[str, Any] = {
         "held_out": held_out,
@@ -144,11 +145,10 @@ def show_plan(console: Console, plan: RoutePlan, output: Path) -> None:
         time = "there" if each.done else duration(each.seconds)
         table.add_row(each.name, each.what, time, gibibytes(each.memory), gibibytes(each.disk))
     console.print(table)
-    left = [each for each in plan.stages if not each.done]
     console.print(
-        f"All: {duration(sum(each.seconds for each in left))}, an estimate for two cores; "
-        f"{gibibytes(max((each.memory for each in left), default=0))} of memory,\nof which "
-        f"{gibibytes(plan.available)} are free; {gibibytes(sum(each.disk for each in left))} in {output}.\n"
+        f"All: {duration(sum(each.seconds for each in plan.left))}, an estimate for two cores; "
+        f"{gibibytes(max((each.memory for each in plan.left), default=0))} of memory,\nof which "
+        f"{gibibytes(plan.available)} are free; {gibibytes(plan.disk)} in {output}.\n"
         "Nothing was written."
     )
 

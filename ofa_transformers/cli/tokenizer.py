@@ -84,10 +84,13 @@ def train(
     Example: ofa tokenizer train deu_Latn.txt swh_Latn.txt --vocab-size 30000 --output my-tokenizer
     """
     from ..tokenization import save_tokenizer, train_tokenizer
+    from ..tokenization.saving import tokenizer_bytes
     from ..utils.files import new_folder
 
     quiet_unless_interactive()
-    reserve_output(output, overwrite, inputs=[*_paths(texts), *([like] if like else [])])
+    reserve_output(
+        output, overwrite, inputs=[*_paths(texts), *([like] if like else [])], needed=tokenizer_bytes(vocab_size)
+    )
     tokenizer = train_tokenizer(
         _texts(texts, dataset, column, split),
         vocab_size,
@@ -132,13 +135,16 @@ def extend(
 
     from ..tokenization import extend_tokenizer, measure_changes, save_tokenizer
     from ..tokenization.backend import load_fast_tokenizer
+    from ..tokenization.saving import tokenizer_bytes
     from ..utils.files import new_folder
+    from ..utils.targets import check_space
 
     quiet_unless_interactive()
     reserve_output(output, overwrite, inputs=[tokenizer, *_paths(texts), *_paths(compare)])
     new_text = _texts(texts, dataset, column, split)
     old_text = _texts(compare, None, column, split) if compare else {}
     old = load_fast_tokenizer(tokenizer)
+    check_space(output, tokenizer_bytes(len(old) + num_new_tokens))
     extended = extend_tokenizer(old, new_text, num_new_tokens, alpha=alpha, character_coverage=character_coverage)
     with new_folder(output, overwrite) as folder:
         save_tokenizer(extended, folder)
@@ -185,6 +191,7 @@ def trim(
     """
     from ..tokenization import save_tokenizer
     from ..tokenization.backend import load_fast_tokenizer
+    from ..tokenization.saving import tokenizer_bytes
     from ..utils.files import new_folder
 
     quiet_unless_interactive()
@@ -198,7 +205,7 @@ def trim(
         _texts(extend, None, column, split) if extend else None,
         num_new_tokens,
     )
-    with new_folder(output, overwrite) as folder:
+    with new_folder(output, overwrite, needed=tokenizer_bytes(len(made))) as folder:
         save_tokenizer(made, folder)
     typer.echo(f"{len(old):,} -> {len(made):,} tokens ({len(made) / len(old):.1%}): {output}")
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from ..models.checkpoints import count_bytes
 from ..report import OfaReport, count_languages, count_tokens, find_warnings, measure_rows, uses_of_languages
-from .inputs import Inputs, Source, count_bytes
+from .inputs import Inputs, Source
 from .mapping.token_mapping import TokenMapping
 from .rows import TargetRows
 from .run import Run

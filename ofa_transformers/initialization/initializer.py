@@ -16,6 +16,7 @@ from ..report import OfaReport
 from ..scoring.language_removal import remove_languages
 from ..utils.files import new_folder
 from ..utils.hub import push_folder
+from ..utils.targets import check_space
 from ..vectors import WordVectors
 from .account import make_report
 from .assembly import limited_tokenizer, put_together
@@ -30,6 +31,7 @@ from .rows import make_rows
 from .run import Run
 from .saving import write_checkpoint
 from .settings import InitializationSettings
+from .sizes import sizes_of
 
 
 logger = logging.get_logger(__name__)
@@ -205,6 +207,9 @@ class OfaInitializer:
         )
         settings = settings.with_rules(inputs.rules)
         read = read_source(inputs, settings, run)
+        if run.output is not None:
+            tokens = len(inputs.target_tokenizer)
+            check_space(run.output, sizes_of(read.model, read.embeddings, tokens, settings.embedding_size).disk)
         # 2. Map the target's tokens onto the source's.
         with run("mapping"):
             mapping = run.once("mapping", lambda: make_mapping(inputs, read, settings, run))

@@ -11,6 +11,8 @@ from transformers import AutoModel, PreTrainedConfig, PreTrainedModel, PreTraine
 from transformers.utils import logging
 
 from ..models.checkpoints import (
+    check_finite,
+    count_bytes,
     language_model_loader,
     load_config,
     load_tokenizer,
@@ -225,6 +227,7 @@ def _load_donor(
             model = model_class(donor, config).from_pretrained(donor, **{"trust_remote_code": False, **access})
     embeddings = token_table(model)
     check_rows(len(embeddings), tokenizer, model)
+    check_finite(model, "donor", type(model).__name__ if isinstance(donor, tuple) else donor)
     return Donor(tokenizer, embeddings.float())
 
 
@@ -288,11 +291,6 @@ def note_headless(source: Any, source_class: type[PreTrainedModel], access: dict
         "fits a new head first, with the body as it is; with translations (--parallel) it draws both sides to the source's "
         "vector of the line, and needs none."
     ]
-
-
-def count_bytes(model: PreTrainedModel) -> int:
-    """Of the parameters, tied ones once: the size of its weights in a file."""
-    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
 
 
 def check_rows(rows: int, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:

@@ -17,6 +17,7 @@ from .mapping.matches import match_tokens
 from .memory import needed_memory, refuse_too_little_memory
 from .run import Run
 from .settings import InitializationSettings
+from .sizes import sizes_of
 from .special_tokens import plan_special_tokens
 
 
@@ -107,7 +108,7 @@ def plan_adaptation(
     chosen = chosen.with_rules(inputs.rules)
     embedding_size = chosen.embedding_size
     words, num_words = inputs.word_vectors, chosen.count_words(inputs.word_vectors)
-    model = _without_weights(source, inputs.source_class, inputs.config, hub_kwargs or {})
+    model = without_weights(source, inputs.source_class, inputs.config, hub_kwargs or {})
     embeddings = find_embeddings(model)
     if embedding_size is not None:
         check_factorizable(embeddings)
@@ -123,21 +124,7 @@ def plan_adaptation(
     )
     shared = int((matches.source_ids >= 0).sum())
 
-    matrices = 1 if embeddings.output is None else 2
-    size = hidden_size if embedding_size is None else embedding_size
-    # The sum of the tables' widths: RemBERT's two have different ones.
-    width = hidden_size + (0 if embeddings.output is None else embeddings.output.shape[1])
-    old = rows * width
-    new = len(target) * width if embedding_size is None else matrices * len(target) * size + size * width
-    before = model.num_parameters()
-    bias = 0 if embeddings.bias is None else len(target) - len(embeddings.bias)
-    parameters = {id(parameter) for parameter in model.parameters()}
-    others = sum(one.tensor.numel() for one in embeddings.others if id(one.tensor) in parameters)
-    # Ofa* heads have no second bias.
-    second_bias = embedding_size is not None and embeddings.bias is not None
-    others = -others if second_bias else others // rows * (len(target) - rows)
-    after = before - old + new + bias + others
-    itemsize = model.dtype.itemsize
+    sizes = sizes_of(model, embeddings, len(target), embedding_size)
     work = needed_memory(chosen, embeddings, len(target), words)
     refuse_too_little_memory(work)
 
@@ -149,8 +136,8 @@ def plan_adaptation(
     )
     if embedding_size is not None:
         decomposed = rows if chosen.primitives == "source" else len(target)
-        operations = hidden_size * (decomposed * hidden_size + 2 * rows * size)
-        cpu_seconds += matrices * operations / _FACTORIZATION_RATE
+        operations = hidden_size * (decomposed * hidden_size + 2 * rows * embedding_size)
+        cpu_seconds += (1 if embeddings.output is None else 2) * operations / _FACTORIZATION_RATE
     return AdaptationPlan(
         source_class=type(model).__name__,
         target_class=(type(model) if embedding_size is None else factorized_class(type(model))).__name__,
@@ -160,20 +147,20 @@ def plan_adaptation(
         words=num_words,
         dimension=words.dimension,
         languages=len(words.language_counts()),
-        parameters=(before, after),
-        embedding_parameters=(old, new),
+        parameters=sizes.parameters,
+        embedding_parameters=sizes.embedding_parameters,
         settings=chosen,
-        memory=(before + after) * itemsize + work,
+        memory=sum(sizes.parameters) * model.dtype.itemsize + work,
         mapped=4 * len(words) * words.dimension,
         available=available_memory(),
-        disk=after * itemsize,
+        disk=sizes.disk,
         # Tokenizers and vectors have just been read, so that this part is no estimate.
         seconds=sum(run.seconds.values()) + _TWO_CORES * cpu_seconds,
         notes=inputs.rules.notes,
     )
 
 
-def _without_weights(
+def without_weights(
     source: Any, source_class: type, config: PreTrainedConfig, hub_kwargs: dict[str, Any]
 ) -> PreTrainedModel:
     """The source, dense, on the meta device."""

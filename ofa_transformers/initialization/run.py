@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -31,13 +32,19 @@ class Run:
     Args:
         device: where neighbours and factorization are computed; a GPU if there is one by default.
         largest_size: of several embedding sizes, so that the smaller ones are cut from its factors.
+        output: where the result goes, if that is known: there must be room for it before the long work.
 
     Attributes:
         seconds: wall time of each phase so far.
     """
 
-    def __init__(self, device: torch.device | str | None = None, largest_size: int | None = None) -> None:
-        self.device, self.largest_size = device, largest_size
+    def __init__(
+        self,
+        device: torch.device | str | None = None,
+        largest_size: int | None = None,
+        output: Path | None = None,
+    ) -> None:
+        self.device, self.largest_size, self.output = device, largest_size, output
         self.seconds: dict[str, float] = {}
         self._made: dict[str, Any] = {}
         self._read: dict[str, Any] = {}

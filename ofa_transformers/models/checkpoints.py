@@ -233,6 +233,11 @@ def reading_weights(argument: str, checkpoint: Any) -> Iterator[None]:
         raise ValueError(f"{problem}. ({type(error).__name__}: {in_one_line(error)})") from error
 
 
+def count_bytes(model: PreTrainedModel) -> int:
+    """Of the parameters, tied ones once: the size of its weights in a file."""
+    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+
+
 def check_finite(model: PreTrainedModel, argument: str, checkpoint: Any) -> None:
     """That all weights are finite numbers; with others, whatever the model is given, it answers NaN.
 

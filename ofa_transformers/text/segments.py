@@ -34,6 +34,12 @@ def read_ids(ids: str | os.PathLike | Iterable[str] | None) -> frozenset[str]:
     return frozenset(line.partition("\t")[0] for _, line in numbered_lines(Path(ids)))
 
 
+def named_text(language: str, parts: Iterable[Any]) -> str:
+    """A language with the files that its text is from, for errors."""
+    files = [str(part) for part in parts if isinstance(part, Path)]
+    return f"{language!r} ({', '.join(files[:3])}{', ...' if len(files) > 3 else ''})" if files else repr(language)
+
+
 def read_segments(part: Any) -> Iterator[tuple[str, str]]:
     """(id, text) pairs of a path to a file of `id<TAB>text` lines, or of an iterable of such pairs."""
     if isinstance(part, Path):

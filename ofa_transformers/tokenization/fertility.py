@@ -216,7 +216,11 @@ def measure_fertility(
             for name, counter in counters.items():
                 totals[name] += counter.count(block)
         if not words:
-            raise ValueError(f"the text of {language!r} has no words; give another text, or leave the language out")
+            files = getattr(texts[language], "names", [])
+            where = f" ({', '.join(files[:3])})" if files else ""
+            raise ValueError(
+                f"the text of {language!r}{where} has no words; give another text, or leave the language out"
+            )
         for name, total in totals.items():
             merged = merged_words(types.table, counters[name].backend.normalizer)
             results[name][language] = Fertility(words, characters, *map(int, total), merged)

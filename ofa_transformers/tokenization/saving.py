@@ -35,6 +35,9 @@ _GENERIC = "PreTrainedTokenizerFast"
 # Of config.json, what AutoTokenizer chooses the class by.
 _CONFIG_KEYS = ("model_type", "tokenizer_class", "model_name")
 
+# Of tokenizer.json for each token: 15 with WordPiece's short ones, 70 with Unigram's scores.
+_TOKEN_BYTES = 40
+
 # Digests of the files that were read back well: the checkpoints of a training have the same ones again and again.
 _proven: set[str] = set()
 
@@ -97,6 +100,11 @@ def save_tokenizer(
         "Extend the model's own tokenizer, or train one like= it (--like), with same_normalizer=True "
         "(--same-normalizer) where it folds case."
     )
+
+
+def tokenizer_bytes(tokens: int) -> int:
+    """About what a tokenizer of so many tokens takes on a disk."""
+    return _TOKEN_BYTES * tokens
 
 
 def check_tokenizer(

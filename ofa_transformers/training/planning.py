@@ -12,11 +12,11 @@ from ..scoring.masked_lm import tokens_read
 from ..text.corpus import LanguageText
 from ..utils.memory import available_memory
 from ..utils.progress import stage
-from ..utils.targets import check_space, check_target
+from ..utils.targets import check_space, check_workspace
 from .arguments import DataArguments, ModelArguments, PretrainingArguments
-from .checkpoints import check_whole, last_checkpoint, read_data_state
+from .checkpoints import check_whole, last_checkpoint, read_data_state, saved_steps
 from .resuming import check_settings, check_steps, settings_of
-from .run import CHECKPOINT_BYTES, check_output
+from .run import CHECKPOINT_BYTES, bytes_to_write, check_output
 from .samples import BLOCK_LINES, Encoder
 from .setup import Setup, prepare
 
@@ -103,7 +103,7 @@ def plan_pretraining(
         FileNotFoundError, FileExistsError, ValueError, ImportError: as `pretrain`.
     """
     args = training_arguments
-    output = check_target(args.output_dir)
+    output = check_workspace(args.output_dir)
     resumed = args.resume_from_checkpoint or last_checkpoint(output)
     if not resumed:
         check_output(output)
@@ -126,7 +126,7 @@ def plan_pretraining(
         check_settings(Path(resumed), before, settings_of(setup, args, args.world_size))
     steps = args.max_steps - done
     checkpoint = CHECKPOINT_BYTES * parameters
-    check_space(output, checkpoint)
+    check_space(output, bytes_to_write(args, parameters, len(saved_steps(output))))
     on_gpu = args.device.type == "cuda"
     memory = _TRAINING_BYTES * parameters + _activations(setup, args)
     labelled = 1.0 if causal else data_arguments.mlm_probability
@@ -145,7 +145,7 @@ def plan_pretraining(
         available=torch.cuda.mem_get_info()[0] if on_gpu else available_memory(),
         device=torch.cuda.get_device_name() if on_gpu else "the CPU",
         checkpoint=checkpoint,
-        disk=checkpoint * min(args.save_total_limit or 1, -(-args.max_steps // int(args.save_steps))) + 4 * parameters,
+        disk=bytes_to_write(args, parameters),
         cache=0 if data_arguments.streaming else 4 * sum(row.tokens for row in languages),
         seconds=None if on_gpu else steps * _step_seconds(setup, tokens_per_step, labelled, args.bf16),
         evaluations=evaluations,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -11,9 +12,9 @@ from transformers.utils import CONFIG_NAME, logging
 from ..scoring.language_removal import remove_languages
 from ..utils.files import reserved
 from ..utils.progress import stage
-from ..utils.targets import check_space, check_target, follow_umask
+from ..utils.targets import check_space, check_workspace, follow_umask, writing_to
 from .arguments import DataArguments, ModelArguments, PretrainingArguments
-from .checkpoints import last_checkpoint
+from .checkpoints import last_checkpoint, saved_steps
 from .evaluation import retrieval
 from .head import fit_head
 from .objective import check_weights
@@ -24,6 +25,7 @@ from .trainer import PretrainingTrainer
 
 # Bytes a parameter: weight, and two states of AdamW, float32.
 CHECKPOINT_BYTES = 12
+_WEIGHT_BYTES = 4
 # Of each, to see what tells languages apart.
 _LINES_OF_LANGUAGE = 400
 
@@ -58,12 +60,12 @@ def pretrain(
         FileNotFoundError, FileExistsError, ValueError, ImportError: something is missing, empty or doesn't fit; before
             the work starts.
         FloatingPointError: a loss that is no number.
-        OSError: a checkpoint could not be written; the last good one is still there. Or the disk has too little room
-            for one, which is found before the work.
+        OSError: a checkpoint could not be written; the last good one is still there. Or the disk has too little room,
+            which is found before the work.
         Busy: another process writes there.
     """
     args = training_arguments
-    output = check_target(args.output_dir)
+    output = check_workspace(args.output_dir)
     with reserved(output) if args.process_index == 0 else nullcontext():
         return _pretrain(model_arguments, data_arguments, args, output, causal, callbacks, display)
 
@@ -85,7 +87,7 @@ def _pretrain(
         setup = prepare(
             model_arguments, data_arguments, causal=causal, seed=args.sample_seed, loader_options=args.loader_options
         )
-    check_space(output, CHECKPOINT_BYTES * setup.model.num_parameters())
+    check_space(output, bytes_to_write(args, setup.model.num_parameters(), len(saved_steps(output))))
     if setup.new_weights and not resume:
         fit_head(setup, args.sample_seed)
     trainer = PretrainingTrainer(setup, args, callbacks, display)
@@ -94,15 +96,30 @@ def _pretrain(
         trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
     check_weights(trainer.model, trainer.state.global_step, args.output_dir)
     removed = free_of_languages(trainer)
-    trainer.save_model()
+    with writing_to(output):
+        trainer.save_model()
     if args.process_index == 0:
         follow_umask(*output.glob("*.safetensors"))
     if setup.held_out:
         result |= held_out(trainer) | removed
-    trainer.save_state()
-    if trainer.is_world_process_zero():
-        trainer.save_metrics("all", result)
+    with writing_to(output):
+        trainer.save_state()
+        if trainer.is_world_process_zero():
+            trainer.save_metrics("all", result)
     return result
+
+
+def bytes_to_write(args: PretrainingArguments, parameters: int, saved: int = 0) -> int:
+    """About what a run writes at most: checkpoints to keep, one more while it is written, and the model.
+
+    Args:
+        args: of the run; without `save_total_limit` two checkpoints count.
+        parameters: of the model.
+        saved: checkpoints that are there already.
+    """
+    every = int(args.save_steps) if args.save_steps >= 1 else math.ceil(args.max_steps * args.save_steps)
+    most = min((args.save_total_limit or 1) + 1, math.ceil(args.max_steps / every))
+    return (CHECKPOINT_BYTES * max(most - saved, 1) + _WEIGHT_BYTES) * parameters
 
 
 def free_of_languages(trainer: PretrainingTrainer) -> dict[str, float]:
@@ -160,9 +177,7 @@ def check_output(output: Path) -> None:
     """That a run without checkpoints to resume from would replace no model.
 
     Raises:
-        FileExistsError: there is one in the folder, or it is a file.
+        FileExistsError: there is one in the folder.
     """
-    if output.is_file():
-        raise FileExistsError(f"The output folder {output} is a file; name a folder.")
     if Path(output, CONFIG_NAME).exists():
         raise FileExistsError(f"The output folder {output} holds a model, but no checkpoint; name another folder.")

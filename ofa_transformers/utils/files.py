@@ -14,7 +14,15 @@ from transformers.utils import logging
 
 from .locks import locked, remove_lock_files
 from .replacing import NEW, beside, claim, exchange, leftovers, remove, tidy
-from .targets import check_output_file, check_replaceable, check_target, follow_umask, located, writing_to
+from .targets import (
+    check_no_file,
+    check_output_file,
+    check_replaceable,
+    check_target,
+    follow_umask,
+    located,
+    writing_to,
+)
 
 
 _BLOCK_BYTES = 1 << 22
@@ -44,9 +52,7 @@ def check_output_folder(
     """
     folder = check_target(path, needed)
     check_replaceable(path, inputs)
-    if os.path.lexists(folder) and not folder.is_dir():
-        kind = "a link to nothing" if folder.is_symlink() else "a file"
-        raise FileExistsError(f"The output folder {folder} is {kind}; name a folder.")
+    check_no_file(folder)
     if folder.is_dir():
         occupied = folder.is_symlink() or any(folder.iterdir())
         if occupied and not overwrite:

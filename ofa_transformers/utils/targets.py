@@ -55,6 +55,44 @@ def check_target(path: str | os.PathLike, needed: int = 0) -> Path:
         PermissionError: its folder can't be written.
         OSError: too little room on the disk.
     """
+    above = _folder_above(path)
+    _check_writable(path, above)
+    check_space(path, needed)
+    return Path(path)
+
+
+def check_workspace(path: str | os.PathLike, needed: int = 0) -> Path:
+    """The path of a folder that a command writes into and may go on in, once it is sure that it can.
+
+    Args:
+        path: of the folder; it needn't exist.
+        needed: bytes that are to be written, as far as that is known.
+
+    Raises:
+        FileExistsError: it is a file, or a link to nothing.
+        PermissionError: it can't be written.
+        ValueError, OSError: as `check_target`.
+    """
+    above, folder = _folder_above(path), Path(path)
+    check_no_file(folder)
+    _check_writable(path, folder if folder.is_dir() else above)
+    check_space(path, needed)
+    return folder
+
+
+def check_no_file(folder: Path) -> None:
+    """That a path is free, or a folder's.
+
+    Raises:
+        FileExistsError: it isn't.
+    """
+    if os.path.lexists(folder) and not folder.is_dir():
+        kind = "a link to nothing" if folder.is_symlink() else "a file"
+        raise FileExistsError(f"The output folder {folder} is {kind}; name a folder.")
+
+
+def _folder_above(path: str | os.PathLike) -> Path:
+    """The nearest folder above a path that exists, once it is sure that names can lie there."""
     path = Path(path)
     shown = os.fsencode(path).decode("utf-8", "backslashreplace")
     if any("\ud800" <= character <= "\udfff" for character in str(path)):
@@ -72,17 +110,24 @@ def check_target(path: str | os.PathLike, needed: int = 0) -> Path:
         raise NotADirectoryError(
             f"The output {shown} can't be written: {above} is a file, not a folder; name another."
         )
-    if not is_writable(above):
+    return above
+
+
+def _check_writable(path: str | os.PathLike, folder: Path) -> None:
+    if not is_writable(folder):
         raise PermissionError(
-            f"The output {shown} can't be written: the folder {above} is read-only for you; name another place, or get "
+            f"The output {path} can't be written: the folder {folder} is read-only for you; name another place, or get "
             "write access."
         )
-    check_space(path, needed)
-    return path
 
 
-def check_space(path: str | os.PathLike, needed: int) -> None:
+def check_space(path: str | os.PathLike, needed: int, what: str = "The output") -> None:
     """That a disk has room for so many bytes.
+
+    Args:
+        path: of what is to be written.
+        needed: bytes.
+        what: it is, for the error.
 
     Raises:
         OSError: it hasn't; says how much is needed and how much is free.
@@ -94,8 +139,7 @@ def check_space(path: str | os.PathLike, needed: int) -> None:
         about = f"about {_bytes(needed)} are needed, but " if needed >= _LEAST_FREE else ""
         raise _os_error(
             errno.ENOSPC,
-            f"The output {path} can't be written: {about}the disk has {_bytes(free)} free; make room, or name a place "
-            "on another disk.",
+            f"{what} {path} can't be written: {about}the disk has {_bytes(free)} free; {_MAKE_ROOM}.",
         )
 
 
@@ -147,18 +191,29 @@ def writing_to(path: str | os.PathLike) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        number = error.errno if isinstance(error, OSError) else None
-        if number is None and (said := _NUMBER.search(str(error))):
-            number = int(said[1])
-        elif number is None and _CUT_SHORT.search(str(error)):
-            number = errno.ENOSPC
-        if number not in _REMEDIES:
+        number, remedy = _why(error)
+        if remedy is None:
             raise
         raise _os_error(
             number,
-            f"{path} could not be written: {os.strerror(number)}; {_REMEDIES[number]}. What was there before is as it "
-            "was.",
+            f"{path} could not be written: {os.strerror(number)}; {remedy}. What was there before is as it was.",
         ) from error
+
+
+def remedy_of(error: BaseException) -> str | None:
+    """What to do about a full or failing disk, whatever library met it; None for other errors, and those that say it."""
+    remedy = _why(error)[1]
+    return None if remedy is None or remedy in str(error) else remedy
+
+
+def _why(error: BaseException) -> tuple[int | None, str | None]:
+    """The system's number of an error and what to do about it, of those that a full or failing disk gives."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None and (said := _NUMBER.search(str(error))):
+        number = int(said[1])
+    elif number is None and _CUT_SHORT.search(str(error)):
+        number = errno.ENOSPC
+    return number, _REMEDIES.get(number)
 
 
 def _os_error(number: int, message: str) -> OSError:

@@ -99,6 +99,9 @@ def align(
         )
     names, counts = np.unique(space.languages[anchors[:, 1]], return_counts=True)
     target = str(names[counts.argmax()])
+    vectors.check_finite()
+    space.check_finite(np.union1d(anchors[:, 1], space.select(target, max_words)))
+    space.check_finite(np.arange(min(_BLOCK_ROWS, len(space))))
     problem = _Problem(
         _Side.of(vectors.vectors, center),
         _Side.of(space.vectors, center),

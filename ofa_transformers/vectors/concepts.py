@@ -106,6 +106,7 @@ def build_from_dictionaries(
     if dim is not None and dim < 1:
         raise ValueError(f"dim is {dim}, but must be at least 1.")
     if base is not None:
+        base.check_finite()
         words_of = base.language_counts()
         known = {code: counterparts(code, words_of) for code in np.unique(dictionary.languages).tolist()}
         # a macrolanguage goes by the language within it that has most words

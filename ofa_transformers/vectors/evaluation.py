@@ -15,7 +15,7 @@ from transformers.utils import logging
 
 from ..text.languages import to_iso639_3
 from ..text.segmentation import WordSplitter
-from ..text.segments import read_ids, read_segments, texts_by_language
+from ..text.segments import named_text, read_ids, read_segments, texts_by_language
 from ..utils.search import csls_neighbors, nearest_neighbors, retrieval_ranks
 from .dictionaries import Dictionary
 from .lookup import find_rows
@@ -131,12 +131,15 @@ def lexicon_induction(
         device: where similarities are computed; a GPU if there is one by default.
 
     Raises:
-        ValueError: no entry, or none of a given pair, both of whose words the vectors know.
+        ValueError: no entry, or none of a given pair, both of whose words the vectors know; or vectors with NaN or
+            infinite values.
     """
     rows_of = find_rows(vectors, dictionary.words, dictionary.languages)
     given = pairs is not None
     pairs = list(pairs) if given else _known_pairs(vectors, dictionary)
     words_of = {code: vectors.select(code, max_words) for code in sorted({code for pair in pairs for code in pair})}
+    for rows in words_of.values():
+        vectors.check_finite(rows)
     scores = []
     for source, target in logging.tqdm(pairs, desc="Lexicon induction", unit="pair", delay=2, leave=False):
         entries = dictionary.between(source, target)
@@ -234,7 +237,8 @@ def segment_retrieval(
         weighting: "idf", a word counts log(segments / segments with the word); or "mean", all count the same.
 
     Raises:
-        ValueError: the pivot or its vectors are missing, or a language shares fewer than 5 segments with it.
+        ValueError: the pivot or its vectors are missing, a language shares fewer than 5 segments with it, or a vector that
+            is used has NaN or infinite values.
     """
     if weighting not in ("idf", "mean"):
         raise ValueError(f"weighting is {weighting!r}, but must be 'idf' or 'mean'.")
@@ -250,8 +254,11 @@ def segment_retrieval(
     for language in logging.tqdm(sources, desc="Reading segments", unit="language", delay=2, leave=False):
         pairs = itertools.chain.from_iterable(map(read_segments, sources[language]))
         pairs = (pair for pair in pairs if wanted is None or pair[0] in wanted)
-        found, words = count_words(language, [pairs], ids, tokenize, lowercase=lowercase)
-        counts[language] = found, find_rows(vectors, words, np.full(len(words), language))
+        named = named_text(language, sources[language])
+        found, words = count_words(language, [pairs], ids, tokenize, lowercase=lowercase, named=named)
+        rows = find_rows(vectors, words, np.full(len(words), language))
+        vectors.check_finite(rows[rows >= 0])
+        counts[language] = found, rows
     scores = []
     for language in sorted(counts.keys() - {pivot}):
         shared = np.intersect1d(*(np.unique(counts[code][0].indices) for code in (pivot, language)))

@@ -15,7 +15,7 @@ from transformers.utils import logging
 
 from ..text.segmentation import WordSplitter, normalized
 from ..text.segmentation import lowercase as lower
-from ..text.segments import read_ids, read_segments, texts_by_language
+from ..text.segments import named_text, read_ids, read_segments, texts_by_language
 from ..utils.progress import stage
 
 
@@ -64,15 +64,16 @@ def build_from_parallel(
     segments_of: dict[str, int] = {}
     unspaced: list[str] = []
     for language in logging.tqdm(sorted(sources), desc="Counting words", unit="language", delay=2, leave=False):
+        named = named_text(language, sources[language])
         counts, language_words = count_words(
-            language, [used(sources[language])], segment_ids, tokenize or splitter, lowercase=lowercase
+            language, [used(sources[language])], segment_ids, tokenize or splitter, lowercase=lowercase, named=named
         )
         totals = counts.sum(axis=1, dtype=np.float64)
         kept = np.flatnonzero(totals >= min_count)
         if not len(kept):
             raise ValueError(
-                f"No word of {language!r} occurs {min_count} times or more in its {int(totals.sum())} words; pass a "
-                "smaller min_count or more text."
+                f"No word of {named} occurs {min_count} times or more in its {int(totals.sum())} words; pass a smaller "
+                "min_count or more text."
             )
         if splitter is not None and splitter.met_unspaced:
             unspaced.append(language)
@@ -122,8 +123,11 @@ def count_words(
     tokenize: Callable[[str], list[str]],
     *,
     lowercase: bool,
+    named: str,
 ) -> tuple[scipy.sparse.csr_array, list[str]]:
     """The word x segment counts of one language, float32, and its words; new ids are added to `segment_ids`.
+
+    `named` is what the text is called in errors, as `named_text` has it.
 
     Raises:
         ValueError: a line or pair that isn't one, or no words.
@@ -143,7 +147,7 @@ def count_words(
         rows.append(np.fromiter(numbers, dtype=np.int32, count=len(columns[-1])))
     if not vocabulary:
         raise ValueError(
-            f"The text of {language!r} has no words in the segments to use; pass a text, or leave the language out."
+            f"The text of {named} has no words in the segments to use; pass a text, or leave the language out."
         )
     cells = np.concatenate(rows), np.concatenate(columns)
     ones = np.ones(len(cells[0]), dtype=np.float32)

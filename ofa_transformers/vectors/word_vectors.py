@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 logger = logging.get_logger(__name__)
 
+# Of each word what isn't its vector: ten letters, where they end, a language and a frequency.
+_WORD_BYTES = 26
+
 
 class WordVectors(WordColumns):
     """Words of one or many languages with vectors in one space, as OFA needs them (section 3.2).
@@ -158,7 +161,7 @@ class WordVectors(WordColumns):
             ValueError: a word has a line break, vectors have NaN or infinite values, or JSON cannot hold the metadata.
         """
         target = check_output_folder(path, overwrite)
-        with new_folder(target, overwrite) as folder:
+        with new_folder(target, overwrite, needed=self.bytes_to_write) as folder:
             self._write(folder)
         logger.info("Word vectors saved to %s.", target)
         return target
@@ -191,6 +194,11 @@ class WordVectors(WordColumns):
             return push_folder(
                 folder, repo_id, private=private, token=token, revision=revision, commit_message=commit_message
             )
+
+    @property
+    def bytes_to_write(self) -> int:
+        """About what `save` writes."""
+        return len(self) * (4 * self.dimension + _WORD_BYTES)
 
     def _write(self, folder: Path) -> None:
         self.check_finite()  # once more, since arrays can be changed and `load` doesn't look
@@ -298,7 +306,7 @@ class WordVectors(WordColumns):
 
         Raises:
             ValueError: a language that the dictionary doesn't have, no word that it shares with `vectors`, nothing to
-                add, or what `Dictionary` reports.
+                add, vectors with NaN or infinite values, or what `Dictionary` reports.
         """
         from .concepts import build_from_dictionaries
         from .dictionaries import Dictionary
@@ -355,7 +363,8 @@ class WordVectors(WordColumns):
             CSLS, before and after (`AlignmentReport`).
 
         Raises:
-            ValueError: more dimensions than `space` has, or no entry with both words known.
+            ValueError: more dimensions than `space` has, no entry with both words known, or vectors with NaN or infinite
+                values.
         """
         from .alignment import align
 

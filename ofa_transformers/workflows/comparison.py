@@ -7,7 +7,7 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,13 +28,18 @@ from ..evaluation.results import GROUPS, Measurement
 from ..initialization.initializer import OfaInitializer
 from ..initialization.methods import find_method, methods
 from ..initialization.methods.inputs import NEEDS
+from ..initialization.planning import without_weights
 from ..initialization.run import Run
+from ..initialization.sizes import sizes_of
 from ..models.checkpoints import language_model_loader, load_config, model_class
+from ..models.embeddings import find_embeddings
 from ..scoring.batching import longest_input
 from ..scoring.masked_lm import DEFAULT_STRIDE
 from ..text.parallel import ParallelText, evenly
+from ..utils.files import reserved
 from ..utils.reading import read_json, reading
 from ..utils.strict_json import write
+from ..utils.targets import check_space, check_workspace, writing_to
 from ..vectors import WordVectors
 from .board import BITS, CENTRED, PLAIN, Board
 from .pretraining import continue_pretraining, training_batches
@@ -44,6 +49,7 @@ logger = logging.get_logger(__name__)
 
 # Samples of a step, their tokens, and AdamW's peak rate.
 _BATCH, _TOKENS, _RATE = 16, 64, 1e-4
+_SETTINGS = "comparison.json"
 _JSON: dict[str, Any] = {"indent": 1, "ensure_ascii": False}
 # Float operations a second of one core of 2024 that it shares with nobody, characters that it reads, and seconds to
 # make a candidate.
@@ -217,12 +223,37 @@ class Comparison:
             "files": dict(self.files),
         }
 
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The target's."""
+        return AutoTokenizer.from_pretrained(self.target_tokenizer)
+
+    def check_folder(self, folder: Path) -> None:
+        """That this comparison can be written there, or go on, and that there is room for a model of the largest size
+        among temporary files, from which each candidate is measured.
+
+        Raises:
+            ValueError: the folder holds cells of another comparison.
+            OSError: too little room.
+        """
+        settings = folder / _SETTINGS
+        if settings.is_file() and (found := read_json(settings, "name another folder")) != self.inputs:
+            known = found if isinstance(found, dict) else {}
+            other = [name for name, value in self.inputs.items() if known.get(name) != value]
+            raise ValueError(f"{folder} holds a comparison with other {', '.join(other)}; name another folder.")
+        model = without_weights(self.source, self._class, load_config(self.source, {}), {})
+        largest = max(self.sizes, key=lambda size: math.inf if size is None else size)
+        needed = sizes_of(model, find_embeddings(model), len(self.tokenizer), largest).disk
+        check_space(Path(tempfile.gettempdir(), "ofa"), needed, "The temporary folder (TMPDIR)")
+
     def predicted_seconds(self) -> float:
         """CPU seconds of all cells: an estimate from the operations that measuring and training take."""
-        tokenizer = AutoTokenizer.from_pretrained(self.target_tokenizer)
+        tokenizer = self.tokenizer
 
-        def tokens(lines: Sequence[str]) -> int:
-            return sum(map(len, tokenizer(list(lines), add_special_tokens=False, verbose=False)["input_ids"]))
+        def tokens(lines: Iterable[str]) -> int:
+            lines = list(lines)  # Transformers fails where there are none
+            found = tokenizer(lines, add_special_tokens=False, verbose=False)["input_ids"] if lines else []
+            return sum(map(len, found))
 
         config = load_config(self.source, {}).get_text_config()
         layer = 12 * config.hidden_size**2  # attention and a feed-forward block of the usual width
@@ -254,16 +285,19 @@ def compare(comparison: Comparison, output: str | Path, *, show_progress: bool =
 
     Raises:
         ValueError: the folder holds cells of another comparison; and what `OfaInitializer.from_pretrained` raises.
+        OSError: the folder can't be written, or there is too little room for a model; before the work.
+        Busy: another process writes there.
     """
-    folder = Path(output)
+    folder = check_workspace(output)
+    with reserved(folder):
+        return _compare(comparison, folder, show_progress)
+
+
+def _compare(comparison: Comparison, folder: Path, show_progress: bool) -> Board:
+    comparison.check_folder(folder)
+    tokenizer = comparison.tokenizer
     (folder / "cells").mkdir(parents=True, exist_ok=True)
-    settings = folder / "comparison.json"
-    if settings.is_file() and (found := read_json(settings, "name another folder")) != comparison.inputs:
-        known = found if isinstance(found, dict) else {}
-        other = [name for name, value in comparison.inputs.items() if known.get(name) != value]
-        raise ValueError(f"{folder} holds a comparison with other {', '.join(other)}; name another folder.")
-    write(settings, comparison.inputs, **_JSON)
-    tokenizer = AutoTokenizer.from_pretrained(comparison.target_tokenizer)
+    write(folder / _SETTINGS, comparison.inputs, **_JSON)
     vectors = None if comparison.word_vectors is None else WordVectors.load(comparison.word_vectors)
     cells: dict[str, list[dict[str, Any]]] = {name: [] for name in comparison.candidates}
     todo = [(seed, name) for seed in comparison.seeds for name in comparison.candidates]
@@ -347,8 +381,9 @@ def _measure(
     """By language and over all: bits and loss of a language model, retrieval in both directions as one figure."""
     found: list[Measurement] = []
     with tempfile.TemporaryDirectory() as folder:
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        with writing_to(folder):
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
         if comparison.is_language_model:
             found += evaluate_perplexity([folder], comparison.held_lines)
             found += [

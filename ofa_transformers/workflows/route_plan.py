@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModel
 
 from ..models.checkpoints import load_config
 from ..utils.memory import available_memory
+from ..utils.reading import read_json
+from ..utils.targets import check_space
 from .route import Route
 from .route_settings import SAMPLES, TOKENS, default_steps
 
@@ -41,9 +43,23 @@ class RoutePlan:
     stages: list[StagePlan]
     available: int
 
+    @property
+    def left(self) -> list[StagePlan]:
+        return [each for each in self.stages if not each.done]
+
+    @property
+    def disk(self) -> float:
+        """Bytes that what is left to do writes."""
+        return sum(each.disk for each in self.left)
+
 
 def plan_route(route: Route, output: Path) -> RoutePlan:
-    """Sizes and times of a route; stages that ended in `output` are `done`, whatever their settings."""
+    """Sizes and times of a route; stages that ended in `output` are `done`, whatever their settings.
+
+    Raises:
+        ValueError: what lies there isn't what such a run writes.
+        OSError: the disk has too little room.
+    """
     config = load_config(route.source, {})
     with torch.device("meta"):
         model = AutoModel.from_config(config)
@@ -85,9 +101,26 @@ def plan_route(route: Route, output: Path) -> RoutePlan:
         ),
         ("after", "the trained model; card and report", measuring, 4 * parameters, 1e5),
     ]
-    return RoutePlan([StagePlan(*row, done=_is_done(output, row[0])) for row in rows], available_memory())
+    plan = RoutePlan([StagePlan(*row, done=_is_done(output, row[0])) for row in rows], available_memory())
+    check_space(output, int(plan.disk))
+    return plan
 
 
 def _is_done(output: Path, stage: str) -> bool:
-    record = output / f"{stage}.json"
-    return record.is_file() and json.loads(record.read_text(encoding="utf-8"))["done"]
+    found = read_record(output / f"{stage}.json")
+    return found is not None and found["done"]
+
+
+def read_record(file: Path) -> dict[str, Any] | None:
+    """The `settings` of a stage and whether it is `done`, as a run noted them; None where it didn't.
+
+    Raises:
+        ValueError: a damaged file.
+    """
+    if not file.is_file():
+        return None
+    remedy = "remove it, and the same command repeats the stage"
+    found = read_json(file, remedy)
+    if not isinstance(found, dict) or not isinstance(found.get("done"), bool) or "settings" not in found:
+        raise ValueError(f"{file} doesn't say what a stage of a run was made with; {remedy}.")
+    return found

@@ -26,8 +26,10 @@ from ..training import DataArguments, ModelArguments, PretrainingArguments, pret
 from ..utils.files import new_file, new_folder, reserved
 from ..utils.hub import CARD_FILE
 from ..utils.strict_json import dumps, write
+from ..utils.targets import check_workspace
 from ..vectors import WordVectors
 from .route import Route, digest
+from .route_plan import plan_route, read_record
 from .route_results import Outcome, read_measurements
 from .route_settings import OVERRIDES, SAMPLES, TOKENS, Stage, default_learning_rate, default_steps
 
@@ -64,12 +66,14 @@ def adapt_and_train(
 
     Raises:
         FileNotFoundError, ValueError: see [`Route`], and what the stages raise.
+        OSError: the folder can't be written, or the disk has too little room; before the work.
         Busy: another process writes there.
     """
-    route = Route(str(source), list(texts), **options)
-    folder = Path(output)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = check_workspace(output)
     with reserved(folder):
+        route = Route(str(source), list(texts), **options)
+        plan_route(route, folder)
+        folder.mkdir(parents=True, exist_ok=True)
         return _Run(route, folder, say or logger.info, display).run()
 
 
@@ -115,7 +119,7 @@ class _Run:
 
     def _stage(self, stage: Stage, settings: dict[str, Any]) -> None:
         record, place = self.folder / f"{stage.name}.json", self.folder / stage.name
-        known = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else None
+        known = read_record(record)
         if known is not None and known["settings"] == settings and known["done"]:
             self.say(f"{stage.name}: there already, made with the same settings")
             return

@@ -1,6 +1,6 @@
 """Gives readers and commands thousands of damaged files, and looks at what they say and leave.
 
-    python tests/faults/fuzz.py --cases 3000 --seed 0 [--subject NAME] [--only INDEX] [--json FILE]
+    python tests/faults/fuzz.py --cases 3000 --commands 300 --seed 0 [--subject NAME] [--only INDEX] [--json FILE]
 
 What holds for each: it reads the file after all, or says in one line which file is wrong (ValueError or OSError; a
 command ends with 1); within bounded time and memory; and nothing but what it wrote when it succeeded has changed.
@@ -105,7 +105,7 @@ class Case:
         }
 
     def _read(self, folder: Path, log: Path) -> tuple[bool, str, list[str]]:
-        return self._command(folder, log) if self.subject.name.startswith("$") else self._library(folder)
+        return self._command(folder, log) if self.subject.is_command else self._library(folder)
 
     def _library(self, folder: Path) -> tuple[bool, str, list[str]]:
         try:
@@ -207,7 +207,7 @@ def _cases(plan: list[tuple[Subject, int]], inputs: Path, work: Path, seed: int,
 def _copy(subject: Subject, inputs: Path, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    given = subject.read(folder) if subject.name.startswith("$") else []
+    given = subject.read(folder) if subject.is_command else []
     for name in {name.split("/")[0] for name in (*subject.files, *subject.needs, *given)}:
         for source in [inputs / name] if (inputs / name).exists() else []:
             shutil.copytree(source, folder / name) if source.is_dir() else shutil.copy(source, folder / name)
@@ -264,14 +264,17 @@ def _examine(
 
 def run(
     cases: int,
+    commands: int,
     seed: int,
     folder: Path,
     chosen: list[str] | None = None,
     only: list[int] | None = None,
     say: Callable[[dict], None] = lambda account: None,
-) -> list[dict]:
-    """An account of each subject: cases, how many were refused, faults, seconds."""
+) -> None:
+    """Says an account of each subject: cases, how many were refused, faults, seconds."""
     os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+    from kills import build_command
+
     import ofa_transformers.cli
     import ofa_transformers.evaluation
     import ofa_transformers.initialization.initializer
@@ -279,6 +282,7 @@ def run(
     import ofa_transformers.training
     import ofa_transformers.vectors  # noqa: F401
 
+    build_command()
     inputs, work = folder / "inputs", folder / "work"
     for path in (inputs, work):
         path.mkdir()
@@ -289,7 +293,7 @@ def run(
         for subject in SUBJECTS
         if chosen is None or any(name in subject.name for name in chosen)
         if all((inputs / file).exists() for file in subject.files)  # gensim isn't installed
-        for index in (range(max(1, round(cases * subject.weight))) if only is None else only)
+        for index in (only or range(max(1, round(subject.weight * (commands if subject.is_command else cases)))))
     ]
     accounts: dict[str, dict[str, Any]] = {}
     left = Counter(subject.name for subject, _ in plan)
@@ -304,7 +308,6 @@ def run(
         left[subject.name] -= 1
         if not left[subject.name]:
             say(account)
-    return list(accounts.values())
 
 
 def _show(account: dict[str, Any]) -> None:
@@ -327,15 +330,23 @@ def _show(account: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=1000, help="of each reader; of slow ones a part")
+    parser.add_argument("--commands", type=int, help="of each command, likewise; default: a tenth of that")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--subject", action="append", help="only those with this in their name; may repeat")
     parser.add_argument("--only", type=int, action="append", help="only this case; may repeat")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
+    accounts: list[dict] = []
+
+    def say(account: dict[str, Any]) -> None:
+        _show(account)
+        accounts.append(account)
+        if args.json:  # as far as it goes, so that an interrupted run isn't lost
+            args.json.write_text(json.dumps(accounts, indent=1))
+
+    commands = max(1, args.cases // 10) if args.commands is None else args.commands
     with tempfile.TemporaryDirectory() as folder:
-        accounts = run(args.cases, args.seed, Path(folder), args.subject, args.only, _show)
-    if args.json:
-        args.json.write_text(json.dumps(accounts, indent=1))
+        run(args.cases, commands, args.seed, Path(folder), args.subject, args.only, say)
     print(f"{sum(a['cases'] for a in accounts)} cases, {sum(len(a['faults']) for a in accounts)} faults")
     sys.exit(any(account["faults"] for account in accounts))
 

@@ -15,6 +15,7 @@ Transformers is imported once, and each run forks from there.
 
 import argparse
 import contextlib
+import gc
 import hashlib
 import json
 import os
@@ -26,11 +27,16 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY)]
+
+import ofa_command  # noqa: E402
+
+
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL}
 
 
@@ -47,6 +53,7 @@ def make_inputs(folder: Path, models: bool) -> None:
     vectors = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
     words = ofa.WordVectors(["$house$", "$haus$", "$stadt$"], np.array(["eng", "deu", "deu"]), vectors)
     words.save(folder / "vectors")
+    (folder / "de-en.txt").write_text("haus house\nbrot house\n")
     (folder / "new.txt").write_text("".join(f"zwölf Boxkämpfer jagen {i % 7} quirlige Yaks\n" for i in range(60)))
     for language, shift in (("eng", 0), ("deu", 1)):
         lines = [f"{i}\t{TEXT[(i + shift) % 11]}\n" for i in range(60)]
@@ -111,6 +118,18 @@ def old_output(parent: Path) -> Path:
     return output
 
 
+def build_command() -> None:
+    """Makes of the Typer app, once and for all runs in this process and its forks, the command that it makes for each."""
+    import typer.main
+
+    import ofa_transformers.cli
+
+    if isinstance(ofa_transformers.cli.app, typer.Typer):
+        ofa_transformers.cli.app = typer.main.get_command(ofa_transformers.cli.app)
+    with contextlib.suppress(ImportError):
+        import typer._adapters
+
+
 class Forks:
     """Runs of the command in forks of this process."""
 
@@ -126,16 +145,23 @@ class Forks:
             import ofa_transformers.report
             import ofa_transformers.training
 
+        build_command()
         self.main = ofa_transformers.cli.main
+        gc.freeze()
 
-    def start(self, arguments: list[str], log: Path, before=lambda: None) -> int:
-        # Opened before the fork: a signal may come before the first line of the child.
+    def start(self, arguments: list[str], log: Path | int, before=lambda: None) -> int:
+        # A signal may come before the first line of the child, which then is where `ofa_command` begins.
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
         with open(log, "wb") as file:
             process = os.fork()
             if process:
+                signal.pthread_sigmask(signal.SIG_SETMASK, held)
                 return process
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, ofa_command._stop)
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
         code = 99
         try:
             sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
@@ -153,6 +179,14 @@ class Forks:
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(code)
+
+    def run(self, arguments: list[str], before=lambda: None) -> tuple[int, str]:
+        """The exit code of a command, and what it said."""
+        reader, writer = os.pipe()
+        process = self.start(arguments, writer, before)
+        with open(reader, errors="replace") as file:
+            said = file.read()
+        return self.wait(process), said
 
     @staticmethod
     def wait(process: int) -> int:
@@ -237,8 +271,15 @@ def in_the_window(rng: random.Random, number: int):
     return prepare
 
 
-def run(kills: int, seed: int, folder: Path, share_of_imports: float = 0.25, chosen: list[str] | None = None) -> dict:
-    """Counts of kills and of faults, by kind and command."""
+def run(
+    kills: int,
+    seed: int,
+    folder: Path,
+    share_of_imports: float = 0.25,
+    chosen: list[str] | None = None,
+    say: Callable[[dict], None] = lambda result: None,
+) -> dict:
+    """Counts of kills and of faults, by kind and command; `say` gets those so far after each kill."""
     models = any(name.split()[0] not in ("vectors", "tokenizer") for name in chosen or ["adapt"])
     forks = Forks(models)
     inputs = folder / "inputs"
@@ -268,7 +309,7 @@ def run(kills: int, seed: int, folder: Path, share_of_imports: float = 0.25, cho
         assert stop_at_import(line, folder / "imports.log", 0, 0) == 0
         imports = 3 * (time.monotonic() - begin)  # what a command imports beyond its help takes longer still
 
-    counts, found = Counter(), []
+    counts, by_command, found, result = Counter(), Counter(), [], {}
     for index in range(kills):
         rng = random.Random(f"{seed} {index}")
         name, number = rng.choice(list(all_commands)), rng.choice(list(SIGNALS))
@@ -305,7 +346,16 @@ def run(kills: int, seed: int, folder: Path, share_of_imports: float = 0.25, cho
                 {"index": index, "kind": kind, "command": name, "signal": number, "faults": wrong, "log": said}
             )
         shutil.rmtree(parent)
-    return {"kills": kills, "seed": seed, "counts": dict(sorted(counts.items())), "faults": found}
+        by_command[name] += 1
+        result = {
+            "kills": index + 1,
+            "seed": seed,
+            "counts": dict(sorted(counts.items())),
+            "commands": dict(sorted(by_command.items())),
+            "faults": found,
+        }
+        say(result)
+    return result
 
 
 def pretraining_faults(output: Path, wrong: list[str], code: int) -> list[str]:
@@ -328,19 +378,24 @@ def main() -> None:
     parser.add_argument("--command", action="append", help="only this one; may repeat")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
+
+    def say(result: dict) -> None:
+        # An interrupted run isn't lost.
+        if args.json:
+            args.json.write_text(json.dumps(result, indent=1))
+        if result["faults"] and result["faults"][-1]["index"] == result["kills"] - 1:
+            fault = result["faults"][-1]
+            print(
+                f"FAULT {fault['index']}: {fault['command']} ({fault['kind']}, signal {fault['signal']}): {fault['faults']}"
+            )
+            print("    " + "\n    ".join(fault["log"].splitlines()[-12:]))
+        if result["kills"] % 25 == 0 or result["kills"] == args.kills:
+            counts = ", ".join(f"{kind} {count}" for kind, count in result["counts"].items())
+            print(f"{result['kills']} kills, seed {args.seed}, {len(result['faults'])} faults: {counts}", flush=True)
+
     with tempfile.TemporaryDirectory() as folder:
-        result = run(args.kills, args.seed, Path(folder), args.imports, args.command)
-    if args.json:
-        args.json.write_text(json.dumps(result, indent=1))
-    print(f"{result['kills']} kills, seed {result['seed']}")
-    for kind, count in result["counts"].items():
-        print(f"  {kind}: {count}")
-    for fault in result["faults"]:
-        print(
-            f"  FAULT {fault['index']}: {fault['command']} ({fault['kind']}, signal {fault['signal']}): {fault['faults']}"
-        )
-        print("    " + "\n    ".join(fault["log"].splitlines()[-12:]))
-    print(f"{len(result['faults'])} faults")
+        result = run(args.kills, args.seed, Path(folder), args.imports, args.command, say)
+    print("By command: " + ", ".join(f"{name} {count}" for name, count in result["commands"].items()))
     sys.exit(bool(result["faults"]))
 
 

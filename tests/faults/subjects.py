@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import io
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ class Subject:
         name: what it is called in the account.
         files: below its folder of inputs, of which one is damaged.
         read: given the folder, reads; a list of strings is a command line to run.
-        weight: of its number of cases; less for what takes long.
+        weight: of the number of cases; less for what takes long, or shares its code with others.
         needs: what else it reads.
         called: what the damaged file may be called in place of its name.
     """
@@ -34,6 +35,10 @@ class Subject:
     weight: float = 1.0
     needs: tuple[str, ...] = ()
     called: str | None = None
+
+    @property
+    def is_command(self) -> bool:
+        return self.name.startswith("$")
 
 
 WORDS = ["$house$", "$river$", "haus", "stadt", "größe", "naïve", "дом", "水", "a", "b", "c", "d"]
@@ -143,8 +148,9 @@ def _models(folder: Path) -> None:
     adapted = ofa.OfaInitializer.from_pretrained(
         model, target_tokenizer=target, source_tokenizer=source, word_vectors=words, embedding_size=8
     )
-    adapted.save_pretrained(folder / "adapted")
     adapted.mapping.save(folder / "mapping.safetensors")
+    _command("adapt", "source", "-t", "tokenizer", "-v", "vectors", "--size", 8, "-o", "adapted")
+    shutil.copy(folder / "adapted" / "ofa_run.yaml", folder)
     written = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(TEXT * 3),
@@ -178,6 +184,20 @@ def _results(folder: Path) -> None:
     (folder / "board" / "board.json").write_text(json.dumps(board))
 
 
+def _workspaces(folder: Path) -> None:
+    """Folders in which commands go on."""
+    _command(*_COMPARE)
+    (folder / "route").mkdir()
+    (folder / "route" / "vectors.json").write_text('{"settings": {"source": "source", "options": {}}, "done": true}')
+
+
+def _command(*arguments: Any) -> None:
+    """Runs a command among the inputs."""
+    from ofa_transformers.cli import app
+
+    app(list(map(str, arguments)), standalone_mode=False)
+
+
 def _checkpoint(folder: Path) -> None:
     """A run that was stopped after two steps."""
     from ofa_transformers.training import DataArguments, ModelArguments, PretrainingArguments, pretrain
@@ -195,7 +215,8 @@ def _checkpoint(folder: Path) -> None:
 
 def make_inputs(folder: Path) -> None:
     """Everything that a subject reads, in one folder."""
-    for make in (_vectors, _text, _models, _results, _checkpoint):
+    os.chdir(folder)
+    for make in (_vectors, _text, _models, _results, _workspaces, _checkpoint):
         make(folder)
 
 
@@ -299,6 +320,20 @@ _MODEL = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_confi
 _SOURCE = tuple(f"source/{name}" for name in _MODEL)
 _ADAPTED = tuple(f"adapted/{name}" for name in _MODEL)
 
+_COMPARE = (
+    "compare",
+    "source",
+    "-t",
+    "tokenizer",
+    "--text",
+    "deu.txt",
+    "--methods",
+    "mean",
+    "--max-texts",
+    2,
+    "-o",
+    "compared",
+)
 _ADAPT = ("--config", "source", "tokenizer", "vectors", "deu.txt")
 
 SUBJECTS: tuple[Subject, ...] = (
@@ -334,37 +369,46 @@ SUBJECTS: tuple[Subject, ...] = (
     Subject("board", ("board/board.json",), _board),
     Subject("board, arguments", ("board/board.json",),
             _of("initialization.from_board", "arguments_of", "board", candidate="best"), needs=("deu.txt", "--config")),
-    Subject("$ vectors convert", (*_SAVED, "w2v.vec", "w2v.bin", "vectors.pt"), _run("vectors", "convert", "INPUT", "-o", "out"), 0.04),
-    Subject("$ vectors info", _SAVED, _run("vectors", "info", "vectors", "--verify"), 0.04),
+    Subject("$ vectors convert", (*_SAVED, "w2v.vec", "w2v.bin", "vectors.pt"), _run("vectors", "convert", "INPUT", "-o", "out")),
+    Subject("$ vectors info", _SAVED, _run("vectors", "info", "vectors", "--verify")),
     Subject("$ vectors build", ("eng.tsv", "deu.tsv", "ids.txt"),
-            _run("vectors", "build", "eng.tsv", "deu.tsv", "--exclude", "ids.txt", "--dim", 3, "-o", "out"), 0.04),
+            _run("vectors", "build", "eng.tsv", "deu.tsv", "--exclude", "ids.txt", "--dim", 3, "-o", "out")),
     Subject("$ vectors dictionary", ("de-en.txt", *_SAVED),
-            _run("vectors", "dictionary", "de-en.txt", "-v", "vectors", "-o", "out"), 0.04),
+            _run("vectors", "dictionary", "de-en.txt", "-v", "vectors", "-o", "out")),
+    Subject("$ vectors align", (*_SAVED, "w2v.vec", "weighted.tsv"),
+            _run("vectors", "align", "w2v.vec", "vectors", "--language", "deu", "-d", "weighted.tsv", "-o", "out"), called="the dictionary"),
     Subject("$ vectors evaluate", (*_SAVED, "deu.tsv", "weighted.tsv"),
-            _run("vectors", "evaluate", "vectors", "eng.tsv", "deu.tsv", "-d", "weighted.tsv"), 0.04, called="the dictionary"),
-    Subject("$ tokenizer train", ("deu.txt",), _run("tokenizer", "train", "deu.txt", "-n", 100, "-o", "out"), 0.02),
+            _run("vectors", "evaluate", "vectors", "eng.tsv", "deu.tsv", "-d", "weighted.tsv"), called="the dictionary"),
+    Subject("$ tokenizer train", ("deu.txt",), _run("tokenizer", "train", "deu.txt", "-n", 100, "-o", "out"), 0.5),
     Subject("$ tokenizer extend", ("new.txt", "tokenizer/tokenizer.json"),
-            _run("tokenizer", "extend", "tokenizer", "deu=new.txt", "-n", 15, "-o", "out"), 0.02),
+            _run("tokenizer", "extend", "tokenizer", "deu=new.txt", "-n", 15, "-o", "out"), 0.5),
+    Subject("$ tokenizer trim", ("deu.txt", "tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json"),
+            _run("tokenizer", "trim", "tokenizer", "deu.txt", "-o", "out"), 0.5),
     Subject("$ tokenizer fertility", ("deu.txt", "deu.jsonl", "tokenizer/tokenizer.json"),
-            _run("tokenizer", "fertility", "deu.txt", "deu.jsonl", "-t", "tokenizer"), 0.03),
+            _run("tokenizer", "fertility", "deu.txt", "deu.jsonl", "-t", "tokenizer")),
     Subject("$ adapt --dry-run", (*_SOURCE, "tokenizer/tokenizer.json", *_SAVED, "adapt.yaml"),
-            _run("adapt", "--config", "adapt.yaml", "--dry-run"), 0.03, _ADAPT),
+            _run("adapt", "--config", "adapt.yaml", "--dry-run"), needs=_ADAPT),
     Subject("$ adapt", (*_SOURCE, "tokenizer/tokenizer.json", *_SAVED, "adapt.json", "deu.txt"),
-            _run("adapt", "--config", "adapt.json", "-o", "out"), 0.02, _ADAPT),
-    Subject("$ adapt --config ofa_run.yaml", ("ofa_run.yaml",), _run("adapt", "--config", "ofa_run.yaml", "--dry-run"), 0.03, _ADAPT),
-    Subject("$ export", _ADAPTED, _run("export", "adapted", "-o", "out"), 0.02),
-    Subject("$ convert", _ADAPTED, _run("convert", "adapted", "-o", "out"), 0.02),
-    Subject("$ report", ("adapted/ofa_report.json", "adapted/report.html"), _run("report", "adapted"), 0.03),
-    Subject("$ evaluate table", ("results.json",), _run("evaluate", "table", "results.json", "-o", "out"), 0.04),
+            _run("adapt", "--config", "adapt.json", "-o", "out"), 0.5, needs=_ADAPT),
+    Subject("$ adapt --config ofa_run.yaml", ("ofa_run.yaml",), _run("adapt", "--config", "ofa_run.yaml", "--dry-run"), needs=_ADAPT),
+    Subject("$ compare --dry-run", (*_SOURCE, "tokenizer/tokenizer.json", "deu.txt", "compared/comparison.json"),
+            _run(*_COMPARE, "--dry-run"), 0.5),
+    Subject("$ compare, gone on with", ("compared/comparison.json", "compared/cells/mean-0.json"), _run(*_COMPARE), 0.5),
+    Subject("$ run --dry-run", ("source/config.json", "eng.tsv", "deu.tsv", "ids.txt", "route/vectors.json"),
+            _run("run", "source", "eng.tsv", "deu.tsv", "--exclude", "ids.txt", "-o", "route", "--dry-run")),
+    Subject("$ export", _ADAPTED, _run("export", "adapted", "-o", "out"), 0.5),
+    Subject("$ convert", _ADAPTED, _run("convert", "adapted", "-o", "out"), 0.5),
+    Subject("$ report", ("adapted/ofa_report.json", "adapted/report.html"), _run("report", "adapted")),
+    Subject("$ evaluate table", ("results.json",), _run("evaluate", "table", "results.json", "-o", "out")),
     Subject("$ evaluate perplexity", (*_ADAPTED, "deu.txt", "adapted/README.md"),
-            _run("evaluate", "perplexity", "adapted", "--text", "deu.txt", "--max-texts", 2, "--cpu", "--card"), 0.02),
+            _run("evaluate", "perplexity", "adapted", "--text", "deu.txt", "--max-texts", 2, "--cpu", "--card"), 0.5),
     Subject("$ evaluate retrieval", (*_ADAPTED, "deu.tsv"),
-            _run("evaluate", "retrieval", "adapted", "--parallel", "eng.tsv", "--parallel", "deu.tsv", "--cpu", "-o", "out"), 0.02),
+            _run("evaluate", "retrieval", "adapted", "--parallel", "eng.tsv", "--parallel", "deu.tsv", "--cpu", "-o", "out"), 0.5),
     Subject("$ pretrain --dry-run", (*_ADAPTED, "deu.txt"),
-            _run("pretrain", "adapted", "deu.txt", "-n", 4, "-o", "out", "--streaming", "--cpu", "--dry-run"), 0.02),
+            _run("pretrain", "adapted", "deu.txt", "-n", 4, "-o", "out", "--streaming", "--cpu", "--dry-run"), 0.5),
     Subject("$ pretrain, resumed", tuple(f"run/checkpoint-2/{name}" for name in (
             "model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json", "data_state.json", "rng_state.pth",
             "config.json", "SHA256SUMS", "training_args.bin")),
             _run("pretrain", "adapted", "deu.txt", "-n", 3, "-o", "run", "--save-steps", 2, "--max-length", 16, "--streaming",
-                 "--batch-size", 2, "--cpu"), 0.02),
+                 "--batch-size", 2, "--cpu"), 0.5),
 )  # fmt: skip

@@ -16,7 +16,7 @@ from ofa_transformers.utils import replacing
 from ofa_transformers.utils.files import check_output_folder, new_file, new_folder, reserved
 from ofa_transformers.utils.locks import Busy, locked
 from ofa_transformers.utils.replacing import NEW, OLD, beside
-from ofa_transformers.utils.targets import check_output_file, check_replaceable, check_target
+from ofa_transformers.utils.targets import check_output_file, check_replaceable, check_target, check_workspace
 
 
 def in_another_process(code: str, *arguments: object, **options) -> subprocess.Popen:
@@ -65,6 +65,9 @@ def test_what_cannot_be_written_is_found_first(name, error, message, tmp_path, m
     for overwrite in (False, True):
         with pytest.raises(error, match=message):
             check_output_folder(name, overwrite)
+    if not set(name) <= {"."}:  # a run may write into the working folder
+        with pytest.raises(error, match=message):
+            check_workspace(name)
     assert sorted(os.listdir()) == ["file", "nowhere"]
 
 

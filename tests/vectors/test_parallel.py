@@ -176,6 +176,12 @@ def test_bad_lines_are_named(tmp_path):
     path.write_bytes(b"1\tdas Haus\n2\td\xe9j\xe0\n")
     with pytest.raises(ValueError, match=r"deu\.tsv, line 2: not valid UTF-8"):
         WordVectors.from_parallel([path])
+    path.write_text("1\t...\n2\t!\n")
+    with pytest.raises(ValueError, match=r"The text of 'deu' \(.*deu\.tsv\) has no words in the segments to use"):
+        WordVectors.from_parallel([path])
+    path.write_text("1\tdas Haus\n")
+    with pytest.raises(ValueError, match=r"No word of 'deu' \(.*deu\.tsv\) occurs 2 times or more in its 2 words"):
+        WordVectors.from_parallel([path])
     path.rename(tmp_path / "german.txt")
     with pytest.raises(ValueError, match="ISO 639-3"):
         WordVectors.from_parallel([tmp_path / "german.txt"])

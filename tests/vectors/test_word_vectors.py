@@ -5,8 +5,9 @@ import pytest
 from huggingface_hub import ModelCard
 from safetensors.numpy import save_file
 
-from ofa_transformers.vectors import WordVectors, saved_format
+from ofa_transformers.vectors import Dictionary, WordVectors, saved_format
 from ofa_transformers.vectors.card import word_vectors_card
+from ofa_transformers.vectors.evaluation import lexicon_induction, segment_retrieval
 from ofa_transformers.vectors.words import Utf8Words
 
 
@@ -242,8 +243,23 @@ def test_saved_vectors_that_are_no_numbers_are_named_where_they_are_used(vectors
     message = r"saved: The vector of word 3, .* \(deu\), has NaN or infinite values"
     with pytest.raises(ValueError, match=message):
         subword_vectors(Vocabulary.from_tokenizer(build_unigram()), loaded, np.arange(len(loaded)))
-    with pytest.raises(ValueError, match=message):
-        loaded.save(tmp_path / "again")
+    other = WordVectors(["haus", "fluss", "house"], ["deu", "deu", "eng"], np.eye(3)[:, :2] + 0.1)
+    words = Dictionary.from_entries([("deu", "line\u2028separator", "eng", "house"), ("deu", "fluss", "eng", "the")])
+    lines = {
+        code: [(str(number), text) for number in range(5)]
+        for code, text in (("eng", "the"), ("deu", "line\u2028separator"))
+    }
+    uses = {
+        "save": lambda: loaded.save(tmp_path / "again"),
+        "align": lambda: loaded.aligned_to(other, words),
+        "align to": lambda: other.aligned_to(loaded, words),
+        "extend": lambda: WordVectors.from_dictionaries(words, loaded),
+        "lexicon induction": lambda: lexicon_induction(loaded, words),
+        "retrieval": lambda: segment_retrieval(loaded, lines, tokenize=lambda text: [text]),
+    }
+    for name, use in uses.items():
+        with pytest.raises(ValueError, match=message):
+            pytest.fail(f"{name} gave {use()}")
     assert not (tmp_path / "again").exists()
 
 

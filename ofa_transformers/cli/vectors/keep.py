@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -62,7 +63,10 @@ def convert(
     from ...vectors import WordVectors
 
     quiet_unless_interactive()
-    reserve_output(output, overwrite, inputs=[vectors, *([extra_words] if extra_words else [])])
+    # Numbers take three bytes and more as text, four here.
+    least = os.path.getsize(vectors) // 3 if os.path.isfile(vectors) else 0
+    read = [vectors, *([extra_words] if extra_words else [])]
+    reserve_output(output, overwrite, inputs=read, needed=least)
     if extra_words is not None and not extra_words.is_file():
         raise FileNotFoundError(f"The file of extra words, {extra_words}, is not there.")
     loaded = WordVectors.load(

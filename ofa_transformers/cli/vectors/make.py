@@ -91,6 +91,7 @@ def dictionary(
 
     Example: ofa vectors dictionary zul-eng.txt --vectors vectors -o vectors-zul
     """
+    from ...utils.targets import check_space
     from ...vectors import WordVectors
 
     quiet_unless_interactive()
@@ -99,6 +100,8 @@ def dictionary(
     if held_out:
         entries, _ = entries.split(held_out, seed=seed)
     vectors = None if base is None else WordVectors.load(base)
+    if vectors is not None:
+        check_space(output, vectors.bytes_to_write)
     made = WordVectors.from_dictionaries(entries, vectors, dim=dim, languages=language or None, steps=steps, seed=seed)
     save(made, output, overwrite)
 
@@ -126,12 +129,15 @@ def align(
 
     Example: ofa vectors align cc.de.300.vec.gz aligned -d de-en.txt -o german
     """
+    from ...utils.targets import check_space
     from ...vectors import WordVectors
 
     quiet_unless_interactive()
     reserve_output(output, overwrite, inputs=[vectors, space, *dictionaries])
     entries = read_dictionary(dictionaries, pair, rename)
-    mapped = WordVectors.load(vectors, language=language).aligned_to(
+    joined = WordVectors.load(vectors, language=language)
+    check_space(output, joined.bytes_to_write)
+    mapped = joined.aligned_to(
         WordVectors.load(space),
         entries,
         center=center,

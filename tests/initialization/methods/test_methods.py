@@ -1,5 +1,6 @@
 """Every method fills M from what it needs; what it needs and doesn't get is named."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -189,6 +190,27 @@ NEEDED = {
     "target_text": TEXT,
     "parallel_text": list(zip(TEXT[:2], TEXT[3:5])) * 4,
 }
+
+
+def test_a_donor_whose_weights_are_no_numbers_is_named(tiny_tokenizers, tmp_path):
+    donor = make_source("bert", tiny_tokenizers["wordpiece"])
+    with torch.no_grad():
+        donor.get_input_embeddings().weight[7, 3] = math.nan
+    donor.save_pretrained(tmp_path / "donor")
+    tiny_tokenizers["wordpiece"].save_pretrained(tmp_path / "donor")
+    source = make_source("xlm-roberta", tiny_tokenizers["unigram"])
+    for given, name in (
+        (tmp_path / "donor", "/donor'"),
+        ((donor, tiny_tokenizers["wordpiece"]), "'BertForMaskedLM'"),
+    ):
+        with pytest.raises(ValueError, match=f"donor: .*word_embeddings.* of '?.*{name} has NaN or infinite values"):
+            OfaInitializer.from_pretrained(
+                source,
+                source_tokenizer=tiny_tokenizers["unigram"],
+                target_tokenizer=tiny_tokenizers["wordpiece"],
+                method="omp",
+                donor=given,
+            )
 
 
 @pytest.mark.parametrize("embedding_size", [None, 8])
