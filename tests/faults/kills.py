@@ -378,6 +378,8 @@ def main() -> None:
     parser.add_argument("--command", action="append", help="only this one; may repeat")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
+    # A job in the background ignores SIGINT, and what it starts inherits that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def say(result: dict) -> None:
         # An interrupted run isn't lost.
