@@ -109,8 +109,8 @@ def show(console: Console, result: DemoResult) -> None:
     console.print(
         f"Parameters in all and of the embeddings. Words: those of the text trained on. Tokens of the target vocabulary by OFA: {counts}. Trained on {result.segments[0]} segments of the Universal "
         f"Declaration of Human Rights a language, measured on {result.segments[1]} others.\n"
-        "Masked-LM loss: nats a token, each token masked once, every seventh at a time. Bits per character: that sum in "
-        "bits, divided by the characters of the text. Top-1, English → X: the translation has the highest cosine (mean of the "
+        "Trained on running text and on pairs of translations in turn. Masked-LM loss: nats a token, each token masked "
+        "once, with the rest of its word. Bits per character: that sum in bits, divided by the characters of the text. Top-1, English → X: the translation has the highest cosine (mean of the "
         f"hidden states after layer {result.retrieval_layer}); chance is {result.chance:.1%}. One seed; the numbers of "
         "so little text vary from seed to seed.",
         highlight=False,

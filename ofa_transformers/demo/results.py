@@ -23,6 +23,7 @@ class DemoSettings:
         embedding_size: of the factorized model.
         vector_size: dimensions of the word vectors; at most the number of segments to train on.
         steps, batch_size, sequence_length: of the continued pretraining, in optimizer steps, sequences, tokens.
+        pairs_per_batch: every second batch is of so many pairs of translations instead, about as many tokens.
         learning_rate: its peak, after a warmup over a tenth of the steps and before a linear decay to 0. The default is
             that of the seed model's own training, with the same tokens a step.
     """
@@ -35,6 +36,7 @@ class DemoSettings:
     steps: int = 60
     batch_size: int = 16
     sequence_length: int = 128
+    pairs_per_batch: int = 24
     learning_rate: float = 1e-3
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 import os
 import time
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ from ..tokenization import save_tokenizer, train_tokenizer
 from ..utils.files import check_output_folder, new_folder
 from ..utils.strict_json import dumps
 from ..vectors import WordVectors
-from ..workflows.pretraining import continue_pretraining, training_batches
+from ..workflows.pretraining import continue_pretraining, pair_batches, training_batches
 from .data import ENGLISH, SEED_MODEL, ParallelText, load_parallel_text
 from .results import Arm, DemoResult, DemoSettings, Scores
 
@@ -65,14 +66,7 @@ def run_demo(
     source = SEED_MODEL if source is None else Path(source)
     full, factorized, random = adapt(source, text, settings)
     tokenizer = full.tokenizer
-    batches = training_batches(
-        [list(segments.values()) for segments in text.train.values()],
-        tokenizer,
-        steps=settings.steps,
-        batch_size=settings.batch_size,
-        sequence_length=settings.sequence_length,
-        seed=settings.seed,
-    )
+    batches = batches_of(text, tokenizer, settings)
     # the paper's eighth layer of twelve, as a share of the depth
     layer = round(random.config.num_hidden_layers * 8 / 12)
     models = [
@@ -116,6 +110,24 @@ def run_demo(
         )
         (temporary / "results.json").write_text(dumps(result.to_dict(), indent=2) + "\n", encoding="utf-8")
     return result
+
+
+def batches_of(
+    text: ParallelText, tokenizer: PreTrainedTokenizerBase, settings: DemoSettings
+) -> list[dict[str, torch.Tensor]]:
+    """Running text and pairs of translations in turn, as `ofa pretrain --parallel` mixes them."""
+    options = {"sequence_length": settings.sequence_length, "seed": settings.seed}
+    lines = training_batches(
+        [list(segments.values()) for segments in text.train.values()],
+        tokenizer,
+        steps=(settings.steps + 1) // 2,
+        batch_size=settings.batch_size,
+        **options,
+    )
+    pairs = pair_batches(
+        text.train, tokenizer, steps=settings.steps // 2, batch_size=settings.pairs_per_batch, **options
+    )
+    return [batch for both in itertools.zip_longest(lines, pairs) for batch in both if batch is not None]
 
 
 def adapt(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_linear_schedule_with_warmup
 
 from ..training.masking import CausalCollator, MaskingCollator
-from ..training.objective import count_labels, token_loss
+from ..training.objective import count_labels, training_loss
+from ..training.pairs import PairCollator, PairedText, PairSamples
 from ..training.samples import Encoder, StoredSamples
 from ..training.schedule import LanguageSchedule
 
@@ -42,6 +43,29 @@ def training_batches(
     ]
 
 
+def pair_batches(
+    texts: Mapping[str, Mapping[str, str]],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    steps: int,
+    batch_size: int,
+    sequence_length: int,
+    seed: int,
+) -> list[dict[str, torch.Tensor]]:
+    """`steps` batches of `batch_size` lines (language -> id -> line) in two languages each, both sides masked.
+
+    Languages are drawn alike; a line is cut at `sequence_length` tokens. `continue_pretraining` adds their contrastive
+    loss to that of the masked tokens.
+    """
+    encoder = Encoder(tokenizer, sequence_length)
+    samples = PairSamples(PairedText(texts, encoder), alpha=0.0, seed=seed)
+    collate = PairCollator(encoder, MaskingCollator(tokenizer, seed=seed))
+    return [
+        collate([samples[number] for number in range(first, first + batch_size)])
+        for first in range(0, steps * batch_size, batch_size)
+    ]
+
+
 def continue_pretraining(
     model: PreTrainedModel,
     batches: Sequence[dict[str, torch.Tensor]],
@@ -58,8 +82,8 @@ def continue_pretraining(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for batch in tqdm(batches, desc="continued pretraining", unit="step", leave=False, disable=not show_progress):
-            loss = token_loss(model, model, batch, count_labels(batch["labels"], causal), causal)
-            loss.backward()
+            tokens, pairs = training_loss(model, model, batch, count_labels(batch["labels"], causal), causal)
+            (tokens if pairs is None else tokens + pairs).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             schedule.step()

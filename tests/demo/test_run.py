@@ -12,7 +12,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 import ofa_transformers
 from ofa_transformers.demo.data import ENGLISH, load_parallel_text
 from ofa_transformers.demo.results import DemoSettings
-from ofa_transformers.demo.run import measure, run_demo
+from ofa_transformers.demo.run import batches_of, measure, run_demo
 from ofa_transformers.workflows.pretraining import continue_pretraining, training_batches
 
 
@@ -125,6 +125,23 @@ def test_same_seed_same_numbers_another_seed_others(result, tiny_source, tmp_pat
         assert ours.after.overall.nats == pytest.approx(theirs.after.overall.nats, rel=1e-5)
     other = run_demo(tmp_path / "other", dataclasses.replace(SETTINGS, seed=1, steps=1), source=tiny_source)
     assert other.arms[0].before.overall.nats != result.arms[0].before.overall.nats
+
+
+def test_every_second_batch_is_of_translations(result):
+    text = load_parallel_text(SETTINGS.languages)
+    tokenizer = AutoTokenizer.from_pretrained(result.arms[0].folder)
+    for steps in (3, 4):
+        settings = dataclasses.replace(SETTINGS, steps=steps, pairs_per_batch=5)
+        batches = batches_of(text, tokenizer, settings)
+        assert ["segments" in batch for batch in batches] == [number % 2 == 1 for number in range(steps)]
+        assert len(batches[1]["segments"]) == 5 and len(batches[1]["input_ids"]) == 10
+    models = [AutoModelForMaskedLM.from_pretrained(result.arms[1].folder) for _ in range(2)]
+    for model, chosen in zip(
+        models, (batches[1:2], [{k: v for k, v in batches[1].items() if k not in ("segments", "content")}])
+    ):
+        continue_pretraining(model, chosen, learning_rate=1e-2, seed=0)
+    one, two = (model.base_model.encoder.layer[0].attention.self.query.weight for model in models)
+    assert not torch.equal(one, two)  # the contrastive loss had a part
 
 
 def test_batches_are_packed_masked_and_repeatable():
