@@ -11,10 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import torch
 from torch.utils import _pytree as pytree
 from torch.utils import backend_registration
+from transformers import PreTrainedModel
+
+from ofa_transformers.models import factorization
 
 
 NAME = "simulated"
@@ -49,6 +53,9 @@ class Far(torch.Tensor):
 
     def __repr__(self, **kwargs: Any) -> str:
         return f"Far({self.near})"
+
+    def tolist(self) -> list:
+        return self.near.tolist()
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
@@ -91,7 +98,11 @@ def _run(func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
 
 
 def _set_up() -> None:
-    backend_registration._setup_privateuseone_for_python_backend(NAME)
+    class Module(backend_registration._DummyBackendModule):
+        def get_amp_supported_dtype(self) -> list[torch.dtype]:
+            return [torch.bfloat16, torch.float16]
+
+    backend_registration._setup_privateuseone_for_python_backend(NAME, Module())
     library = torch.library.Library("aten", "IMPL")
 
     def implement(operation: str, function: Any) -> None:
@@ -105,6 +116,13 @@ def _set_up() -> None:
         return made
 
     implement("empty.memory_format", fill(torch.ops.aten.empty.memory_format))
+
+    def copy_from(source: torch.Tensor, target: torch.Tensor, non_blocking: bool = False) -> torch.Tensor:
+        near = [tensor.near if isinstance(tensor, Far) else tensor for tensor in (source, target)]
+        near[1].copy_(near[0])
+        return target
+
+    implement("_copy_from", copy_from)
     implement("empty_strided", fill(torch.ops.aten.empty_strided.default))
     Far.library = library
 
@@ -116,7 +134,20 @@ def simulated_device(float64: bool = True) -> Iterator[str]:
     if not hasattr(Far, "library"):
         _set_up()
     before, _without_float64 = _without_float64, not float64
+    to = PreTrainedModel.to
+
+    def to_with_ties(self: PreTrainedModel, *args: Any, **kwargs: Any) -> PreTrainedModel:
+        to(self, *args, **kwargs)
+        self.tie_weights()  # tensors of another class become parameters of their own, each where it is
+        return self
+
+    without = ("mps",) if float64 else ("mps", NAME)
     try:
-        yield NAME
+        with (
+            mock.patch.object(torch, "inference_mode", torch.no_grad),  # wrappers can't be made in it
+            mock.patch.object(PreTrainedModel, "to", to_with_ties),
+            mock.patch.object(factorization, "_WITHOUT_FLOAT64", without),
+        ):
+            yield NAME
     finally:
         _without_float64 = before

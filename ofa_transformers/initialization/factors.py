@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from ..models.factorization import check_finite, columns_divide, decompose, factorize, project
+from ..models.factorization import check_finite, columns_divide, decompose, factorize, has_float64, project
 from .head_bias import TargetText
 from .mapping.token_mapping import TokenMapping
 from .run import Run
@@ -130,7 +130,7 @@ class Factorizer:
         device = self._device
         if device is None:
             device = "cuda" if torch.cuda.is_available() else matrix.device
-        return "cpu" if torch.device(device).type == "mps" else device  # which has no float64
+        return device if has_float64(device) else "cpu"
 
 
 def make_factorizer(

@@ -85,8 +85,11 @@ def make_bias(
         made[:shared] = bias[:shared]
         return made
     bound = settings.embedding_size**-0.5
-    generator = torch.Generator(device=made.device).manual_seed(settings.seed)
-    return made.uniform_(-bound, bound, generator=generator)
+    # Drawn on the CPU, so that it is the same everywhere.
+    drawn = torch.empty_like(made, device="cpu").uniform_(
+        -bound, bound, generator=torch.Generator().manual_seed(settings.seed)
+    )
+    return drawn.to(made)
 
 
 def fit_bias(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: TargetText | None, run: Run) -> str:

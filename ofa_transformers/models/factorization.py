@@ -163,8 +163,13 @@ def check_finite(rows: Tensor, first: int = 0) -> None:
         )
 
 
+def has_float64(device: torch.device | str) -> bool:
+    """Whether a device computes in float64, in which everything is factorized."""
+    return torch.device(device).type not in _WITHOUT_FLOAT64
+
+
 def _where_float64_is(tensor: Tensor) -> Tensor:
-    return tensor.cpu() if tensor.device.type in _WITHOUT_FLOAT64 else tensor
+    return tensor if has_float64(tensor.device) else tensor.cpu()
 
 
 def _signs(primitives: Tensor) -> Tensor:

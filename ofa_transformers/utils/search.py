@@ -285,13 +285,15 @@ def retrieval_ranks(queries: torch.Tensor, candidates: torch.Tensor) -> tuple[to
         candidates: (N, D).
 
     Returns:
-        (N,) int64 for each query among the candidates, and (N,) for each candidate among the queries.
+        (N,) int64 for each query among the candidates, and (N,) for each candidate among the queries; on the CPU.
 
     Raises:
         ValueError: other shapes than pairs have.
     """
     if queries.shape != candidates.shape:
         raise ValueError(f"queries {tuple(queries.shape)} and candidates {tuple(candidates.shape)} must be pairs")
+    if queries.device.type == "mps":  # which has no float64
+        queries, candidates = queries.cpu(), candidates.cpu()
     queries, candidates = (torch.nn.functional.normalize(rows.double(), dim=-1) for rows in (queries, candidates))
     own = (queries * candidates).sum(1) - _TIE
     there = torch.empty(len(queries), dtype=torch.int64)
@@ -301,5 +303,5 @@ def retrieval_ranks(queries: torch.Tensor, candidates: torch.Tensor) -> tuple[to
         chosen = slice(start, start + block)
         cosines = queries[chosen] @ candidates.T
         there[chosen] = (cosines >= own[chosen, None]).sum(1) - 1
-        back += (cosines >= own).sum(0)
+        back += (cosines >= own).sum(0).cpu()
     return there, back

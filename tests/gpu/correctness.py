@@ -53,7 +53,7 @@ def check(function: Callable[[str], dict[str, Any]]) -> Callable[[str], dict[str
 
 def difference(found: torch.Tensor, expected: torch.Tensor, limit: float) -> float:
     """The largest difference, as a share of the largest value; raises AssertionError above `limit`."""
-    found, expected = found.detach().double().cpu(), expected.detach().double().cpu()
+    found, expected = (tensor.detach().cpu().double() for tensor in (found, expected))
     assert found.shape == expected.shape, f"{tuple(found.shape)} instead of {tuple(expected.shape)}"
     value = float((found - expected).abs().max() / expected.abs().max().clamp_min(1e-30))
     assert value <= limit, f"differs by {value:.2g} of the largest, by {limit:g} at most it should"

@@ -20,7 +20,7 @@ def test_public_names_are_those_of_the_modules():
     models = {cls.__name__ for family in FAMILIES for cls in family.classes.values()}
     configurations = {family.config_class.__name__ for family in FAMILIES}
     others = {"FactorizedEmbedding", "FactorizedLinear", "OfaInitializer", "TokenMapping", "WordVectors"}
-    others |= {"adapt_and_train", "factorize"}
+    others |= {"adapt_and_train", "factorize", "factorize_model", "load_factorized"}
     assert set(ofa.__all__) == models | configurations | others
 
 

@@ -50,7 +50,7 @@ def sparse_codes(targets: torch.Tensor, points: torch.Tensor, count: int) -> tup
         count: of points a target.
 
     Returns:
-        Indices (n, count) int64 into `points`, and coefficients (n, count) float32.
+        Indices (n, count) int64 into `points`, and coefficients (n, count) float32; on the CPU.
     """
     block = max(1, _BLOCK_PRODUCTS // len(points))
     found = [
@@ -62,17 +62,17 @@ def sparse_codes(targets: torch.Tensor, points: torch.Tensor, count: int) -> tup
     if not found:
         return torch.empty(0, count, dtype=torch.int64), torch.empty(0, count)
     indices, coefficients = zip(*found)
-    return torch.cat(indices), torch.cat(coefficients)
+    return torch.cat(indices).cpu(), torch.cat(coefficients).cpu()
 
 
 def _codes_of_block(targets: torch.Tensor, points: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
     size, dimension = targets.shape
     basis = targets.new_zeros(size, dimension, count)
     upper = targets.new_zeros(size, count, count)
-    chosen = torch.zeros(size, count, dtype=torch.int64)
-    open_ = torch.ones(size, len(points), dtype=torch.bool)
+    chosen = torch.zeros(size, count, dtype=torch.int64, device=targets.device)
+    open_ = torch.ones(size, len(points), dtype=torch.bool, device=targets.device)
     left = targets.clone()
-    every = torch.arange(size)
+    every = torch.arange(size, device=targets.device)
     for step in range(count):
         products = (left @ points.T).abs_().masked_fill_(~open_, -1)
         index = products.argmax(dim=1)
