@@ -31,7 +31,7 @@ _BOUNDARY = regex.compile(r"\b", regex.V1 | regex.WORD)
 # A part with a letter or digit, without what else stands at its ends.
 _WORD = regex.compile(r"(?V1s)[\p{L}\p{N}](?:.*[\p{L}\p{N}\p{M}])?")
 # French and Italian articles and pronouns that lose their vowel are words of their own; the evidence is in
-# docs/word-vectors.md.
+# docs/word-vectors.md, and examples/benchmarks/clitics.py repeats it.
 _ELIDING = frozenset({"fra", "ita"})
 _APOSTROPHE = re.compile("['\u2019]")
 
