@@ -208,8 +208,9 @@ class OfaInitializer:
         settings = settings.with_rules(inputs.rules)
         read = read_source(inputs, settings, run)
         if run.output is not None:
-            tokens = len(inputs.target_tokenizer)
-            check_space(run.output, sizes_of(read.model, read.embeddings, tokens, settings.embedding_size).disk)
+            tokens, pad_ids = len(inputs.target_tokenizer), read.special.pad_ids
+            sizes = sizes_of(read.model, read.embeddings, tokens, settings.embedding_size, pad_ids)
+            check_space(run.output, sizes.disk)
         # 2. Map the target's tokens onto the source's.
         with run("mapping"):
             mapping = run.once("mapping", lambda: make_mapping(inputs, read, settings, run))

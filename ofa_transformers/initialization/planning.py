@@ -114,7 +114,7 @@ def plan_adaptation(
         check_factorizable(embeddings)
     rows, hidden_size = embeddings.rows, embeddings.hidden_size
     check_rows(rows, inputs.source_tokenizer, model)
-    plan_special_tokens(model, rows, inputs.source_tokenizer, inputs.target_tokenizer)
+    special = plan_special_tokens(model, rows, inputs.source_tokenizer, inputs.target_tokenizer)
     target = Vocabulary.from_tokenizer(inputs.target_tokenizer, "target_tokenizer")
     matches = match_tokens(
         Vocabulary.from_tokenizer(inputs.source_tokenizer, "source_tokenizer"),
@@ -124,7 +124,7 @@ def plan_adaptation(
     )
     shared = int((matches.source_ids >= 0).sum())
 
-    sizes = sizes_of(model, embeddings, len(target), embedding_size)
+    sizes = sizes_of(model, embeddings, len(target), embedding_size, special.pad_ids)
     work = needed_memory(chosen, embeddings, len(target), words)
     refuse_too_little_memory(work)
 

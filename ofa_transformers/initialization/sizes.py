@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedModel
 
 from ..models.embeddings import ModelEmbeddings
+from ..models.positions import added_positions
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,11 @@ class Sizes:
 
 
 def sizes_of(
-    model: PreTrainedModel, embeddings: ModelEmbeddings, target_tokens: int, embedding_size: int | None
+    model: PreTrainedModel,
+    embeddings: ModelEmbeddings,
+    target_tokens: int,
+    embedding_size: int | None,
+    pad_ids: tuple[int | None, int | None] = (None, None),
 ) -> Sizes:
     """The sizes of a dense source and of what is made of it.
 
@@ -25,6 +30,7 @@ def sizes_of(
         model, embeddings: the source, which may lie on the meta device.
         target_tokens: V_t.
         embedding_size: D', or None.
+        pad_ids: the model's, before and after.
     """
     rows, hidden_size = embeddings.rows, embeddings.hidden_size
     matrices = 1 if embeddings.output is None else 2
@@ -40,5 +46,5 @@ def sizes_of(
     # Ofa* heads have no second bias.
     second_bias = embedding_size is not None and embeddings.bias is not None
     others = -others if second_bias else others // rows * (target_tokens - rows)
-    after = before - old + new + bias + others
+    after = before - old + new + bias + others + added_positions(model, *pad_ids)
     return Sizes((before, after), (old, new), after * model.dtype.itemsize)

@@ -84,6 +84,14 @@ def check_positions(model: PreTrainedModel, old_pad: int | None, new_pad: int | 
             )
 
 
+def added_positions(model: PreTrainedModel, old_pad: int | None, new_pad: int | None) -> int:
+    """How many parameters `move_positions` adds."""
+    if old_pad == new_pad or None in (old_pad, new_pad):
+        return 0
+    tables = [one.table for one in _counting(model)]
+    return (new_pad - old_pad) * sum(table.weight.shape[1] for table in tables if isinstance(table, nn.Embedding))
+
+
 def move_positions(model: PreTrainedModel, old_pad: int | None, new_pad: int | None) -> None:
     """Has the model count from the new pad id, in place, by `_SHIFTED`; raises as `check_positions`."""
     check_positions(model, old_pad, new_pad)

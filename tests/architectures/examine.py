@@ -199,7 +199,12 @@ def _source(class_name: str, tied: bool) -> PreTrainedModel | None:
 def _prove(source: PreTrainedModel, class_name: str, pad: int) -> None:
     tokenizer, vectors = _given()
     target = target_tokenizer(pad)
-    options = {"source_tokenizer": tokenizer, "target_tokenizer": target, "word_vectors": vectors}
+    options = {
+        "source_tokenizer": tokenizer,
+        "target_tokenizer": target,
+        "word_vectors": vectors,
+        "word_weighting": "uniform",  # they have no frequencies
+    }
     before = {name: tensor.clone() for name, tensor in source.state_dict().items()}
     plan = plan_adaptation(source, **options)
     adapted = ofa.OfaInitializer.from_pretrained(source, **options)

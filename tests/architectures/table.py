@@ -40,13 +40,15 @@ def try_class(name: str) -> tuple[str, str]:
 
 
 def main(jobs: int) -> int:
-    with multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=20) as pool:
-        found = list(pool.imap(try_class, registered_classes()))
-    faults = [fault for _, fault in found if fault]
+    rows, faults = [], 0
+    with multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=100) as pool:
+        for row, fault in pool.imap(try_class, registered_classes()):
+            rows.append(row)
+            if fault:
+                faults += 1
+                print(fault, flush=True)
     if faults:
-        print("\n".join(faults))
         return 1
-    rows = [row for row, _ in found]
     PAGE.write_text(ABOUT.format(version=transformers.__version__) + "\n".join(rows) + "\n", encoding="utf-8")
     print(f"{len(rows)} classes, {sum('| proven' in row for row in rows)} proven: {PAGE}")
     return 0
