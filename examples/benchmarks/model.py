@@ -60,7 +60,7 @@ class Clock:
 
 
 def reset_peak_memory(device: str) -> None:
-    """Called once the model is there: building one from scratch makes tables that it then throws away."""
+    """Called once the model is there: building one from scratch makes a table that it then ties to another."""
     if device == "cuda":
         import torch
 
