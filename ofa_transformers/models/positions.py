@@ -88,8 +88,8 @@ def added_positions(model: PreTrainedModel, old_pad: int | None, new_pad: int | 
     """How many parameters `move_positions` adds."""
     if old_pad == new_pad or None in (old_pad, new_pad):
         return 0
-    tables = [one.table for one in _counting(model)]
-    return (new_pad - old_pad) * sum(table.weight.shape[1] for table in tables if isinstance(table, nn.Embedding))
+    weights = [getattr(one.table, "weight", None) for one in _counting(model)]
+    return (new_pad - old_pad) * sum(weight.shape[1] for weight in weights if isinstance(weight, nn.Parameter))
 
 
 def move_positions(model: PreTrainedModel, old_pad: int | None, new_pad: int | None) -> None:
