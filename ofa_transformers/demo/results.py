@@ -36,7 +36,7 @@ class DemoSettings:
     steps: int = 60
     batch_size: int = 16
     sequence_length: int = 128
-    pairs_per_batch: int = 24
+    pairs_per_batch: int = 18
     learning_rate: float = 1e-3
 
 
