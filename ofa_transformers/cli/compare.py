@@ -108,8 +108,8 @@ def compare(
 
 def whole(text: str, option: str) -> int:
     """A number of an option's list."""
-    if not text.strip().isdecimal():
-        raise ValueError(f"--{option} has {text!r}, but takes whole numbers separated by commas.")
+    if not text.strip().isdecimal() or len(text) > 18:
+        raise ValueError(f"--{option} has {text!r:.60}, but takes whole numbers separated by commas.")
     return int(text)
 
 

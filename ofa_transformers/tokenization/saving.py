@@ -23,6 +23,7 @@ from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBas
 from transformers.utils import logging
 
 from ..utils.quiet import quiet
+from ..utils.targets import writing_to
 from .sample_text import sample_text
 from .stand_in import write_stand_in
 
@@ -121,7 +122,7 @@ def check_tokenizer(
         ValueError: as `save_tokenizer`, but for the rows.
     """
     known = {key: getattr(config, key, None) for key in _CONFIG_KEYS}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, writing_to(folder):
         _write(Path(folder) / "config.json", {key: value for key, value in known.items() if value is not None})
         save_tokenizer(tokenizer, folder, text=text, name=name)
 

@@ -291,6 +291,7 @@ def load(
         ValueError: the weights are damaged, the tokenizer isn't fast, or they don't fit each other.
     """
     hub = {"revision": arguments.model_revision, "trust_remote_code": arguments.trust_remote_code}
+    config = load_config(arguments.model_name_or_path, hub, "model_name_or_path")
     name = arguments.tokenizer_name or arguments.model_name_or_path
     argument = "tokenizer_name" if arguments.tokenizer_name else "model_name_or_path"
     access = {"trust_remote_code": hub["trust_remote_code"]} if arguments.tokenizer_name else hub
@@ -298,7 +299,6 @@ def load(
     if not tokenizer.is_fast:
         raise ValueError(f"The tokenizer of {name} is not a fast one (it has no tokenizer.json), which this needs.")
     auto = AutoModel if headless else AutoModelForCausalLM if causal else AutoModelForMaskedLM
-    config = load_config(arguments.model_name_or_path, hub, "model_name_or_path")
     new: list[str] = []
     if weights:
         hush = quiet() if headless else nullcontext()  # of a missing pooler, which nothing reads

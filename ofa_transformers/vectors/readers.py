@@ -24,7 +24,7 @@ from .fasttext_format import read_fasttext
 from .frequencies import check_choice, frequencies_of
 from .gensim_format import read_gensim
 from .keys import split_keys
-from .text_format import glove_dimension, read_glove_text, read_word2vec_text, shown
+from .text_format import glove_dimension, header_numbers, read_glove_text, read_word2vec_text, shown
 from .torch_format import read_torch
 from .words import CodedLanguages, first_not_finite
 
@@ -164,11 +164,11 @@ def dimension_of(path: Path, options: ReadOptions) -> int | None:
     """The dimension of the vectors, where the first line of the file tells it."""
     format = _choose_format(path, options.format)
     with _stream(path) as stream:
-        line = stream.readline(_SAMPLE_BYTES).removeprefix(b"\xef\xbb\xbf")
+        line = stream.readline(_SAMPLE_BYTES)
     if format == "glove":
-        return glove_dimension(line)
-    fields = line.split()
-    return int(fields[1]) if format in _STREAMED and len(fields) == 2 and fields[1].isdigit() else None
+        return glove_dimension(line.removeprefix(b"\xef\xbb\xbf"))
+    numbers = header_numbers(line) if format in _STREAMED else None
+    return None if numbers is None else numbers[1]
 
 
 @contextmanager
@@ -224,9 +224,8 @@ def _recognise(path: Path, sample: bytes) -> str:
     if sample[:4] == FASTTEXT_MAGIC:
         return "fasttext"
     line, _, rest = sample.removeprefix(b"\xef\xbb\xbf").partition(b"\n")
-    fields = line.split()
-    if len(fields) == 2 and all(field.isdigit() for field in fields):
-        return "word2vec-binary" if _is_binary(rest, int(fields[1])) else "word2vec"
+    if (numbers := header_numbers(line)) is not None:
+        return "word2vec-binary" if _is_binary(rest, numbers[1]) else "word2vec"
     if glove_dimension(line):
         return "glove"
     raise ValueError(
@@ -240,7 +239,7 @@ def _is_torch(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/data.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError):
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):  # damaged, or of another version of zip
         return False
 
 

@@ -184,9 +184,9 @@ def _verify(folder: Path, description: dict[str, Any]) -> None:
     for name in (VECTORS, WORDS):
         found = sha256(folder / name)
         if found != expected.get(name):
+            said = " ".join(str(expected.get(name)).split())
             raise ValueError(
-                f"{folder / name} is not what was saved: its SHA-256 is {found}, the metadata says "
-                f"{expected.get(name)!s:.64}. {_AGAIN}"
+                f"{folder / name} is not what was saved: its SHA-256 is {found}, the metadata says {said:.64}. {_AGAIN}"
             )
 
 

@@ -80,15 +80,23 @@ def read_glove_text(
     return keys, vectors
 
 
+def header_numbers(line: bytes) -> tuple[int, int] | None:
+    """The numbers of a line `N d`; None where it is another one, or they are larger than any file."""
+    fields = line.removeprefix(b"\xef\xbb\xbf").split()
+    if len(fields) != 2 or not all(field.isdigit() and len(field) < 19 for field in fields):
+        return None
+    return int(fields[0]), int(fields[1])
+
+
 def parse_header(path: Path, line: bytes, max_bytes: int) -> tuple[int, int]:
     """N and d of the line `N d`, which word2vec's text and binary formats begin with."""
-    fields = line.removeprefix(b"\xef\xbb\xbf").split()
-    if len(fields) != 2 or not all(field.isdigit() for field in fields) or not all(map(int, fields)):
+    numbers = header_numbers(line)
+    if numbers is None or not all(numbers):
         raise ValueError(
             f"{path}, line 1: expected the header of the word2vec format, 'N d' (number of words and dimension, both "
             f"at least 1), but found {shown(line)}."
         )
-    count, dimension = int(fields[0]), int(fields[1])
+    count, dimension = numbers
     if count * dimension * 2 > max(max_bytes, 1 << 24):  # a digit and a space each; small files end later
         raise ValueError(
             f"{path}, line 1: the header says {count} words of {dimension} dimensions, which do not fit into a file "

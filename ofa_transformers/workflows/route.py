@@ -72,11 +72,18 @@ class Route:
         _ = self.lines
         if not self.translations and self.word_vectors is None:
             raise ValueError(
-                "texts are no translations (files of id<TAB>text with common ids), of which word vectors could be made; "
-                "give some, or word vectors (--vectors)."
+                "texts are no translations (files of id<TAB>text with common ids), of which word vectors could be made: "
+                f"{self._names}; give some, or word vectors (--vectors)."
             )
         if self.translations and len(self.held_out_ids) < 2:
-            raise ValueError("held_out: fewer than two ids are in all languages; name others, or leave it out.")
+            raise ValueError(
+                f"held_out: fewer than two ids are in all languages of the texts ({self._names}); name others, or leave "
+                "it out."
+            )
+
+    @property
+    def _names(self) -> str:
+        return ", ".join(map(str, self.texts[:5])) + (", ..." if len(self.texts) > 5 else "")
 
     @cached_property
     def parallel_files(self) -> list[str]:

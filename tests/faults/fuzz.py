@@ -189,19 +189,23 @@ def _cases(plan: list[tuple[Subject, int]], inputs: Path, work: Path, seed: int,
         os.dup2(nowhere, number)
     whole: dict[str, str] | None = None
     before: Subject | None = None
+    kept_all = False
     with open(answers, "a", encoding="utf-8") as file:
         for subject, index in plan:
-            if subject is not before or snapshot(folder) != whole:
+            if subject is not before or not (kept_all or snapshot(folder) == whole):
                 _copy(subject, inputs, folder)
                 os.chdir(folder)
                 whole, before = snapshot(folder), subject
             case = Case(subject, index, seed)
             damaged = folder / case.file
             kept = damaged.read_bytes()
-            file.write(json.dumps(case.run(folder, log)) + "\n")
+            answer = case.run(folder, log)
+            file.write(json.dumps(answer) + "\n")
             file.flush()
+            kept_all = False
             if damaged.is_file() and not damaged.is_symlink():  # quicker than a new folder
                 damaged.write_bytes(kept)
+                kept_all = answer["failed"] and not answer["faults"]  # it was looked after already
 
 
 def _copy(subject: Subject, inputs: Path, folder: Path) -> None:

@@ -111,6 +111,7 @@ BAD = {
     "header of zero words": ("0 2\n", ["line 1", "at least 1"]),
     "header not a number": ("3 x\nthe 1 2\n", ["line 1", "'3 x'"]),
     "header far too large": ("999999999 300\nthe 1 2\n", ["line 1", "999999999", "size"]),
+    "header with a number of thousands of digits": (f"3 {'9' * 5000}\nthe 1 2\n", ["line 1", "not a finite float32"]),
     "header says more": ("3 2\nthe 1 2\na 3 4\n", ["line 3", "after 2 words", "says 3"]),
     "header says fewer": ("1 2\nthe 1 2\na 3 4\n", ["line 3", "says 1", "'a 3 4'"]),
     "too few values": ("3 2\nthe 1 2\na 3\nof 1 2\n", ["line 3", "1 values", "says 2", "'a 3'"]),

@@ -79,3 +79,17 @@ def test_nothing_in_a_torch_file_runs(zipped, allow_pickle, tmp_path):
     assert not ran.exists()
     torch.load(path, weights_only=False)["x"].close()
     assert ran.exists()  # the attack is one
+
+
+@pytest.mark.parametrize(("at", "value"), [(6, b"\x7f\0\0\0"), (8, b"\0\x08")])
+def test_a_damaged_list_of_a_torch_files_parts(at, value, tmp_path):
+    """Another version of zip; names said to be UTF-8, of which one isn't."""
+    path = tmp_path / "vectors.pt"
+    torch.save({"words": WORDS, "vectors": VALUES}, path)
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"PK\x01\x02")
+    data[entry + at : entry + at + len(value)] = value
+    data[entry + 46] = 0xFF
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"vectors\.pt"):
+        WordVectors.load(path)
