@@ -91,8 +91,9 @@ def train(
     reserve_output(
         output, overwrite, inputs=[*_paths(texts), *([like] if like else [])], needed=tokenizer_bytes(vocab_size)
     )
+    text = _texts(texts, dataset, column, split)
     tokenizer = train_tokenizer(
-        _texts(texts, dataset, column, split),
+        text,
         vocab_size,
         algorithm=None if algorithm is None else algorithm.value,
         like=like,
@@ -102,7 +103,7 @@ def train(
         same_normalizer=same_normalizer,
     )
     with new_folder(output, overwrite) as folder:
-        save_tokenizer(tokenizer, folder)
+        save_tokenizer(tokenizer, folder, text=text)
     typer.echo(f"A tokenizer of {len(tokenizer):,} tokens: {output}")
 
 
@@ -147,7 +148,7 @@ def extend(
     check_space(output, tokenizer_bytes(len(old) + num_new_tokens))
     extended = extend_tokenizer(old, new_text, num_new_tokens, alpha=alpha, character_coverage=character_coverage)
     with new_folder(output, overwrite) as folder:
-        save_tokenizer(extended, folder)
+        save_tokenizer(extended, folder, text=new_text)
     # a line longer than the model is no news here
     logging.set_verbosity_error()
     changes = measure_changes(old, extended, old_text) if old_text else {}
@@ -197,16 +198,17 @@ def trim(
     quiet_unless_interactive()
     reserve_output(output, overwrite, inputs=[tokenizer, *_paths(texts), *_paths(extend)])
     old = load_fast_tokenizer(tokenizer)
+    text = _texts(texts, dataset, column, split)
     made = trimmed_and_extended(
         old,
-        _texts(texts, dataset, column, split),
+        text,
         [code for value in keep_languages or () for code in value.replace(",", " ").split()] or None,
         multiple_of,
         _texts(extend, None, column, split) if extend else None,
         num_new_tokens,
     )
     with new_folder(output, overwrite, needed=tokenizer_bytes(len(made))) as folder:
-        save_tokenizer(made, folder)
+        save_tokenizer(made, folder, text=text)
     typer.echo(f"{len(old):,} -> {len(made):,} tokens ({len(made) / len(old):.1%}): {output}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -32,13 +32,18 @@ _TRICKY = [
 ]
 
 
-def sample_text(tokenizer: PreTrainedTokenizerBase, text: Iterable[str] = ()) -> list[str]:
+def sample_text(
+    tokenizer: PreTrainedTokenizerBase, text: Iterable[str] | Mapping[str, Iterable[str]] = ()
+) -> list[str]:
     """Some hundred lines, the same ones for the same tokenizer.
 
     Args:
         tokenizer: its pieces and characters, by script, as they are, decomposed and in capitals; its special tokens.
-        text: lines that are taken along, the first 256.
+        text: lines that are taken along, the first 256; of text by language, the first of each.
     """
+    if isinstance(text, Mapping):
+        each = max(_LINES // max(len(text), 1), 1)
+        text = itertools.chain.from_iterable(itertools.islice(lines, each) for lines in text.values())
     lines = [*_TRICKY, *itertools.islice(text, _LINES)]
     pieces = _by_script(readable_pieces(tokenizer))
     characters = _by_script(_characters(tokenizer))

@@ -13,7 +13,7 @@ import itertools
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ def save_tokenizer(
     folder: str | os.PathLike,
     *,
     rows: int | None = None,
-    text: Iterable[str] = (),
+    text: Iterable[str] | Mapping[str, Iterable[str]] = (),
     name: str = "tokenizer",
 ) -> None:
     """Writes a tokenizer beside the model's config.json, where there is one, and proves that AutoTokenizer reads it back.
@@ -64,7 +64,7 @@ def save_tokenizer(
         tokenizer: fast or slow.
         folder: a temporary one, so that nothing wrong ever lies under its name.
         rows: of the model's embeddings; by default what config.json says.
-        text: lines to compare on, beside a sample of all scripts of the vocabulary.
+        text: lines to compare on, or lines by language, beside a sample of all scripts of the vocabulary.
         name: of the argument that it came from, for the error.
 
     Raises:

@@ -158,7 +158,7 @@ class _Run:
         else:
             found = self._made_tokenizer(load_tokenizer(route.source, "source"))
         with new_folder(place, overwrite=True) as folder:
-            save_tokenizer(found, folder)
+            save_tokenizer(found, folder, text=route.lines)
 
     def _made_tokenizer(self, original: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
         route, options = self.route, self.options("tokenizer")

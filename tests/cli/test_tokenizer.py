@@ -10,16 +10,33 @@ from typer.testing import CliRunner
 
 from ofa_transformers.cli import app
 from ofa_transformers.demo.data import DATA
+from ofa_transformers.tokenization import saving
+from ofa_transformers.tokenization.sample_text import sample_text
 
 
 runner = CliRunner()
 GERMAN, ZULU = str(DATA / "deu_Latn.tsv"), str(DATA / "zul_Latn.tsv")
+LINES = {line.partition("\t")[2] for line in (DATA / "zul_Latn.tsv").read_text(encoding="utf-8").splitlines()}
 
 
 def run(*arguments):
     result = runner.invoke(app, ["tokenizer", *map(str, arguments)], env={"COLUMNS": "160"})
     assert result.exit_code == 0, (result.output, result.exception)
     return result.stdout
+
+
+@pytest.fixture
+def compared(monkeypatch):
+    """Lines that saved tokenizers were compared on."""
+    found = []
+
+    def noting(*arguments):
+        found.extend(sample_text(*arguments))
+        return found
+
+    monkeypatch.setattr(saving, "sample_text", noting)
+    monkeypatch.setattr(saving, "_proven", set())
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -35,20 +52,22 @@ def test_train_writes_an_auto_tokenizer_folder(trained):
     assert tokenizer.mask_token_id == 599
 
 
-def test_train_like(trained, tmp_path):
+def test_train_like(trained, compared, tmp_path):
     extended = AutoTokenizer.from_pretrained(trained)
     output = run("train", f"zul={ZULU}", "-n", 500, "--like", trained, "-o", tmp_path / "zulu")
     assert "500 tokens" in output
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "zulu")
     assert len(tokenizer) == 500
     assert tokenizer.special_tokens_map == extended.special_tokens_map
+    assert len(LINES.intersection(compared)) > 20  # of the text that it was trained on
 
 
-def test_extend_and_fertility(trained, tmp_path):
+def test_extend_and_fertility(trained, compared, tmp_path):
     output = run("extend", trained, ZULU, "-n", 200, "-o", tmp_path / "both", "--compare", GERMAN)
     assert "200 new tokens, ids 600 to 799" in output
     assert re.search(r"deu_Latn: [\d,]+ of [\d,]+ words cut otherwise \(\d\.\d\d%; 0 without a new piece\)", output)
     assert len(AutoTokenizer.from_pretrained(tmp_path / "both")) == 800
+    assert len(LINES.intersection(compared)) > 20
 
     arguments = ["fertility", GERMAN, ZULU, "-t", trained, "-t", f"new={tmp_path / 'both'}"]
     output = run(*arguments, "--json", tmp_path / "f.json")
