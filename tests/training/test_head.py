@@ -1,9 +1,11 @@
 """A checkpoint without a language-modelling head gets one that is fitted before anything else moves."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel, AutoTokenizer, DebertaV2Config, DebertaV2ForMaskedLM
 
 
 pytest.importorskip("datasets")
@@ -45,6 +47,25 @@ def test_only_the_head_moves_and_its_loss_falls(folder, caplog):
     assert fit_head(again, seed=3) == steps
     for name, parameter in again.model.named_parameters():
         assert torch.equal(parameter, setup.model.get_parameter(name)), name
+
+
+def test_a_bias_beside_the_projection(folder, monkeypatch):
+    """DeBERTa-v3's head multiplies with the table; Transformers calls another layer its output embeddings."""
+    monkeypatch.setattr("ofa_transformers.training.head._MOST_STEPS", 2)
+    setup = setup_of(folder, "plain")
+    config = DebertaV2Config(
+        vocab_size=len(setup.tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+    )
+    config.legacy = False
+    model = DebertaV2ForMaskedLM(config)
+    assert fit_head(replace(setup, model=model, new_weights=["lm_predictions.lm_head.bias"]), seed=3) == 0
+    new = [name for name, _ in model.named_parameters() if name.startswith("lm_predictions")]
+    assert fit_head(replace(setup, model=model, new_weights=new), seed=3) == 2
+    assert model.lm_predictions.lm_head.bias.std() > 0.2  # set to frequencies
 
 
 def test_pretraining_fits_it_first_and_says_so(folder, tmp_path, monkeypatch):
