@@ -56,6 +56,7 @@ def _columns(path: Path, content: Any) -> tuple[list[str], np.ndarray, np.ndarra
         words = sorted(words, key=words.__getitem__)
     if not _are_strings(words):
         raise ValueError(f"{path}: the words are not a list of strings; save them as one.")
+    "".join(words).encode()  # half a surrogate pair can't be saved
     if not _is_plain(matrix) or matrix.ndim != 2 or not matrix.is_floating_point():
         raise ValueError(
             f"{path}: the vectors are {_described(matrix)}, not a matrix of dense floating point numbers; convert them "

@@ -17,7 +17,6 @@ import torch
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
-    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -31,7 +30,7 @@ from ..initialization.methods.inputs import NEEDS
 from ..initialization.planning import without_weights
 from ..initialization.run import Run
 from ..initialization.sizes import sizes_of
-from ..models.checkpoints import language_model_loader, load_config, model_class
+from ..models.checkpoints import language_model_loader, load_config, load_tokenizer, model_class
 from ..models.embeddings import find_embeddings
 from ..scoring.batching import longest_input
 from ..scoring.masked_lm import DEFAULT_STRIDE
@@ -226,7 +225,7 @@ class Comparison:
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The target's."""
-        return AutoTokenizer.from_pretrained(self.target_tokenizer)
+        return load_tokenizer(self.target_tokenizer, "target_tokenizer")
 
     def check_folder(self, folder: Path) -> None:
         """That this comparison can be written there, or go on, and that there is room for a model of the largest size

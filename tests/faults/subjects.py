@@ -394,7 +394,7 @@ SUBJECTS: tuple[Subject, ...] = (
             _run("adapt", "--config", "adapt.json", "-o", "out"), 0.5, needs=_ADAPT),
     Subject("$ adapt --config ofa_run.yaml", ("ofa_run.yaml",), _run("adapt", "--config", "ofa_run.yaml", "--dry-run"), needs=_ADAPT),
     Subject("$ compare --dry-run", (*_SOURCE, "tokenizer/tokenizer.json", "deu.txt", "compared/comparison.json"),
-            _run(*_COMPARE, "--dry-run"), 0.5),
+            _run(*_COMPARE, "--dry-run"), 0.5, called="compared"),
     Subject("$ compare, gone on with", ("compared/comparison.json", "compared/cells/mean-0.json"), _run(*_COMPARE), 0.5),
     Subject("$ run --dry-run", ("source/config.json", "eng.tsv", "deu.tsv", "route/vectors.json"),
             _run("run", "source", "eng.tsv", "deu.tsv", "-o", "route", "--dry-run")),

@@ -46,6 +46,7 @@ def test_torch_files_with_languages_and_counts(tmp_path):
         ({"words": WORDS}, ["no vectors", "'vectors', 'matrix'"]),
         ({"words": WORDS[:2], "vectors": VALUES}, ["2 words", "(3, 2)"]),
         ({"words": [1, 2, 3], "vectors": VALUES}, ["not a list of strings"]),
+        ({"words": ["a", "\ud800", "c"], "vectors": VALUES}, ["surrogates not allowed"]),
         ({"words": WORDS, "vectors": VALUES[0]}, ["not a matrix"]),
         ({"words": WORDS, "vectors": VALUES, "languages": ["deu"]}, ["3 words", "1 languages"]),
         ({"words": WORDS, "vectors": VALUES / 0}, ["word 1, 'haus'", "NaN"]),

@@ -47,6 +47,13 @@ def comparison(inputs, **options) -> Comparison:
     return Comparison(**inputs, text=LINES, **given)
 
 
+def test_without_translations_and_with_a_damaged_tokenizer(inputs, tmp_path):
+    assert comparison(inputs, parallel=()).predicted_seconds() > 0
+    (tmp_path / "target" / "tokenizer.json").write_text('{"model": 5}')
+    with pytest.raises(ValueError, match=r"target_tokenizer: no tokenizer could be loaded from .*target"):
+        comparison(inputs).predicted_seconds()
+
+
 def test_cells_are_measured_before_and_after_training_and_kept(inputs, tmp_path, monkeypatch):
     chosen = comparison(inputs, steps=[0, 3], sizes=[None, 8])
     board = compare(chosen, tmp_path / "board")
