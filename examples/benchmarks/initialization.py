@@ -294,7 +294,8 @@ def make_spec(args: argparse.Namespace, job: dict[str, Any]) -> dict[str, Any]:
     else:
         words = inputs.word_vectors(folder, args.text, job["words"])
     paths = {"source": str(source), "target": str(target), "words": str(words)}
-    return {**paths, "sizes": job["sizes"], "threads": args.threads, "device": args.device}
+    options = {"threads": args.threads, "device": args.device, "max_words": args.max_words}
+    return {**paths, "sizes": job["sizes"], **options}
 
 
 def measure_sizes(args: argparse.Namespace) -> dict[str, Any]:
@@ -393,6 +394,7 @@ def main() -> None:
     parser.add_argument("--authors", type=Path, help="checkout of the authors' code, to run beside (A and B)")
     parser.add_argument("--sample", type=int, help="target rows that it makes; the rest is extrapolated (default: B)")
     parser.add_argument("--threads", type=int, default=2, help="(default: %(default)s)")
+    parser.add_argument("--max-words", type=int, help="take only the first so many words of the job's")
     parser.add_argument("--device", help="cpu or cuda (default: a GPU if there is one)")
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--plot", type=Path, help="draw the curves here, .png or .svg")

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import simulated_device
 import torch
 from conftest import REPOSITORY
 
@@ -80,6 +81,14 @@ def test_tiny_on_the_cpu_with_nothing_but_what_it_needs(tmp_path: Path):
     passed = {name for (part, name), status in statuses.items() if status == "passed"}
     assert {*names("correctness")[:-1], "ddp, 1 process", "fsdp2, 1 process", "job A", "loss, full size"} <= passed
     assert "| correctness | mapping | passed |" in (tmp_path / "gpu.md").read_text()
+
+
+@pytest.mark.skipif(not simulated_device.AVAILABLE, reason="PyTorch's backends in Python came with 2.10")
+def test_paths_on_a_simulated_device():
+    options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    command = [sys.executable, "-m", "pytest", *options, str(FOLDER / "simulated.py")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=400)
+    assert done.returncode == 0 and " passed" in done.stdout, done.stdout[-6000:] + done.stderr[-1000:]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -1,4 +1,8 @@
-"""Where tensors are, without a GPU: the checks and other paths on a simulated device, and on one without float64, as MPS."""
+"""Where tensors are, without a GPU: the checks and other paths on a simulated device, and on one without float64, as MPS.
+
+test_gpu.py runs it in a process of its own: PyTorch learns of a device once, before the first backward pass, and takes it
+for the machine's accelerator from then on.
+"""
 
 from collections.abc import Iterator
 
