@@ -1,6 +1,7 @@
 """Fixtures for all tests. Nothing here or in any test uses the network."""
 
 import copy
+import functools
 import json
 import os
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imp
 
 import numpy as np
 import pytest
+import typer.main
 from tokenizers import (
     AddedToken,
     Regex,
@@ -27,6 +29,9 @@ from transformers.utils import logging
 
 from ofa_transformers import WordVectors
 
+
+# Typer makes the whole command anew for each run of an app, which takes longer than most runs.
+typer.main.get_command = functools.cache(typer.main.get_command)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 GOLDENS = Path(__file__).resolve().parent / "goldens"

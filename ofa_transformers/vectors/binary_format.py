@@ -80,7 +80,7 @@ def _decode(path: Path, heads: list[bytes], first: int, bad: BadWords) -> list[s
     heads = [head.lstrip(b"\r\n") for head in heads]
     try:
         words = [head.decode("utf-8") for head in heads]
-        if "" not in words:
+        if "" not in words and not any("\n" in word for word in words):
             return words
     except UnicodeDecodeError:
         pass
@@ -90,6 +90,8 @@ def _decode(path: Path, heads: list[bytes], first: int, bad: BadWords) -> list[s
             word = head.decode("utf-8")
             if not word:
                 raise ValueError(f"{path}, word {number} is empty; the file is damaged.")
+            if "\n" in word:
+                raise ValueError(f"{path}, word {number}: {head[:60]!r} has a line break; the file is damaged.")
         except UnicodeDecodeError as error:
             # word2vec.c cuts long words off at 60 bytes or so, inside a character too.
             bad.add(

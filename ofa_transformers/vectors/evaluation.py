@@ -265,7 +265,7 @@ def segment_retrieval(
         if len(shared) < 5:
             raise ValueError(
                 f"{language} shares {len(shared)} segments with {pivot}, which is too little to search in; give "
-                "translations the same id in both, or leave the language out."
+                f"translations in {named_text(language, sources[language])} the ids of the pivot, or leave the language out."
             )
         (pivot_means, _), (means, known) = (
             _segment_means(vectors.vectors, *counts[code], shared, weighting) for code in (pivot, language)

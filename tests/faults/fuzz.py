@@ -125,6 +125,7 @@ class Case:
 
     def _command(self, folder: Path, log: Path) -> tuple[bool, str, list[str]]:
         import typer
+        from typer.exceptions import TyperException
 
         from ofa_transformers.cli import app
 
@@ -136,6 +137,8 @@ class Case:
                 code = app(given, prog_name="ofa", standalone_mode=False)
             except (typer.Exit, SystemExit) as end:
                 code = getattr(end, "exit_code", getattr(end, "code", None))
+            except TyperException as error:  # wrong usage: an option that is needed isn't in the file
+                return True, str(error), [] if "--config" in self.subject.needs else ["takes it for wrong usage"]
             except Exception as error:
                 code = f"raises {type(error).__name__}: {error}"
             finally:

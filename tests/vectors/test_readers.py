@@ -227,6 +227,7 @@ BAD_BINARY = {
     "more words than the header says": (lambda data: data.replace(b"4 5", b"3 5"), ["byte 73", "3 words", "more"]),
     "a header far too large": (lambda data: data.replace(b"4 5", b"4000 5"), ["line 1", "4000 words", "more than"]),
     "broken UTF-8": (lambda data: data.replace(b"w2", b"\xe92"), ["word 3", "UTF-8"]),
+    "a line break in a word": (lambda data: data.replace(b"w2", b"w\n2"), ["word 3", "has a line break"]),
     "a word twice": (lambda data: data.replace(b"w2", b"w1"), ["word 3", "'w1'", "first in word 2"]),
     "NaN": (lambda data: data[:-4] + b"\0\0\xc0\x7f", ["word 4", "'w3'", "NaN"]),
     "no word": (lambda data: data[:30] + b"x" * 40_000, ["byte 50", "no word"]),
