@@ -76,7 +76,7 @@ def score_masked_lm(
     check_masking(scheme, stride)
     check_fast(tokenizer)
     if tokenizer.mask_token_id is None:
-        raise ValueError("the tokenizer has no mask token; a masked LM is needed")
+        raise ValueError(f"the tokenizer {tokenizer.name_or_path!r} has no mask token; a masked LM is needed")
     if not texts:
         return []
     plan = _Plan.of(tokenizer, texts, scheme, stride, input_length(model, tokenizer, max_length))

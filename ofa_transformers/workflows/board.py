@@ -135,15 +135,19 @@ class Board:
             "cells": self.cells,
         }
 
-    def save(self, folder: Path) -> None:
-        """Writes board.json, board.csv and board.html."""
-        rows = [
+    def rows(self) -> list[Measurement]:
+        """All measurements, with the steps that each was taken after."""
+        return [
             replace(Measurement(**measured), task=f"{steps} steps")
             for cells in self.cells.values()
             for cell in cells
             for steps, found in cell["measured"].items()
             for measured in found
         ]
+
+    def save(self, folder: Path) -> None:
+        """Writes board.json, board.csv and board.html."""
+        rows = self.rows()
         for name, content in (
             (BOARD_FILE, dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n"),
             ("board.csv", to_csv(rows)),

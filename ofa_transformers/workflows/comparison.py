@@ -314,6 +314,7 @@ def _compare(comparison: Comparison, folder: Path, show_progress: bool) -> Board
     with reading(f"{folder / 'cells'} holds cells that are none; remove them, and the same command makes them anew"):
         board = Board(comparison.inputs, comparison.candidates, cells)
         board.view()
+        board.rows()
     board.save(folder)
     return board
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import AutoModel
 
-from ..models.checkpoints import load_config
+from ..models.checkpoints import load_config, reading_weights
 from ..utils.memory import available_memory
 from ..utils.reading import read_json
 from ..utils.targets import check_space
@@ -61,7 +61,7 @@ def plan_route(route: Route, output: Path) -> RoutePlan:
         OSError: the disk has too little room.
     """
     config = load_config(route.source, {})
-    with torch.device("meta"):
+    with torch.device("meta"), reading_weights("source", route.source):
         model = AutoModel.from_config(config)
     table = model.get_input_embeddings()
     width, old = table.embedding_dim, table.num_embeddings

@@ -47,6 +47,15 @@ def comparison(inputs, **options) -> Comparison:
     return Comparison(**inputs, text=LINES, **given)
 
 
+def test_a_damaged_cell_is_named(inputs, tmp_path):
+    chosen = comparison(inputs, methods=["mean"], parallel=())
+    compare(chosen, tmp_path / "board")
+    cell = tmp_path / "board" / "cells" / "mean-0.json"
+    cell.write_text(cell.read_text().replace('"layer"', '"layerx"'))
+    with pytest.raises(ValueError, match="cells holds cells that are none; remove them"):
+        compare(chosen, tmp_path / "board")
+
+
 def test_without_translations_and_with_a_damaged_tokenizer(inputs, tmp_path):
     assert comparison(inputs, parallel=()).predicted_seconds() > 0
     (tmp_path / "target" / "tokenizer.json").write_text('{"model": 5}')
