@@ -8,6 +8,8 @@ import sys
 
 import numpy as np
 import pytest
+import sentencepiece
+from conftest import TEXT
 from transformers import AutoTokenizer
 
 from ofa_transformers.demo.data import load_parallel_text
@@ -241,3 +243,22 @@ def test_what_can_be_read_once_gives_the_same_as_a_list(algorithm):
     lines = [f"{line} \n" if number % 2 else f"{line}  " for number, line in enumerate(["das Haus", "ein Baum"] * 40)]
     once, twice = (train_tokenizer({"deu": text}, 280, algorithm=algorithm) for text in (iter(lines), lines))
     assert once.get_vocab() == twice.get_vocab()
+
+
+def test_words_that_are_data_reach_the_unigram_trainer_in_parts(monkeypatch):
+    """sentencepiece took a minute for one of 140,000 characters."""
+    seen = []
+    train = sentencepiece.SentencePieceTrainer.train
+
+    def recorded(sentence_iterator, **options):
+        seen.extend(sentence_iterator)
+        train(sentence_iterator=iter(seen), **options)
+
+    monkeypatch.setattr(sentencepiece.SentencePieceTrainer, "train", recorded)
+    data = "".join(f"{number:x}" for number in range(3000))
+    tokenizer = train_tokenizer({"deu": [*TEXT, data]}, 300)
+    parts = [line.partition("\t")[0] for line in seen]
+    first = next(number for number, part in enumerate(parts) if part.startswith(f" {data[:20]}"))
+    count = len(data) // 1000 + 1
+    assert max(map(len, parts)) == 1000 and "".join(parts[first : first + count]) == f" {data}"
+    assert tokenizer.decode(tokenizer(data, add_special_tokens=False)["input_ids"]).strip() == data
