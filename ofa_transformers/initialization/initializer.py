@@ -59,6 +59,7 @@ class OfaInitializer:
         report: OfaReport,
         sentence_modules: SentenceModules | None = None,
     ) -> None:
+        self._lines: list[str] = []  # of the user's text: what is saved is compared with the tokenizer on them, too
         self.model = model
         self.tokenizer = tokenizer
         self.mapping = mapping
@@ -233,7 +234,9 @@ class OfaInitializer:
         modules = read.sentence_modules
         if modules is not None:
             modules = remove_languages(modules, model, tokenizer, inputs.text_by_language)
-        return cls(model, tokenizer, mapping, report, modules)
+        made = cls(model, tokenizer, mapping, report, modules)
+        made._lines = [] if inputs.text is None else inputs.text.sample
+        return made
 
     @classmethod
     def from_comparison(cls, board: str | os.PathLike, candidate: str = "best", **options: Any) -> "OfaInitializer":
@@ -357,4 +360,6 @@ class OfaInitializer:
 
     def _write(self, folder: str | os.PathLike, **options: Any) -> None:
         modules = self.sentence_modules
-        write_checkpoint(folder, self.model, self.tokenizer, self.report, sentence_modules=modules, **options)
+        write_checkpoint(
+            folder, self.model, self.tokenizer, self.report, text=self._lines, sentence_modules=modules, **options
+        )

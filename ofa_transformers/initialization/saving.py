@@ -1,7 +1,7 @@
 """Step 7, save: a folder that `AutoModel*` and `AutoTokenizer` load."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from huggingface_hub import EvalResult
@@ -22,6 +22,7 @@ def write_checkpoint(
     tokenizer: PreTrainedTokenizerBase,
     report: OfaReport,
     *,
+    text: Iterable[str] = (),
     sentence_modules: SentenceModules | None = None,
     report_page: bool = True,
     eval_results: Sequence[EvalResult] | None = None,
@@ -29,6 +30,7 @@ def write_checkpoint(
 ) -> None:
     """Writes model, tokenizer, report and card into a folder; arguments as `OfaInitializer.save_pretrained`.
 
+    The tokenizer that was written is compared with the one that was passed on lines of `text`, too.
     With `sentence_modules` it is a folder that `SentenceTransformer` loads, too.
 
     Raises:
@@ -37,7 +39,7 @@ def write_checkpoint(
     with stage("Writing model and report"):
         model.save_pretrained(folder, **kwargs)
         check_saved(model, folder, kwargs.get("variant"))
-        save_tokenizer(tokenizer, folder)
+        save_tokenizer(tokenizer, folder, text=text)
         if sentence_modules is not None:
             sentence_modules.save(folder, longest_input(model, tokenizer))
         report.save(os.path.join(folder, REPORT_FILE))

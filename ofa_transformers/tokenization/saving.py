@@ -114,7 +114,11 @@ def tokenizer_bytes(tokens: int) -> int:
 
 
 def check_tokenizer(
-    tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, *, text: Iterable[str] = (), name: str = "tokenizer"
+    tokenizer: PreTrainedTokenizerBase,
+    config: PreTrainedConfig,
+    *,
+    text: Iterable[str] | Mapping[str, Iterable[str]] = (),
+    name: str = "tokenizer",
 ) -> None:
     """That a tokenizer can be saved beside a model of this configuration; for before the work.
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -202,7 +203,7 @@ def prepare(
     headless = bool(arguments.distill and is_headless(model_arguments) and arguments.parallel_share == 1)
     if headless and (arguments.validation or arguments.validation_datasets):
         validation = without_head(model_arguments, arguments)
-    model, tokenizer, new = load(model_arguments, causal, weights, headless)
+    model, tokenizer, new = load(model_arguments, causal, weights, headless, texts)
     modules = SentenceModules.read(model_arguments.model_name_or_path, {"revision": model_arguments.model_revision})
     modules = modules and modules.without_projection()  # of the model before training
     _warn_of_merged_words(tokenizer, texts)
@@ -283,9 +284,15 @@ def _warn_of_merged_words(tokenizer: PreTrainedTokenizerBase, texts: dict[str, L
 
 
 def load(
-    arguments: ModelArguments, causal: bool, weights: bool = True, headless: bool = False
+    arguments: ModelArguments,
+    causal: bool,
+    weights: bool = True,
+    headless: bool = False,
+    texts: Mapping[str, LanguageText] = MappingProxyType({}),
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[str]]:
     """The model in float32, its tokenizer, and the parameters of its head that the checkpoint doesn't have.
+
+    That the tokenizer can be saved beside the model is proven on lines of `texts`, too.
 
     Raises:
         ValueError: the weights are damaged, the tokenizer isn't fast, or they don't fit each other.
@@ -318,7 +325,7 @@ def load(
         # That loader notes renamings of old names, too, and saving would undo them: LayerNorm.gamma for LayerNorm.weight.
         model._weight_conversions = None
     check_fit(model, tokenizer)
-    check_tokenizer(tokenizer, model.config)
+    check_tokenizer(tokenizer, model.config, text={language: text.lines() for language, text in texts.items()})
     return model, tokenizer, new
 
 

@@ -23,8 +23,10 @@ from typer.testing import CliRunner
 import ofa_transformers as ofa
 from ofa_transformers.cli import app
 from ofa_transformers.demo.data import load_parallel_text
-from ofa_transformers.tokenization import extend_tokenizer, save_tokenizer, train_tokenizer
+from ofa_transformers.tokenization import extend_tokenizer, save_tokenizer, saving, train_tokenizer
+from ofa_transformers.tokenization.sample_text import sample_text
 from ofa_transformers.tokenization.saving import check_saved_tokenizer
+from ofa_transformers.training import DataArguments, ModelArguments, prepare
 from ofa_transformers.utils.files import new_folder
 
 
@@ -198,6 +200,34 @@ def test_push_refuses_what_stock_saving_wrote_wrong(qwen2, tiny_tokenizers, tmp_
     result = CliRunner().invoke(app, ["push", str(folder), "somebody/model"])
     assert result.exit_code == 1
     assert re.search("would not read what tokenizer.json holds.*Nothing was pushed", result.output)
+
+
+def test_adapt_and_pretrain_compare_on_the_users_text(tiny_tokenizers, word_vectors, tmp_path, monkeypatch):
+    """Lines that no sample of the vocabulary has, of the text that the work is given."""
+    compared = []
+
+    def noting(*arguments):
+        compared.append(sample_text(*arguments))
+        return compared[-1]
+
+    monkeypatch.setattr(saving, "sample_text", noting)
+    tokenizer = tiny_tokenizers["unigram"]
+    line = "zum alten Fluss und zum Meer"
+    for size in (None, 8):
+        monkeypatch.setattr(saving, "_proven", set())
+        compared.clear()
+        adapted = ofa.OfaInitializer.from_pretrained(
+            make_source("xlm-roberta", tokenizer), source_tokenizer=tokenizer, target_tokenizer=tokenizer,
+            word_vectors=word_vectors, embedding_size=size, target_text=[line],
+        )  # fmt: skip
+        adapted.save_pretrained(tmp_path / str(size), report_page=False)
+        assert compared and all(line in sample for sample in compared)
+    monkeypatch.setattr(saving, "_proven", set())
+    compared.clear()
+    (tmp_path / "deu.txt").write_text(f"{line}\n" * 3, encoding="utf-8")
+    data = {"train": [str(tmp_path / "deu.txt")], "data_cache_dir": str(tmp_path / "cache")}
+    prepare(ModelArguments(str(tmp_path / "8")), DataArguments(**data), causal=False, seed=0, weights=False)
+    assert compared and all(line in sample for sample in compared)
 
 
 def test_export_writes_for_both_versions(tiny_tokenizers, word_vectors, tmp_path):
