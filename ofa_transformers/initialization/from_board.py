@@ -52,9 +52,8 @@ def arguments_of(board: str | os.PathLike, candidate: str) -> tuple[str, dict[st
     found = record_of(_Found, read_json(file, _REMEDY), str(file), _REMEDY)
     name = found.best if candidate == "best" else candidate
     if name not in found.candidates:
-        raise ValueError(
-            f"candidate is {candidate!r}, but must be 'best' or one of {', '.join(found.candidates)}, as {file} has them."
-        )
+        names = ", ".join(name if len(name) <= 80 else f"{name[:80]}…" for name in found.candidates)
+        raise ValueError(f"candidate is {candidate!r}, but must be 'best' or one of {names}, as {file} has them.")
     inputs = asdict(record_of(_Inputs, found.inputs, f"{file}, inputs", _REMEDY))
     files = asdict(record_of(_Files, inputs["files"], f"{file}, files", _REMEDY))
     if not files["text"]:
