@@ -40,7 +40,7 @@ def test_forward_is_one_graph(family: str):
 
 
 def test_training_step_of_the_gpu_check():
-    """Of an encoder, with logits and with the blocked loss."""
+    """Of an encoder with the blocked loss; a decoder with logits is below."""
     assert compiled("cpu")["largest_difference"] < 1e-4
 
 
