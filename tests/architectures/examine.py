@@ -175,7 +175,7 @@ def _tokenizers_of_any_kind() -> Iterator[None]:
     """The tiny tokenizers are none that AutoTokenizer would make for every type of model, which is refused elsewhere."""
     with (
         patch.object(inputs, "check_tokenizer", lambda *_, **__: None),
-        patch.object(saving, "save_tokenizer", lambda tokenizer, folder: tokenizer.save_pretrained(folder)),
+        patch.object(saving, "save_tokenizer", lambda tokenizer, folder, **_: tokenizer.save_pretrained(folder)),
     ):
         yield
 
