@@ -87,6 +87,24 @@ def truncation_curve(errors: Sequence[float], chosen: int | None, label: str) ->
     return plot.svg(label)
 
 
+# Classes of the lines that are told apart, the first of most weight; the others are grey.
+CURVES = ("copied", "fallback", "composed", "source")
+
+
+def curves(
+    places: Sequence[float], values: Mapping[str, Sequence[float]], classes: Mapping[str, str], label: str
+) -> Markup:
+    """A line for each name over training steps, those with a class on top."""
+    low, high = (bound(bound(found) for found in values.values()) for bound in (min, max))
+    margin = 0.05 * (high - low) or 1.0
+    plot = _Plot((places[0], places[-1]), (low - margin, high + margin), "training steps", label)
+    for name, found in reversed(values.items()):
+        points = "L".join(f"{plot.x(place):.1f} {plot.y(value):.1f}" for place, value in zip(places, found))
+        css = classes.get(name, "other")
+        plot.parts.append(f'<path d="M{points}" class="line {css}"><title>{escape(name)}</title></path>')
+    return plot.svg(f"{label} by training steps")
+
+
 def ticks(low: float, high: float, count: int = 6) -> list[float]:
     """Round numbers from low to high."""
     rough = (high - low) / count

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from ..evaluation.results import Measurement, to_csv
 from ..evaluation.tables import with_spread
 from ..report.board_page import render_board
+from ..report.charts import CURVES, curves
 from ..utils.files import new_file
 from ..utils.reading import read_json, reading
 from ..utils.strict_json import dumps
@@ -42,9 +43,8 @@ class Verdict:
     rivals: tuple[str, ...]
 
     def __str__(self) -> str:
-        after = f"after {self.steps} steps" if self.steps else "before training"
-        sure = f"not told apart from {', '.join(self.rivals)}" if self.rivals else "told apart from all others"
-        return f"{self.measure} {after}: {self.best} leads, {sure}."
+        sure = f"not told apart from {'; '.join(self.rivals)}" if self.rivals else "told apart from all others"
+        return f"{self.measure} {_after(self.steps)}: {self.best} leads, {sure}."
 
 
 class Board:
@@ -173,14 +173,27 @@ class Board:
             board.view()
         return board
 
+    def _curves(self, measure: str) -> dict[str, Any]:
+        """How a measure changes with training: the leaders by name, the others in grey."""
+        ranked = self.ranked(measure, self.steps[-1])
+        factor = 1 if LESS_IS_BETTER[measure] else 100
+        values = {name: [factor * self.score(name, measure, steps).value for steps in self.steps] for name in ranked}
+        label = f"{measure}{'' if LESS_IS_BETTER[measure] else ', %'}"
+        classes = dict(zip(ranked, CURVES))
+        return {"svg": curves(self.steps, values, classes, label), "legend": list(classes.items())}
+
     def view(self) -> dict[str, Any]:
         """What the page shows: sections of bars, and a heat table a measure."""
         sections = []
-        for steps in self.steps:
+        for steps in reversed(self.steps):  # what the choice is made by comes first
             for measure in self.measures:
                 ranked = self.ranked(measure, steps)
                 scores = {name: self.score(name, measure, steps) for name in ranked}
-                top = max(score.high for score in scores.values()) or 1
+                least = min(score.low for score in scores.values())
+                most = max(score.high for score in scores.values()) or 1
+                # Bits are far from 0 and near each other: their scale begins where they do, and has points, no bars.
+                start = least - 0.05 * (most - least) if LESS_IS_BETTER[measure] else 0.0
+                share = 100 / ((most - start) or 1)
                 by_language = {
                     name: [self.score(name, measure, steps, language) for language in self.languages]
                     for name in ranked
@@ -189,17 +202,20 @@ class Board:
                     _heat([by_language[name][column] for name in ranked], LESS_IS_BETTER[measure])
                     for column in range(len(self.languages))
                 ]
+                scale = f"less is better; the scale begins at {shown(measure, start)}" if start else "more is better"
                 sections.append(
                     {
-                        "title": f"{measure}, {f'after {steps} steps' if steps else 'before training'}",
-                        "note": "less is better" if LESS_IS_BETTER[measure] else "more is better",
+                        "title": f"{measure[0].upper()}{measure[1:]}, {_after(steps)}",
+                        "note": scale,
+                        "bars": not start,
+                        "curves": self._curves(measure) if steps == self.steps[-1] and len(self.steps) > 1 else None,
                         "rows": [
                             {
                                 "name": name,
                                 "text": shown(measure, scores[name].value),
-                                "width": f"{100 * scores[name].value / top:.2f}",
-                                "low": f"{100 * scores[name].low / top:.2f}",
-                                "span": f"{100 * (scores[name].high - scores[name].low) / top:.2f}",
+                                "place": f"{share * (scores[name].value - start):.2f}",
+                                "low": f"{share * (scores[name].low - start):.2f}",
+                                "span": f"{share * (scores[name].high - scores[name].low):.2f}",
                                 "interval": f"{shown(measure, scores[name].low)} to {shown(measure, scores[name].high)}",
                                 "cells": [
                                     ("" if score is None else shown(measure, score.value), heat[column][row])
@@ -211,13 +227,26 @@ class Board:
                     }
                 )
         return {
-            "inputs": [(name, value) for name, value in self.inputs.items() if isinstance(value, (str, int, float))],
+            "inputs": list(_shown_inputs(self.inputs)),
             "best": self.best,
             "verdicts": list(map(str, self.verdicts())),
             "languages": self.languages,
             "sections": sections,
             "seconds": [(name, f"{self.seconds(name):.0f} s") for name in self.cells],
         }
+
+
+def _after(steps: int) -> str:
+    return f"after {steps:,} steps" if steps else "before training"
+
+
+def _shown_inputs(inputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Names and values for people: what is a checksum says so, lists are lists, what wasn't given is left out."""
+    for name, value in inputs.items():
+        if isinstance(value, list):
+            value = ", ".join(map(str, value))
+        if value not in (None, "") and not isinstance(value, Mapping):
+            yield "checksum of the text" if name == "text" else name.replace("_", " "), str(value)
 
 
 def shown(measure: str, value: float) -> str:

@@ -8,6 +8,8 @@ import chromium
 import pytest
 from report_inputs import HOSTILE, adapt_hostile
 
+from ofa_transformers.workflows.board import Board
+
 
 if chromium.EXECUTABLE is None or os.name != "posix":
     pytest.skip("Chromium is not installed (Debian: apt-get install chromium)", allow_module_level=True)
@@ -157,6 +159,31 @@ def test_every_width_and_colour_scheme(page, saved, width, dark, phone):
     contrast = page.run(_CONTRAST)
     assert contrast >= 4.5
     assert page.run("[...document.querySelectorAll('input, select')].every(e => e.labels.length === 1)")
+
+
+@pytest.mark.parametrize(("width", "dark", "phone"), [(1200, True, False), (390, False, True)])
+def test_a_comparison_fits_every_width(page, tmp_path, width, dark, phone):
+    names, languages = [HOSTILE[0], "trained-mapping, 100", "ofa"], [f"l{number:02d}" for number in range(14)]
+    found = {
+        name: [{"seed": 0, "seconds": 1.0, "measured": {
+            steps: [
+                {"model": "m", "task": "t", "language": language, "metric": metric, "value": 2 - place / 9, "low": 1.5, "high": 2.1}
+                for metric in ("bits per character", "top-1") for language in [*languages, "all"]
+            ] for steps in ("0", "100")
+        }}] for place, name in enumerate(names)
+    }  # fmt: skip
+    Board({"source": "a" * 90, "steps": [0, 100], "text": "ab12", "donor": None}, {}, found).save(tmp_path)
+    page.look(width, 800, dark=dark, phone=phone)
+    page.call("Page.navigate", url=(tmp_path / "board.html").as_uri())
+    page.wait("document.readyState === 'complete' && document.querySelector('#choice') !== null")
+    assert page.run("document.documentElement.scrollWidth") <= width
+    assert page.run("document.querySelectorAll('.interval u').length") == 3 * 2  # bits have points, shares bars
+    assert page.run("document.querySelectorAll('.interval i').length") == 3 * 2
+    assert page.run("document.querySelectorAll('svg .line').length") == 3 * 2  # a curve a method and measure
+    assert page.run("[...document.querySelectorAll('#inputs dt')].map(e => e.textContent)")[:3] == [
+        "source", "steps", "checksum of the text"
+    ]  # fmt: skip
+    assert page.run("document.querySelectorAll('img, script').length") == 0
 
 
 def test_nothing_was_logged_or_fetched(page):

@@ -79,7 +79,12 @@ def test_cells_are_measured_before_and_after_training_and_kept(inputs, tmp_path,
     rows = list(csv.DictReader((tmp_path / "board" / "board.csv").open(encoding="utf-8")))
     assert {row["metric"] for row in rows} == {"bits per character", "loss", "top-1", "top-1, centred"}
     page = (tmp_path / "board" / "board.html").read_text(encoding="utf-8")
-    assert page.count('class="interval"') == 4 * 2 * 3 and "What to choose" in page and "http:" not in page
+    assert (
+        page.count('class="interval"') == 4 * 2 * 3
+        and page.count("<svg") == 3
+        and "What to choose" in page
+        and "http:" not in page
+    )
     # What is there isn't computed again, what is missing alone is.
     (tmp_path / "board" / "cells" / "random-0.json").unlink()
     made = []
