@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from transformers import AutoModelForMaskedLM
 from transformers.utils import logging
 
 from ..models.checkpoints import language_model_loader, load_config, model_class
@@ -94,6 +95,12 @@ class Route:
             files += [f"{language}={path}" for path in found[:1]]
         return files if len(files) > 1 else []
 
+    @property
+    def all_parallel(self) -> bool:
+        """Whether there is no text but translations."""
+        parts = sum(len(text.parts) for text in find_text([str(path) for path in self.texts]).values())
+        return parts == len(self.parallel_files)
+
     @cached_property
     def translations(self) -> dict[str, dict[str, str]]:
         """Language -> id -> line."""
@@ -137,6 +144,14 @@ class Route:
         config = load_config(self.source, {})
         headless = language_model_loader(model_class(self.source, config).__name__) is None
         return bool(self.translations) and (headless or SentenceModules.read(self.source) is not None)
+
+    @cached_property
+    def contrasts(self) -> bool:
+        """Whether a masked language model is trained on pairs of translations, too, which are drawn together."""
+        if self.distills or not self.translations:
+            return False
+        name = model_class(self.source, load_config(self.source, {})).__name__
+        return language_model_loader(name) is AutoModelForMaskedLM
 
     @property
     def layer(self) -> int | None:

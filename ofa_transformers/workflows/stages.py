@@ -31,7 +31,15 @@ from ..vectors import WordVectors
 from .route import Route, digest
 from .route_plan import plan_route, read_record
 from .route_results import Outcome, read_measurements
-from .route_settings import OVERRIDES, SAMPLES, TOKENS, Stage, default_learning_rate, default_steps
+from .route_settings import (
+    OFFSET_WITH_PAIRS,
+    OVERRIDES,
+    SAMPLES,
+    TOKENS,
+    Stage,
+    default_learning_rate,
+    default_steps,
+)
 
 
 logger = logging.get_logger(__name__)
@@ -194,12 +202,14 @@ class _Run:
 
     def adapt(self, place: Path) -> None:
         route = self.route
-        chosen = {
+        chosen: dict[str, Any] = {
             "source_languages": [route.pivot] if route.pivot else None,
             "target_text": route.lines,
             "seed": route.seed,
-            **self.options("adapt"),
         }
+        if route.contrasts and not {"method", "authors_compatible"} & self.options("adapt").keys():
+            chosen["language_offset"] = OFFSET_WITH_PAIRS
+        chosen.update(self.options("adapt"))
         vectors = route.word_vectors or str(self.folder / "vectors")
         tokenizer = str(self.folder / "tokenizer")
         adapted = OfaInitializer.from_pretrained(
@@ -273,6 +283,8 @@ class _Run:
             }
         if route.distills:
             pairs["teacher"] = route.source
+        elif route.contrasts and route.all_parallel:
+            pairs["parallel_share"] = 1.0  # both sides are masked: nothing is left for batches of lines alone
         texts = None if route.distills else [str(path) for path in route.texts]
         settings = {
             "max_steps": self.steps,

@@ -16,6 +16,7 @@ from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer
 import ofa_transformers as ofa
 from ofa_transformers.cli import app
 from ofa_transformers.models.sentence_modules import SentenceModules
+from ofa_transformers.report import OfaReport
 from ofa_transformers.workflows import Route
 from ofa_transformers.workflows.route_settings import default_learning_rate, default_steps
 from ofa_transformers.workflows.stages import _Run
@@ -144,6 +145,10 @@ def test_a_masked_language_model_keeps_its_head_and_is_measured_in_bits(folder):
         "bits per character",
         "top-1 from eng",
     } <= metrics
+    report = OfaReport.load(folder / "masked-out" / "adapted")
+    assert report.settings["language_offset"] == 0.4
+    checkpoint = max(outcome.model.glob("checkpoint-*"))
+    assert json.loads((checkpoint / "data_state.json").read_text())["settings"]["parallel_share"] == 1
 
 
 def test_size_and_kind_of_the_tokenizer_are_chosen_and_said(folder, tmp_path, monkeypatch):
