@@ -23,7 +23,7 @@ from ofa_transformers.training.pairs import PairCollator, PairedText, PairSample
 from ofa_transformers.utils.search import retrieval_ranks
 
 
-LEARNING_RATE, WEIGHT_DECAY, WARMUP_STEPS = 1e-4, 0.01, 10
+WEIGHT_DECAY, WARMUP_STEPS = 0.01, 10
 SAMPLES, LINES = 16, 3  # samples of a step, and lines that are joined to one
 
 
@@ -42,6 +42,7 @@ def continue_pretraining(
     held: Held,
     *,
     pairs: float | None = None,
+    rate: float,
     steps: int,
     loss_steps: Sequence[int],
     retrieval_steps: Sequence[int],
@@ -65,7 +66,7 @@ def continue_pretraining(
         for encoded in (encode(tokenizer, lines) for lines in held.lines.values())
     ]
     decayed = {n for n, parameter in model.named_parameters() if parameter.dim() > 1}
-    groups = parameter_groups(model, decayed, learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    groups = parameter_groups(model, decayed, learning_rate=rate, weight_decay=WEIGHT_DECAY)
     optimizer = torch.optim.AdamW(groups, fused=True)
     warmup = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / WARMUP_STEPS))
     torch.manual_seed(seed)  # dropout

@@ -23,6 +23,7 @@ class Initialization:
             to that text, as `target_text` has it.
         size: of the factorized embeddings, as a share of the hidden size; None for full size.
         pairs: training takes pairs of translations, with this weight of the contrastive loss; None for masked LM alone.
+        rate: the learning rate.
     """
 
     title: str
@@ -32,6 +33,7 @@ class Initialization:
     bias: str = "calibrated"
     size: float | None = None
     pairs: float | None = None
+    rate: float = 1e-4
 
 
 PUBLISHED = (("word_weighting", "uniform"), ("overlap", "all"), ("primitives", "source"))
@@ -78,6 +80,20 @@ INITIALIZATIONS = {
             f"OFA, our rules, calibrated bias, offset {offset}, trained on pairs", offset=offset, pairs=0.3
         )
         for offset in (0.2, 0.4)
+    },
+    **{
+        f"{name}-pairs-2e-4": Initialization(
+            f"{title}, calibrated bias, trained on pairs at twice the rate",
+            method,
+            offset=offset,
+            pairs=0.3,
+            rate=2e-4,
+        )
+        for name, title, method, offset in (
+            ("fvt-c", "FVT", "fvt", 0.0),
+            ("offset0.4-c", "OFA, our rules, offset 0.4", "ofa", 0.4),
+            ("mixture0.4-c", "0.7 OFA + 0.3 FVT, offset 0.4", "mixture", 0.4),
+        )
     },
     "offset0.4-c-200-pairs": Initialization(
         "OFA-200, our rules, calibrated bias, offset 0.4, trained on pairs", offset=0.4, size=SHARES["200"], pairs=0.3

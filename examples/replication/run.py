@@ -197,6 +197,7 @@ def run_cell(args: argparse.Namespace, text: dict[str, dict[str, str]], held: He
         text,
         held,
         pairs=INITIALIZATIONS[name].pairs,
+        rate=INITIALIZATIONS[name].rate,
         steps=steps,
         loss_steps=sorted({round(share * steps) for share in shares}),
         retrieval_steps=(0, steps // 2, steps),
