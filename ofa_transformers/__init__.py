@@ -5,7 +5,10 @@ torch nor Transformers itself: what is registered, and every name below, is impo
 """
 
 import importlib
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from wrapt import when_imported, wrap_function_wrapper
 
 from .models import registration as _registration  # noqa: F401  (registers)
 from .models.families_ofa import FAMILIES
@@ -65,3 +68,13 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+@when_imported("transformers.trainer")
+def _keep_cards(trainer: ModuleType) -> None:
+    def create_model_card(*call: Any) -> None:
+        from .report.trainer_card import create_model_card
+
+        create_model_card(*call)
+
+    wrap_function_wrapper(trainer, "Trainer.create_model_card", create_model_card)

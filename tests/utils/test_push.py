@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import REPOSITORY
+from huggingface_hub import ModelCard
 from local_hub import TOKEN, LocalHub, local_hub
 from safetensors.torch import load as load_safetensors
 
@@ -217,6 +218,44 @@ def test_a_models_own_push_keeps_the_card(hub, client, repo):
     assert {"modeling_ofa.py", "configuration_ofa.py", "README.md"} <= set(files)
     metadata = files["README.md"][1].decode().split("---")[1]
     assert "- ofa\n" in metadata and "- mine\n" in metadata
+
+
+_TRAINED = """
+from transformers import AutoModelForTokenClassification, Trainer, TrainingArguments
+auto = {auto}
+model = auto.from_pretrained({source!r})
+row = dict(input_ids=[0, 5, 6, 2], labels=[-100, 1, 1, -100])
+arguments = TrainingArguments(
+    {output!r}, max_steps=1, report_to="none", use_cpu=True, hub_model_id={repo!r}, eval_strategy="steps", eval_steps=1,
+    save_strategy="no", disable_tqdm=True,
+)
+trainer = Trainer(model, arguments, train_dataset=[row], eval_dataset=[row], processing_class=adapted.tokenizer)
+trainer.train()
+trainer.push_to_hub()
+"""
+
+
+def test_a_plain_trainer_pushes_a_card_of_the_adapted_model(hub, client, repo, tmp_path):
+    """Trainer's own card, which it writes over any other, becomes a section of ours."""
+    source, output = str(client.folder), tmp_path / "continued"
+    client.run(_TRAINED.format(auto="AutoModelForMaskedLM", source=source, output=str(output), repo=repo))
+    card = ModelCard(hub.repositories[repo].read("README.md").decode())
+    assert {"ofa", "generated_from_trainer"} <= set(card.data.tags) and card.data.pipeline_tag == "fill-mask"
+    assert card.text.lstrip().startswith("# test_a_plain") and f'from_pretrained("{repo}")' in card.text
+    assert card.text.index("## How it was made") < card.text.index("## Trained since")
+    assert "- learning_rate: 5e-05" in card.text and "More information needed" not in card.text
+    assert "from scratch" not in card.text and str(client.folder) not in card.text
+    # Trained on with another head, from the Hub or from there: what it is now.
+    for number, place in enumerate((output, repo)):
+        other = tmp_path / str(number)
+        client.run(
+            _TRAINED.format(
+                auto="AutoModelForTokenClassification", source=str(place), output=str(other), repo=repo + "-b"
+            )
+        )
+        card = ModelCard(hub.repositories[repo + "-b"].read("README.md").decode())
+        assert card.data.pipeline_tag == "token-classification" and "AutoModelForTokenClassification" in card.text
+        assert "AutoModelForMaskedLM" not in card.text and "ofa" in card.data.tags
 
 
 def test_shards_and_parts_arrive_whole(hub, client, repo):
