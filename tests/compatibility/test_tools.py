@@ -1,5 +1,7 @@
 """Adapted models where people use models: each row of docs/compatibility.md, on tiny models, offline."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -121,24 +123,39 @@ def test_lm_eval_gives_our_perplexity(decoder):
 
 
 def test_trl_fine_tunes_an_adapted_decoder(decoder, tmp_path):
-    """In its dense form: SFTTrainer multiplies with the head's weight itself, which is one of two factors."""
+    """SFTTrainer multiplies with the head's weight itself: it is shown the product of the two factors."""
     trl = pytest.importorskip("trl", reason="not installed: pip install trl")
     from datasets import Dataset
     from transformers import AutoTokenizer
 
-    arguments = trl.SFTConfig(
-        str(tmp_path / "sft"), max_steps=2, report_to="none", use_cpu=True, max_length=32, learning_rate=1e-2,
-        bf16=False, gradient_checkpointing=False,
-    )  # fmt: skip
-    dense = AutoModelForCausalLM.from_pretrained(decoder).to_dense()
-    before = dense.get_input_embeddings().weight.clone()
-    texts, tokenizer = Dataset.from_dict({"text": TEXTS}), AutoTokenizer.from_pretrained(decoder)
-    trainer = trl.SFTTrainer(dense, args=arguments, train_dataset=texts, processing_class=tokenizer)
-    trainer.train()
-    trainer.save_model(str(tmp_path / "saved"))
-    again = AutoModelForCausalLM.from_pretrained(tmp_path / "saved")
-    assert type(again).__name__ == "LlamaForCausalLM"
-    assert not torch.equal(again.get_input_embeddings().weight, before)
+    losses, tables = {}, {}
+    for kind in ("dense", "factorized"):
+        model = AutoModelForCausalLM.from_pretrained(decoder)
+        if kind == "dense":
+            model = model.to_dense()
+        else:
+            head = model.get_output_embeddings()
+            # fmt: off
+            model.get_output_embeddings = lambda head=head: SimpleNamespace(weight=head.primitives(head.weight), bias=head.bias)
+            # fmt: on
+        arguments = trl.SFTConfig(
+            str(tmp_path / kind), max_steps=2, report_to="none", use_cpu=True, max_length=32, learning_rate=1e-2,
+            bf16=False, gradient_checkpointing=False, logging_steps=1,
+        )  # fmt: skip
+        before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        texts, tokenizer = Dataset.from_dict({"text": TEXTS}), AutoTokenizer.from_pretrained(decoder)
+        trainer = trl.SFTTrainer(model, args=arguments, train_dataset=texts, processing_class=tokenizer)
+        trainer.train()
+        trainer.save_model(str(tmp_path / "saved" / kind))
+        again = AutoModelForCausalLM.from_pretrained(tmp_path / "saved" / kind)
+        assert type(again).__name__ == ("LlamaForCausalLM" if kind == "dense" else "OfaLlamaForCausalLM")
+        after = again.state_dict()
+        assert set(after) == set(before) and not any(torch.equal(after[name], before[name]) for name in before)
+        losses[kind] = [row["loss"] for row in trainer.state.log_history if "loss" in row]
+        tables[kind] = again.get_input_embeddings()
+    assert losses["factorized"][0] == pytest.approx(losses["dense"][0], rel=1e-4)
+    assert losses["factorized"][1] < losses["factorized"][0]
+    assert tables["factorized"].weight.shape[1] < tables["dense"].weight.shape[1]
 
 
 @pytest.mark.parametrize("part", ["modules", "tokens"])
