@@ -1,4 +1,4 @@
-"""`compare`: methods built, measured and trained a little on the same text, cell by cell."""
+"""What `compare` compares, and with what."""
 
 from __future__ import annotations
 
@@ -6,50 +6,32 @@ import hashlib
 import json
 import math
 import tempfile
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForMaskedLM,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from ..evaluation import evaluate_perplexity, evaluate_retrieval
-from ..evaluation.results import GROUPS, Measurement
-from ..initialization.initializer import OfaInitializer
 from ..initialization.methods import find_method, methods
 from ..initialization.methods.inputs import NEEDS
 from ..initialization.planning import without_weights
-from ..initialization.run import Run
 from ..initialization.sizes import sizes_of
 from ..models.checkpoints import language_model_loader, load_config, load_tokenizer, model_class
 from ..models.embeddings import find_embeddings
-from ..scoring.batching import longest_input
 from ..scoring.masked_lm import DEFAULT_STRIDE
 from ..text.parallel import ParallelText, evenly
-from ..utils.files import reserved
-from ..utils.reading import read_json, reading
-from ..utils.strict_json import write
-from ..utils.targets import check_space, check_workspace, writing_to
-from ..vectors import WordVectors
-from .board import BITS, CENTRED, PLAIN, Board
-from .pretraining import continue_pretraining, training_batches
+from ..utils.reading import read_json
+from ..utils.targets import check_space
 
 
 logger = logging.get_logger(__name__)
 
-# Samples of a step, their tokens, and AdamW's peak rate.
-_BATCH, _TOKENS, _RATE = 16, 64, 1e-4
-_SETTINGS = "comparison.json"
-_JSON: dict[str, Any] = {"indent": 1, "ensure_ascii": False}
+# Samples of a step, and their tokens.
+BATCH, TOKENS = 16, 64
+SETTINGS = "comparison.json"
 # Float operations a second of one core of 2024 that it shares with nobody, characters that it reads, and seconds to
 # make a candidate.
 _SPEED, _READING, _MAKING = 3e10, 1e6, 8.0
@@ -235,7 +217,7 @@ class Comparison:
             ValueError: the folder holds cells of another comparison.
             OSError: too little room.
         """
-        settings = folder / _SETTINGS
+        settings = folder / SETTINGS
         if settings.is_file() and (found := read_json(settings, "name another folder")) != self.inputs:
             known = found if isinstance(found, dict) else {}
             other = [name for name, value in self.inputs.items() if known.get(name) != value]
@@ -263,142 +245,9 @@ class Comparison:
         retrieval = tokens({line for text in self.held_pairs for line in (*text.texts, *text.translations)}) * body
         held = tokens([line for lines in self.held_lines.values() for line in lines]) if self.is_language_model else 0
         bits = held * (passes * body + 2 * config.hidden_size * len(tokenizer))
-        step = _BATCH * _TOKENS * 3 * (body + labels * config.hidden_size * len(tokenizer))
+        step = BATCH * TOKENS * 3 * (body + labels * config.hidden_size * len(tokenizer))
         operations = len(set(self.steps)) * (retrieval + bits) + sum(self.steps) * step
         characters = sum(len(line) for lines in self.text.values() for line in lines)
         own = sum(find_method(chosen["method"]).text_seconds for chosen in self.candidates.values()) * characters / 1e6
         cells = len(self.candidates) * (_MAKING + operations / _SPEED) + own
         return characters / _READING + len(self.seeds) * cells
-
-
-def compare(comparison: Comparison, output: str | Path, *, show_progress: bool = False) -> Board:
-    """Builds, measures and trains each candidate, and writes board.json, board.csv and board.html to a folder.
-
-    A cell (candidate and seed) is a file in its folder `cells`; those that are there already aren't computed again, so
-    that a run that broke off goes on.
-
-    Args:
-        comparison: what to compare.
-        output: the folder.
-        show_progress: a bar over cells.
-
-    Raises:
-        ValueError: the folder holds cells of another comparison; and what `OfaInitializer.from_pretrained` raises.
-        OSError: the folder can't be written, or there is too little room for a model; before the work.
-        Busy: another process writes there.
-    """
-    folder = check_workspace(output)
-    with reserved(folder):
-        return _compare(comparison, folder, show_progress)
-
-
-def _compare(comparison: Comparison, folder: Path, show_progress: bool) -> Board:
-    comparison.check_folder(folder)
-    tokenizer = comparison.tokenizer
-    (folder / "cells").mkdir(parents=True, exist_ok=True)
-    write(folder / _SETTINGS, comparison.inputs, **_JSON)
-    vectors = None if comparison.word_vectors is None else WordVectors.load(comparison.word_vectors)
-    cells: dict[str, list[dict[str, Any]]] = {name: [] for name in comparison.candidates}
-    todo = [(seed, name) for seed in comparison.seeds for name in comparison.candidates]
-    factorized = [size for size in comparison.sizes if size is not None]
-    run = Run(largest_size=max(factorized) if len(factorized) > 1 else None)
-    made = None
-    for seed, name in logging.tqdm(todo, desc="Cells", unit="cell", leave=False, disable=not show_progress):
-        path = folder / "cells" / f"{name.replace(', ', '-')}-{seed}.json"
-        if not path.is_file():
-            now = seed, comparison.candidates[name]["method"]
-            run = run.again() if now == made else run.other_method()
-            made = now
-            write(path, _cell(comparison, name, seed, tokenizer, vectors, run), **_JSON)
-        cells[name].append(read_json(path, "remove it, and the same command makes it anew"))
-    with reading(f"{folder / 'cells'} holds cells that are none; remove them, and the same command makes them anew"):
-        board = Board(comparison.inputs, comparison.candidates, cells)
-        board.view()
-        board.rows()
-    board.save(folder)
-    return board
-
-
-def _cell(
-    comparison: Comparison,
-    name: str,
-    seed: int,
-    tokenizer: PreTrainedTokenizerBase,
-    vectors: WordVectors | None,
-    run: Run,
-) -> dict[str, Any]:
-    start = time.perf_counter()
-    lines = comparison.training_lines
-    chosen = comparison.candidates[name]
-    options = {
-        "target_text": [line for some in lines.values() for line in some],
-        "parallel_text": comparison.training_pairs or None,
-        "donor": comparison.donor,
-    }
-    adapted = OfaInitializer.from_pretrained(
-        comparison.source,
-        target_tokenizer=tokenizer,
-        word_vectors=vectors,
-        source_languages=comparison.source_languages,
-        seed=seed,
-        _run=run,
-        **chosen,
-        **options,
-    )
-    made = time.perf_counter() - start
-    model, steps = adapted.model, sorted(comparison.steps)
-    batches = []
-    if steps[-1]:
-        batches = training_batches(
-            list(lines.values()),
-            adapted.tokenizer,
-            steps=steps[-1],
-            batch_size=_BATCH,
-            sequence_length=min(_TOKENS, longest_input(model, adapted.tokenizer)),
-            seed=seed,
-            causal=comparison.is_causal,
-        )
-    measured: dict[str, list[dict[str, Any]]] = {}
-    untrained = {n: tensor.clone() for n, tensor in model.state_dict().items()} if len(steps) > 1 else {}
-    for number in steps:
-        if number:  # each number has a warmup and a decay of its own
-            if untrained:
-                model.load_state_dict(untrained)
-            continue_pretraining(model, batches[:number], learning_rate=_RATE, seed=seed, causal=comparison.is_causal)
-        measured[str(number)] = [asdict(found) for found in _measure(comparison, name, seed, model, adapted.tokenizer)]
-    return {
-        "seed": seed,
-        "measured": measured,
-        "making_seconds": round(made, 1),
-        "seconds": round(time.perf_counter() - start, 1),
-    }
-
-
-@torch.no_grad()
-def _measure(
-    comparison: Comparison, name: str, seed: int, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
-) -> list[Measurement]:
-    """By language and over all: bits and loss of a language model, retrieval in both directions as one figure."""
-    found: list[Measurement] = []
-    with tempfile.TemporaryDirectory() as folder:
-        with writing_to(folder):
-            model.save_pretrained(folder)
-            tokenizer.save_pretrained(folder)
-        if comparison.is_language_model:
-            found += evaluate_perplexity([folder], comparison.held_lines)
-            found += [
-                replace(
-                    item, metric="loss", value=math.log(item.value), low=math.log(item.low), high=math.log(item.high)
-                )
-                for item in found
-                if item.metric.endswith("perplexity") and item.language not in GROUPS
-            ]
-        if comparison.held_pairs:
-            retrieved = evaluate_retrieval([folder], comparison.held_pairs, top=[1])
-            for centred, metric in ((False, PLAIN), (True, CENTRED)):
-                for language in dict.fromkeys(item.language for item in retrieved):
-                    both = [item for item in retrieved if item.centred == centred and item.language == language]
-                    # The directions share their texts: their intervals are taken together, not as independent.
-                    mean = {f: sum(getattr(i, f) for i in both) / len(both) for f in ("value", "low", "high")}
-                    found.append(replace(both[0], metric=metric, **mean))
-    return [replace(item, model=name, seed=seed) for item in found if item.metric in (BITS, "loss", PLAIN, CENTRED)]

@@ -35,7 +35,7 @@ _WORK = {
     "tokenizer extend": "tokenization.extend_tokenizer",
     "vectors dictionary": "vectors.concepts.word_graph",
     "pretrain": "training.run.PretrainingTrainer",
-    "compare": "workflows.comparison._cell",
+    "compare": "workflows.cells._cell",
     "run": "workflows.stages._Run",
 }  # fmt: skip
 _BEGUN = "the work has begun"

@@ -89,7 +89,7 @@ def test_cells_are_measured_before_and_after_training_and_kept(inputs, tmp_path,
     (tmp_path / "board" / "cells" / "random-0.json").unlink()
     made = []
     monkeypatch.setattr(
-        "ofa_transformers.workflows.comparison.OfaInitializer.from_pretrained",
+        "ofa_transformers.workflows.cells.OfaInitializer.from_pretrained",
         lambda *args, method, _real=OfaInitializer.from_pretrained, **options: (
             made.append(method),
             _real(*args, method=method, **options),
@@ -146,7 +146,7 @@ def cell(value, low, high):
 def test_a_decoder_is_trained_on_next_tokens(tmp_path, tiny_tokenizers, word_vectors, monkeypatch):
     make_source("gpt2", tiny_tokenizers["byte_bpe"]).save_pretrained(tmp_path / "source")
     tiny_tokenizers["byte_bpe"].save_pretrained(tmp_path / "source")
-    monkeypatch.setattr("ofa_transformers.workflows.comparison._RATE", 1e-2)  # enough for a model that knows nothing
+    monkeypatch.setattr("ofa_transformers.workflows.cells._RATE", 1e-2)  # enough for a model that knows nothing
     chosen = Comparison(
         str(tmp_path / "source"), str(tmp_path / "source"), LINES, methods=["random"], steps=[0, 20], max_texts=5
     )
