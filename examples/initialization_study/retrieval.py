@@ -3,8 +3,8 @@
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ofa_transformers.evaluation import retrieval_accuracy
 from ofa_transformers.scoring.batching import batches_by_length
+from ofa_transformers.scoring.sentences import translation_ranks
 from ofa_transformers.text.parallel import ParallelText
 
 
@@ -32,20 +32,20 @@ def measure(
     prefix: str = "",
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Name of a layer -> language -> top-1 and top-5 accuracy in percent, from English ("to") and back ("from")."""
-    english = sorted({text for both in pairs.values() for text in both.translations})
-    row_of = {text: row for row, text in enumerate(english)}
-    texts = english + [text for language in sorted(pairs) for text in pairs[language].texts]
+    texts = [pairs[language] for language in sorted(pairs)]
+    lines = list(dict.fromkeys(line for text in texts for line in (*text.translations, *text.texts)))
+    places = {line: place for place, line in enumerate(lines)}
     found: dict[str, dict[str, dict[str, float]]] = {}
-    for name, states in zip(layers, embed(model, tokenizer, texts, list(layers.values()), prefix)):
-        found[name], start = {}, len(english)
-        for language in sorted(pairs):
-            size = len(pairs[language].texts)
-            theirs = states[start : start + size]
-            ours = states[[row_of[text] for text in pairs[language].translations]]
-            start += size
-            found[name][language] = {
-                f"{direction}_top{k}": round(100 * retrieval_accuracy(queries, candidates, k=k), 2)
-                for direction, queries, candidates in (("to", ours, theirs), ("from", theirs, ours))
+    for name, states in zip(layers, embed(model, tokenizer, lines, list(layers.values()), prefix)):
+        ranked = translation_ranks(
+            texts, lambda some, states=states: states[[places[line] for line in some]], center=[False]
+        )
+        found[name] = {
+            language: {
+                f"{direction}_top{k}": round(100 * (ranks < k).double().mean().item(), 2)
+                for direction, ranks in zip(("to", "from"), both)
                 for k in (1, 5)
             }
+            for language, (_, _, both) in zip(sorted(pairs), ranked)
+        }
     return found

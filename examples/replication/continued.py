@@ -4,23 +4,20 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from sources import TOKENS, encode, mask_tokens, masked_loss
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ofa_transformers.evaluation import embed_texts, score_masked_lm
-from ofa_transformers.evaluation.sentence_retrieval import default_layer
 from ofa_transformers.scoring.score import MaskedLMScore
-from ofa_transformers.scoring.sentences import centered
+from ofa_transformers.scoring.sentences import default_layer, translation_ranks
 from ofa_transformers.text.parallel import ParallelText
 from ofa_transformers.training.alignment import Alignment
-from ofa_transformers.training.encoding import Encoder
-from ofa_transformers.training.masking import MaskingCollator
 from ofa_transformers.training.objective import count_labels, training_loss
 from ofa_transformers.training.optimization import parameter_groups
-from ofa_transformers.training.pairs import PairCollator, PairedText, PairSamples
-from ofa_transformers.utils.search import retrieval_ranks
+from ofa_transformers.workflows.pretraining import pair_batches
 
 
 WEIGHT_DECAY, WARMUP_STEPS = 0.01, 10
@@ -58,9 +55,8 @@ def continue_pretraining(
     lines = {language: list(verses.values()) for language, verses in texts.items()}
     translations = None
     if pairs is not None:
-        encoder = Encoder(tokenizer, TOKENS)
-        translations = PairSamples(PairedText(texts, encoder), alpha=0.0, seed=seed)
-        collate = PairCollator(encoder, MaskingCollator(tokenizer, seed=seed))
+        options = {"steps": steps, "batch_size": SAMPLES, "sequence_length": TOKENS, "seed": seed}
+        translations = pair_batches(texts, tokenizer, **options)
     masks = [
         (encoded, *mask_tokens(encoded, tokenizer, torch.Generator().manual_seed(7)))
         for encoded in (encode(tokenizer, lines) for lines in held.lines.values())
@@ -104,8 +100,7 @@ def continue_pretraining(
             encoded = encode(tokenizer, batch(lines, step, seed))
             loss = masked_loss(model, encoded, *mask_tokens(encoded, tokenizer, generator))
         else:
-            encoded = collate([translations[step * SAMPLES + number] for number in range(SAMPLES)])
-            encoded = {name: tensor.to(model.device) for name, tensor in encoded.items()}
+            encoded = {name: tensor.to(model.device) for name, tensor in translations[step].items()}
             count = count_labels(encoded["labels"], causal=False)
             loss = sum(training_loss(model, model, encoded, count, False, Alignment(weight=pairs)))
         loss.backward()
@@ -187,21 +182,11 @@ def bits_per_character(model, tokenizer, lines: dict[str, list[str]], scheme: st
 def retrieval(model, tokenizer, pairs: dict[str, dict[str, ParallelText]]) -> dict[str, dict[str, list[float]]]:
     """task -> language -> top-1 accuracy from English and to English, in percent, at the paper's layer; then the same
     two once each language's mean vector is subtracted from its texts' (Libovický et al., 2020)."""
-    layer = default_layer(model)
+    embed = partial(embed_texts, model, tokenizer, layer=default_layer(model))
     found = {}
     for task, by_language in pairs.items():
-        english = {
-            text: row
-            for row, text in enumerate(dict.fromkeys(t for p in by_language.values() for t in p.translations))
-        }
-        embedded = embed_texts(model, tokenizer, list(english), layer=layer)
-        found[task] = {}
-        for language, both in by_language.items():
-            theirs = embed_texts(model, tokenizer, both.texts, layer=layer)
-            ours = embedded[[english[text] for text in both.translations]]
-            found[task][language] = [
-                round(100 * (ranks < 1).double().mean().item(), 2)
-                for pair in ((ours, theirs), (centered(ours), centered(theirs)))
-                for ranks in retrieval_ranks(*pair)
-            ]
+        found[task] = {language: [] for language in by_language}
+        names = {id(text): language for language, text in by_language.items()}
+        for text, _, both in translation_ranks(list(by_language.values()), embed):
+            found[task][names[id(text)]] += [round(100 * (ranks < 1).double().mean().item(), 2) for ranks in both]
     return found

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import numpy as np
 from transformers.utils import logging
 
-from ..scoring.sentences import centered, default_layer, embed_texts
+from ..scoring.sentences import default_layer, embed_texts, translation_ranks
 from ..text.parallel import ParallelText
-from ..utils.search import retrieval_ranks
 from .results import Measurement, group_means, ratio_interval
 from .subjects import check_subjects, load_encoder
 from .tables import CENTRED
@@ -71,10 +71,6 @@ def evaluate_retrieval(
     if not top or min(top) < 1:
         raise ValueError(f"top is {list(top)}, but must name at least one number from 1.")
     names = check_subjects(models, trust_remote_code=trust_remote_code)
-    # Sentences that several languages translate are embedded once.
-    rows = {
-        sentence: row for row, sentence in enumerate(dict.fromkeys(s for text in texts for s in text.translations))
-    }
     found: list[Measurement] = []
     for model_name in names:
         measured: list[Measurement] = []
@@ -84,31 +80,30 @@ def evaluate_retrieval(
         chosen = layer if layer is not None else layers if modules is not None else default_layer(subject.model)
         options = {"layer": chosen, "modules": modules, "max_length": max_length}
         task = f"retrieval ({name}{'' if layer is None else f', layer {layer}'})"
-        pivots = embed_texts(subject.model, subject.tokenizer, list(rows), **options)
-        for text in logging.tqdm(texts, desc=f"Retrieval, {model_name}", unit="language", delay=2, leave=False):
-            theirs = embed_texts(subject.model, subject.tokenizer, text.texts, **options)
-            ours = pivots[[rows[sentence] for sentence in text.translations]]
-            for centre in (False, True) if center is None else (center,):
-                pair = (centered(ours), centered(theirs)) if centre else (ours, theirs)
-                for direction, ranks in zip(("from", "to"), retrieval_ranks(*pair)):
-                    for k in top:
-                        if k < len(text) or k == min(top):
-                            hits = (ranks < k).numpy().astype(np.float64)
-                            measured.append(
-                                Measurement(
-                                    model_name,
-                                    task,
-                                    text.language,
-                                    f"top-{k} {direction} {pivot}{CENTRED if centre else ''}",
-                                    float(hits.mean()),
-                                    *ratio_interval(hits),
-                                    size=len(text),
-                                    data=text.data,
-                                    layer=chosen,
-                                    centred=centre,
-                                    chance=min(1.0, k / len(text)),
-                                )
+        embed = partial(embed_texts, subject.model, subject.tokenizer, **options)
+        shown = logging.tqdm(texts, desc=f"Retrieval, {model_name}", unit="language", delay=2, leave=False)
+        for text, centre, both in translation_ranks(
+            shown, embed, center=(False, True) if center is None else (center,)
+        ):
+            for direction, ranks in zip(("from", "to"), both):
+                for k in top:
+                    if k < len(text) or k == min(top):
+                        hits = (ranks < k).numpy().astype(np.float64)
+                        measured.append(
+                            Measurement(
+                                model_name,
+                                task,
+                                text.language,
+                                f"top-{k} {direction} {pivot}{CENTRED if centre else ''}",
+                                float(hits.mean()),
+                                *ratio_interval(hits),
+                                size=len(text),
+                                data=text.data,
+                                layer=chosen,
+                                centred=centre,
+                                chance=min(1.0, k / len(text)),
                             )
+                        )
         measured += group_means(measured, head_languages)
         found += measured
         if on_results is not None:

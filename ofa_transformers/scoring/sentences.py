@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..models.sentence_modules import SentenceModules, pooled
+from ..text.parallel import ParallelText
 from ..utils.search import retrieval_ranks
 from .batching import Rows, batches_by_length, evaluation_mode, input_length
 from .framing import special_frame, text_ids
@@ -111,6 +112,32 @@ def hidden_states_at(body: torch.nn.Module, layer: int, layers: int) -> Iterator
     finally:
         if hook is not None:
             hook.remove()
+
+
+def translation_ranks(
+    texts: Sequence[ParallelText],
+    embed: Callable[[list[str]], torch.Tensor],
+    *,
+    center: Sequence[bool] = (False, True),
+) -> Iterator[tuple[ParallelText, bool, tuple[torch.Tensor, torch.Tensor]]]:
+    """How far down each line's translation is found, text by text; what several texts translate is embedded once.
+
+    Args:
+        texts: of N lines each.
+        embed: of lines their vectors (n, D).
+        center: whether the mean vectors of both sides are subtracted, in turn.
+
+    Yields:
+        A text, whether its vectors were centred, and `retrieval_ranks` (N,): of the lines by their translations, and
+        of the translations by the lines.
+    """
+    rows = {line: row for row, line in enumerate(dict.fromkeys(line for text in texts for line in text.translations))}
+    pivots = embed(list(rows))
+    for text in texts:
+        theirs, ours = embed(text.texts), pivots[[rows[line] for line in text.translations]]
+        for centre in center:
+            pair = (centered(ours), centered(theirs)) if centre else (ours, theirs)
+            yield text, centre, retrieval_ranks(*pair)
 
 
 def retrieval_accuracy(queries: torch.Tensor, candidates: torch.Tensor, *, k: int = 1) -> float:
