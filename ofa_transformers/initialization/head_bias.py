@@ -11,18 +11,17 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from ..models.embeddings import find_head_bias
-from ..scoring.batching import Rows, evaluation_mode, longest_input
-from ..scoring.masked_lm import decode_only
+from ..scoring.batching import evaluation_mode
 from .mapping.token_mapping import TokenMapping
+from .predictions import PredictedLines
 from .run import Run
 from .settings import InitializationSettings
 
 
 logger = logging.get_logger(__name__)
 
-# Of the text that the head is calibrated with: lines kept, tokens of a line, tokens in all.
-_LINES, _LINE_TOKENS, _TOKENS = 512, 64, 4096
-_MASKED = 0.15
+# Of the text that the head is calibrated with: lines kept, tokens in all.
+_LINES, _TOKENS = 512, 4096
 _BATCH = 16  # lines, or rows that are decoded at a time
 
 
@@ -130,8 +129,12 @@ def calibrate_bias(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, t
     bias.zero_()
     with evaluation_mode(model), _one_thread():
         moments = _Moments()
-        for logits in _masked_logits(model, tokenizer, text.sample):
-            moments.add(logits)
+        lines = PredictedLines(model, tokenizer, text.sample)
+        count = int(np.searchsorted(np.cumsum(lines.ids.lengths), _TOKENS)) + 1
+        for start in range(0, min(count, len(text.sample)), _BATCH):
+            found = lines.logits(model, range(start, min(start + _BATCH, count, len(text.sample))))
+            if found is not None:
+                moments.add(found[0])
     if moments.count < 2:
         bias.copy_(former)
         return False
@@ -166,37 +169,6 @@ class _Moments:
 
     def variance(self) -> torch.Tensor:
         return ((self.squares - self.sums.square() / self.count) / (self.count - 1)).float()
-
-
-def _masked_logits(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, lines: list[str]
-) -> Iterator[torch.Tensor]:
-    """(n, V) at a time: logits at random positions, masked if the model predicts masked tokens."""
-    encoded = tokenizer(
-        lines,
-        truncation=True,
-        max_length=min(_LINE_TOKENS, longest_input(model, tokenizer)),
-        return_special_tokens_mask=True,
-    )
-    rows, special = Rows(encoded["input_ids"]), Rows(encoded["special_tokens_mask"])
-    count = int(np.searchsorted(np.cumsum(rows.lengths), _TOKENS)) + 1
-    padding = 0 if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-    draws = torch.Generator().manual_seed(0)
-    size = len(find_head_bias(model))
-    for start in range(0, min(count, len(lines)), _BATCH):
-        batch = range(start, min(start + _BATCH, count, len(lines)))
-        ids, attention = rows.padded(batch, padding), rows.within(batch).long()
-        chosen = (torch.rand(ids.shape, generator=draws) < _MASKED) & (special.padded(batch, 1) == 0)
-        if not chosen.any():
-            continue
-        if tokenizer.mask_token_id is not None and not model.can_generate():
-            ids = ids.masked_fill(chosen, tokenizer.mask_token_id)
-        on_device = chosen.to(model.device)
-        with decode_only(model, on_device):
-            result = model(input_ids=ids.to(model.device), attention_mask=attention.to(model.device))
-        logits = next(one for one in result.values() if torch.is_tensor(one) and one.shape[-1:] == (size,))
-        # A model that doesn't call its output embeddings as a module gives those of all positions.
-        yield logits[on_device] if logits.dim() == 3 else logits
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from ..vectors import WordVectors
 from .account import make_report
 from .assembly import limited_tokenizer, put_together
 from .factors import make_factorizer
-from .fitting import fit_rows, read_states
+from .fitting import fit_rows, states_to_fit
 from .from_board import arguments_of
 from .head_bias import fit_bias, make_bias
 from .inputs import read_inputs, read_source
@@ -221,7 +221,7 @@ class OfaInitializer:
         # 4. The head's bias.
         bias = make_bias(read.embeddings.bias, mapping, inputs.text, settings)
         # 5. Put the model together, and fit its rows where the method does.
-        states = read_states(inputs, read, settings, run)
+        states = states_to_fit(inputs, read, settings, run)
         with run("model"):
             carried = inputs.text is None and not settings.authors_compatible
             model, proof = put_together(read, mapping, rows, bias, carried)

@@ -7,7 +7,7 @@ from adapted_models import adapt, dense_rows, make_source
 from conftest import TEXT
 
 from ofa_transformers import OfaInitializer
-from ofa_transformers.initialization import fitting
+from ofa_transformers.initialization import source_states
 from ofa_transformers.mapping import TokenKind
 
 
@@ -43,10 +43,10 @@ def test_segments_end_where_both_tokenizers_cut():
     one = np.array([[0, 0], [0, 2], [2, 7], [7, 12], [12, 15], [0, 0]])  # [CLS] un| happ|iness| in [SEP]
     other = np.array([[0, 2], [3, 5], [5, 12], [13, 15]])  # un|ha|ppiness|in
     special = np.array([True, False, False, False, False, True])
-    found = fitting.common_segments(text, one, other, special, np.zeros(4, bool))
+    found = source_states.common_segments(text, one, other, special, np.zeros(4, bool))
     assert found[0].tolist() == [-1, 0, 1, 1, 2, -1]
     assert found[1].tolist() == [0, 1, 1, 2]
-    same = fitting.common_segments(
+    same = source_states.common_segments(
         "ab", np.array([[0, 1], [1, 2]]), np.array([[0, 2]]), *[np.zeros(n, bool) for n in (2, 1)]
     )
     assert [numbers.tolist() for numbers in same] == [[0, 0], [0]]

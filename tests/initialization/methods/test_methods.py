@@ -37,7 +37,12 @@ def build(inputs, name, settings):
     return find_method(name).function(replace(inputs, settings=replace(inputs.settings, method=name)), **settings)
 
 
-SETTINGS = {"omp": {"atoms": 4}, "fitted": {"steps": 2}, "focus": {"min_count": 1, "dimension": 8}}
+SETTINGS = {
+    "omp": {"atoms": 4},
+    "fitted": {"steps": 2},
+    "trained-mapping": {"steps": 2},
+    "focus": {"min_count": 1, "dimension": 8},
+}
 
 
 @pytest.mark.parametrize("target", ["unigram", "byte_bpe", "wordpiece"])
