@@ -55,7 +55,7 @@ kills: $(INSTALLED)  ## stop commands at 500 random moments and look at what the
 fuzz: $(INSTALLED)  ## give readers and commands damaged files, thousands of each reader (CASES=3000 COMMANDS=300 SEED=0)
 	$(BIN)/python tests/faults/fuzz.py --cases $(or $(CASES),3000) --commands $(or $(COMMANDS),300) --seed $(or $(SEED),0)
 
-docs: $(INSTALLED)  ## build the documentation into site/, which opens without a server but for its search
+docs: $(INSTALLED)  ## build the documentation into site/, which opens without a server, its search included
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 suite-report: $(SUITE)/version.txt  ## Transformers' model tests on our classes beside the stock ones, as a table

@@ -83,17 +83,21 @@ def test_site_in_a_browser(site):
                 wanted = "slate" if dark else "default"
                 page.wait(f"document.body.getAttribute('data-md-color-scheme') === '{wanted}'")
             page.look(1200, 800)
-            page.run("document.querySelector('#__search').click()")
-            page.run(
-                "(field => { field.value = 'embedding_size'; field.dispatchEvent(new Event('keyup')); "
-                "field.dispatchEvent(new Event('input')) })(document.querySelector('.md-search__input'))"
-            )
-            page.wait("!!document.querySelector('.md-search-result__link')")
-            assert "choosing-the-size" in page.run(
-                "[...document.querySelectorAll('.md-search-result__link')].map(link => link.href).join(' ')"
-            )
+            for place in (address + "reference/training.html", (site / "reference" / "training.html").as_uri()):
+                page.call("Page.navigate", url=place)
+                page.wait(f"location.href === {json.dumps(place)} && document.readyState === 'complete'")
+                page.wait("!!document.querySelector('.md-content h1')")
+                page.run("document.querySelector('#__search').click()")
+                page.run(
+                    "(field => { field.value = 'embedding_size'; field.dispatchEvent(new Event('keyup')); "
+                    "field.dispatchEvent(new Event('input')) })(document.querySelector('.md-search__input'))"
+                )
+                page.wait("!!document.querySelector('.md-search-result__link')")
+                assert "choosing-the-size" in page.run(
+                    "[...document.querySelectorAll('.md-search-result__link')].map(link => link.href).join(' ')"
+                )
             assert page.errors == []
-            elsewhere = [url for url in page.requests if not url.startswith((address, "data:", "blob:"))]
+            elsewhere = [url for url in page.requests if not url.startswith((address, "file:", "data:", "blob:"))]
             assert elsewhere == []
     finally:
         server.shutdown()
