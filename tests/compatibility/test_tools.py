@@ -1,12 +1,15 @@
 """Adapted models where people use models: each row of docs/compatibility.md, on tiny models, offline."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from conftest import build_byte_bpe
+from safetensors.torch import load_file
 from tiny_models import make_config
+from tokenizers import Tokenizer
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, pipeline
 
 import ofa_transformers as ofa
@@ -184,8 +187,16 @@ def test_pipelines_generate(decoder):
     assert generated[0]["generated_text"].startswith("das Haus")
 
 
-def test_exports_for_servers_load_without_the_package_they_lack(decoder, encoder):
-    """vLLM and text-embeddings-inference know stock classes: the dense form has one, and the same outputs."""
+# What text-embeddings-inference 1.7.2 reads of config.json for BERT, RoBERTa, XLM-R and CamemBERT, and doesn't do without
+# (backends/candle/src/models/bert.rs, router/src/lib.rs).
+_TEI_NUMBERS = (
+    "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_dropout_prob",
+    "max_position_embeddings", "type_vocab_size", "initializer_range", "layer_norm_eps", "pad_token_id",
+)  # fmt: skip
+
+
+def test_exports_for_servers_load_without_the_package_they_lack(decoder, encoder, tmp_path):
+    """What vLLM and text-embeddings-inference read of a checkpoint: a stock class, its settings, its tensors."""
     for auto, folder, stock in (
         (AutoModelForCausalLM, decoder, "LlamaForCausalLM"),
         (AutoModel, encoder, "XLMRobertaModel"),
@@ -196,3 +207,36 @@ def test_exports_for_servers_load_without_the_package_they_lack(decoder, encoder
         assert type(dense).__module__.startswith("transformers.")
         ids = torch.tensor([[0, 100, 101, 102, 2]])
         torch.testing.assert_close(dense(ids)[0], model(ids)[0], atol=1e-4, rtol=1e-3)
+        dense.save_pretrained(tmp_path / stock)
+        config = json.loads((tmp_path / stock / "config.json").read_text())
+        assert config["architectures"] == [stock] and "auto_map" not in config
+        tensors = load_file(tmp_path / stock / "model.safetensors")
+        assert not [name for name in tensors if "primitives" in name]
+        size = (config["vocab_size"], config["hidden_size"])
+        if stock == "XLMRobertaModel":
+            assert config["model_type"] == "xlm-roberta" and isinstance(config["hidden_act"], str)
+            assert all(isinstance(config[name], (int, float)) for name in _TEI_NUMBERS)
+            assert config.get("position_embedding_type", "absolute") == "absolute"
+            rows = {
+                "word": size[0],
+                "position": config["max_position_embeddings"],
+                "token_type": config["type_vocab_size"],
+            }
+            for name, number in rows.items():
+                assert tensors[f"embeddings.{name}_embeddings.weight"].shape == (number, size[1])
+            last = f"encoder.layer.{config['num_hidden_layers'] - 1}"
+            assert tensors[f"{last}.output.dense.weight"].shape == (size[1], config["intermediate_size"])
+            Tokenizer.from_file(str(folder / "tokenizer.json"))
+        else:
+            # vLLM's Transformers backend makes a table of (vocab_size, embedding_size or else hidden_size), and ties the
+            # head to it or reads `lm_head.weight`, where config.json says which.
+            assert tensors["model.embed_tokens.weight"].shape == size
+            assert config["tie_word_embeddings"] is ("lm_head.weight" not in tensors)
+
+
+def test_a_factorized_checkpoint_names_no_class_that_servers_know(decoder, encoder):
+    """So that they refuse it, rather than take the coordinates for embeddings."""
+    for folder in (decoder, encoder):
+        config = json.loads((folder / "config.json").read_text())
+        assert config["model_type"].startswith("ofa") and config["architectures"][0].startswith("Ofa")
+        assert config["auto_map"]["AutoConfig"].startswith("configuration_ofa.")
