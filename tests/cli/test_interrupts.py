@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import fresh_process
 import pytest
 from conftest import REPOSITORY
 
@@ -33,20 +35,17 @@ main()
 """
 
 
-def stop(place: str, wait: str, number: int, *arguments: object) -> tuple[int, str, float]:
+def stop(folder: Path, place: str, wait: str, number: int, *arguments: object) -> tuple[int, str, float]:
     """Exit code, stderr and seconds of a command that gets a signal at a place."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", _SLOW, place, wait, *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline() == "begun\n", process.communicate()
+    process = fresh_process.start(_SLOW, place, wait, *arguments, output=folder / "said")
+    said = [folder / "said.out", folder / "said.err"]
+    while not (said[0].exists() and said[0].read_text() == "begun\n"):
+        assert process.is_alive(), said[1].read_text()
+        time.sleep(0.01)
     start = time.monotonic()
-    process.send_signal(number)
-    _, error = process.communicate(timeout=60)
-    return process.returncode, error, time.monotonic() - start
+    os.kill(process.pid, number)
+    process.join(50)  # it sleeps longer than that
+    return process.exitcode, said[1].read_text(), time.monotonic() - start
 
 
 # Sends itself a signal when a module is looked for, in the midst of the imports that lead there.
@@ -87,6 +86,7 @@ def test_adapt_leaves_the_folder_as_it_was(inputs, tmp_path):
     output.mkdir(parents=True)
     (output / "notes.txt").write_text("mine")
     code, error, seconds = stop(
+        tmp_path,
         "ofa_transformers.initialization.saving:write_page",
         "sleep",
         signal.SIGINT,
@@ -106,7 +106,7 @@ def test_vectors_build_on_sigterm(tmp_path):
     texts = [f"{name[:3]}={DATA / name}" for name in ("eng_Latn.tsv", "deu_Latn.tsv")]
     place = "ofa_transformers.vectors.word_vectors:write_folder"
     code, error, _ = stop(
-        place, "sleep", signal.SIGTERM, "vectors", "build", *texts, "--dim", 5, "-o", tmp_path / "out" / "v"
+        tmp_path, place, "sleep", signal.SIGTERM, "vectors", "build", *texts, "--dim", 5, "-o", tmp_path / "out" / "v"
     )
     assert (code, error.splitlines()[-1]) == (143, "Stopped.") and "Traceback" not in error
     assert list((tmp_path / "out").iterdir()) == []
@@ -115,7 +115,7 @@ def test_vectors_build_on_sigterm(tmp_path):
 def test_tokenizer_train_in_compiled_code(tmp_path):
     (tmp_path / "out").mkdir()
     code, error, seconds = stop(
-        "ofa_transformers.tokenization:train_tokenizer", "deaf", signal.SIGINT,
+        tmp_path, "ofa_transformers.tokenization:train_tokenizer", "deaf", signal.SIGINT,
         "tokenizer", "train", DATA / "deu_Latn.tsv", "-n", 500, "-o", tmp_path / "out" / "t",
     )  # fmt: skip
     assert (code, error) == (130, "Stopped.\n") and seconds < 20
@@ -126,7 +126,7 @@ def test_pretrain_before_its_first_checkpoint(inputs, tmp_path):
     pytest.importorskip("datasets")
     (tmp_path / "deu.txt").write_text("das Haus am Fluss\n" * 20)
     code, error, seconds = stop(
-        "ofa_transformers.training.trainer:PretrainingTrainer.compute_loss", "sleep", signal.SIGINT,
+        tmp_path, "ofa_transformers.training.trainer:PretrainingTrainer.compute_loss", "sleep", signal.SIGINT,
         "pretrain", inputs[0], tmp_path / "deu.txt", "-o", tmp_path / "out", "-n", 5, "--max-length", 16,
         "--cpu", "--streaming",
     )  # fmt: skip

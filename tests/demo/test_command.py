@@ -40,7 +40,8 @@ def test_prints_the_table_and_how_to_load(small):
     assert names["fill"]("Everyone has the right to <mask>.")[0]["token_str"]
 
 
-def test_output_and_seed_are_taken(small):
+def test_output_and_seed_are_taken(small, monkeypatch):
+    monkeypatch.setattr(run, "load_parallel_text", lambda _: load_parallel_text(["ayr_Latn"]))
     arguments = ["demo", "--steps", "0", "--embedding-size", "8", "--seed", "3", "--output", "mine"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output

@@ -164,6 +164,8 @@ def test_pipelines(checkpoint, tiny_tokenizers, tmp_path, capsys):
 def test_onnx_export(checkpoint, tmp_path, capsys):
     onnx = pytest.importorskip("onnx", reason="ONNX is not installed: pip install 'ofa-transformers[onnx]'")
     pytest.importorskip("onnxruntime", reason="not installed: pip install 'ofa-transformers[onnx]'")
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 1}))  # half the time
     output = run("onnx_export.py", capsys, model=checkpoint, output_dir=tmp_path / "onnx")
     differences = [float(line.split(" by ")[1].split()[0]) for line in output.splitlines() if " by " in line]
     assert len(differences) == 2 and max(differences) < 1e-3

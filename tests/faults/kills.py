@@ -34,6 +34,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY)]
 
+from training.forking import warm_up  # noqa: E402
+
 import ofa_command  # noqa: E402
 
 
@@ -145,6 +147,7 @@ class Forks:
             import ofa_transformers.report
             import ofa_transformers.training
 
+            warm_up()
         build_command()
         self.main = ofa_transformers.cli.main
         gc.freeze()

@@ -18,7 +18,7 @@ pytest.importorskip("datasets")
 @pytest.mark.skipif(sys.platform != "linux", reason="forks, and measures memory as Linux tells it")
 def test_damaged_files_are_read_or_named_and_nothing_else_changes(tmp_path):
     file = tmp_path / "accounts.json"
-    script = [sys.executable, Path(__file__).with_name("fuzz.py"), "--cases", "150", "--commands", "3", "--json", file]
+    script = [sys.executable, Path(__file__).with_name("fuzz.py"), "--cases", "80", "--commands", "2", "--json", file]
     # Of the environment nothing that another test may have set.
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
     done = subprocess.run(list(map(str, script)), capture_output=True, text=True, timeout=600, env=environment)
@@ -28,6 +28,6 @@ def test_damaged_files_are_read_or_named_and_nothing_else_changes(tmp_path):
     read = {account["subject"] for account in accounts}
     missing = [subject.name for subject in SUBJECTS if subject.name not in read]
     assert missing == [] or (missing == ["vectors fasttext.bin"] and find_spec("gensim") is None)
-    assert sum(account["cases"] for account in accounts) > 3000
+    assert sum(account["cases"] for account in accounts) > 1500
     # Damage that nobody notices would be none: of each reader's files some are refused.
     assert [account["subject"] for account in accounts if account["cases"] > 20 and not account["refused"]] == []

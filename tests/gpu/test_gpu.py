@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fresh_process
 import pytest
 import simulated_device
 import torch
@@ -86,8 +87,8 @@ def test_tiny_on_the_cpu_with_nothing_but_what_it_needs(tmp_path: Path):
 @pytest.mark.skipif(not simulated_device.AVAILABLE, reason="PyTorch's backends in Python came with 2.10")
 def test_paths_on_a_simulated_device():
     options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    command = [sys.executable, "-m", "pytest", *options, str(FOLDER / "simulated.py")]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=400)
+    code = "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
+    done = fresh_process.run(code, *options, FOLDER / "simulated.py", cwd=REPOSITORY)
     assert done.returncode == 0 and " passed" in done.stdout, done.stdout[-6000:] + done.stderr[-1000:]
 
 

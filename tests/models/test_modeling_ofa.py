@@ -2,10 +2,10 @@
 
 import copy
 import json
-import subprocess
 import sys
 from pathlib import Path
 
+import fresh_process
 import huggingface_hub
 import pytest
 import torch
@@ -254,10 +254,9 @@ def test_checkpoints_load_as_remote_code_where_the_package_is_not_installed(fami
     torch.save(batch, tmp_path / "batch.pt")
     torch.save(model(**batch).logits.detach(), tmp_path / "logits.pt")
     code = _WITHOUT_US.format(auto="AutoModelForMaskedLM" if family == "xlm-roberta" else "AutoModelForCausalLM")
-    result = subprocess.run(
-        [sys.executable, "-c", code, *(str(tmp_path / name) for name in ("model", "batch.pt", "logits.pt"))],
-        capture_output=True,
-        text=True,
+    result = fresh_process.run(
+        code,
+        *(tmp_path / name for name in ("model", "batch.pt", "logits.pt")),
         cwd=tmp_path,
         env={"PATH": "/usr/bin:/bin", "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "HOME": str(tmp_path)},
     )

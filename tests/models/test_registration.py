@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import fresh_process
 import pytest
 from tiny_models import make_config
 
@@ -10,7 +11,13 @@ import ofa_transformers as ofa
 from ofa_transformers.models.modeling_ofa import FAMILIES
 
 
-def run(code: str, *arguments: str) -> str:
+def run(code: str, *arguments: str) -> None:
+    result = fresh_process.run(code, *arguments)
+    assert result.returncode == 0, result.stderr[-3000:]
+
+
+def run_alone(code: str, *arguments: str) -> str:
+    """In a process that has imported nothing at all."""
     result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-3000:]
     return result.stdout
@@ -25,7 +32,7 @@ def test_public_names_are_those_of_the_modules():
 
 
 def test_importing_the_package_imports_neither_torch_nor_transformers():
-    run("import sys, ofa_transformers; assert not {'torch', 'transformers', 'numpy'} & set(sys.modules)")
+    run_alone("import sys, ofa_transformers; assert not {'torch', 'transformers', 'numpy'} & set(sys.modules)")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["adapt", "--help"], ["tokenizer", "train", "--help"]])
@@ -39,7 +46,7 @@ except SystemExit as stop:
     assert not stop.code
 assert not {"torch", "transformers", "numpy"} & set(sys.modules), sorted(sys.modules)
 """
-    assert "Usage:" in run(code, *arguments)
+    assert "Usage:" in run_alone(code, *arguments)
 
 
 # Ways for the Auto classes to come into the process; each names a module that imports them on its way.

@@ -26,7 +26,7 @@ from pathlib import Path
 import accelerate
 import torch
 import transformers.trainer
-from forking import run_ranks
+from forking import run_ranks, warm_up
 from train_distributed import make_accelerator
 
 import ofa_transformers.training.objective
@@ -113,6 +113,7 @@ def child(run: dict, rank: int, log: Path) -> None:
 def main() -> None:
     file = Path(sys.argv[1])
     log = file.with_suffix(".json.log")
+    warm_up()
     codes = [run_ranks(run["ranks"], partial(child, run, log=log)) for run in json.loads(file.read_text())]
     file.with_suffix(".json.codes").write_text(json.dumps(codes))
 

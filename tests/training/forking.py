@@ -1,13 +1,38 @@
 """Processes of a distributed run, forked from one in which everything is imported already."""
 
+import contextlib
+import gc
 import os
 import signal
 import socket
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
 
 import torch
+
+
+def warm_up() -> None:
+    """Does once what each fork would do for itself when it first loads a model, or collects garbage."""
+    from transformers import AutoModelForMaskedLM
+
+    from ofa_transformers import OfaConfig, OfaForMaskedLM
+
+    with contextlib.suppress(ImportError):  # accelerate looks for it
+        import datasets  # noqa: F401
+    sizes = {
+        "vocab_size": 8,
+        "hidden_size": 4,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 1,
+        "intermediate_size": 4,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        OfaForMaskedLM(OfaConfig(**sizes, embedding_size=2)).save_pretrained(folder)
+        AutoModelForMaskedLM.from_pretrained(folder)
+    gc.collect()
+    gc.freeze()
 
 
 def run_ranks(ranks: int, function: Callable[[int], object]) -> list[int]:

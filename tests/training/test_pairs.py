@@ -1,9 +1,8 @@
 """Pairs of translations: which are drawn, how they are collated, and their loss."""
 
-import subprocess
-import sys
 from pathlib import Path
 
+import fresh_process
 import numpy as np
 import pytest
 import torch
@@ -238,4 +237,5 @@ def test_what_is_wrong_with_parallel_text_is_said_before_training(folder, tmp_pa
 @pytest.mark.distributed
 def test_two_processes_have_the_loss_and_gradients_of_one(tmp_path):
     script = Path(__file__).with_name("contrast_distributed.py")
-    subprocess.run([sys.executable, str(script), str(tmp_path / "store")], check=True, timeout=240)
+    done = fresh_process.run(script.read_text(), tmp_path / "store")
+    assert done.returncode == 0, done.stderr[-3000:]

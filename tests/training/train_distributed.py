@@ -14,7 +14,7 @@ import torch
 from accelerate import Accelerator, FullyShardedDataParallelPlugin
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType
-from forking import run_ranks
+from forking import run_ranks, warm_up
 from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader
 from workload import GLOBAL_BATCH_SIZE, LEARNING_RATE, MaskedSequences, assert_tied, make_model
@@ -105,6 +105,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder; each strategy has one within")
     parser.add_argument("--steps", type=int, default=6)
     options = parser.parse_args()
+    warm_up()
     for strategy, ranks in (("single", 1), ("ddp", 2), ("fsdp2", 2)):
         codes = run_ranks(
             ranks, partial(train_all, strategy=strategy, steps=options.steps, output=options.output / strategy)

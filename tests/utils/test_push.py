@@ -1,35 +1,30 @@
 """Pushing and loading with the Hub's own client, against a Hub on the loopback interface."""
 
-import json
 import os
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 from typing import Any
 
+import fresh_process
 import pytest
 import torch
-from conftest import REPOSITORY
 from huggingface_hub import ModelCard
 from local_hub import TOKEN, LocalHub, local_hub
 from safetensors.torch import load as load_safetensors
 
 
 class Worker:
-    """See worker.py."""
+    """A process whose environment decides where the Hub is."""
 
-    def __init__(self, environment: dict[str, str], *arguments: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).parent / "worker.py"), *arguments],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")]), **environment},
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        )  # fmt: skip
+    def __init__(self, environment: dict[str, str], folder: Path, hidden: str | None = None) -> None:
+        self.pipe, other = fresh_process.CONTEXT.Pipe()
+        given = {**os.environ, **environment}
+        self.process = fresh_process.start_function(fresh_process.serve, other, given, folder / "said", hidden)
+        other.close()
 
     def answer(self, code: str) -> dict[str, Any]:
-        self.process.stdin.write(json.dumps(textwrap.dedent(code)) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
+        self.pipe.send(textwrap.dedent(code))
+        return self.pipe.recv()
 
     def run(self, code: str) -> Any:
         answer = self.answer(code)
@@ -43,8 +38,8 @@ class Worker:
         return message
 
     def close(self) -> None:
-        self.process.stdin.close()
-        self.process.wait(timeout=60)
+        self.pipe.send(None)
+        self.process.join(60)
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +66,8 @@ def environment(hub: LocalHub, tmp_path_factory) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def client(environment, tmp_path_factory):
     """A worker that has an adapted model, `adapted`, and saved it to `folder`."""
-    worker = Worker(environment)
     folder = tmp_path_factory.mktemp("adapted") / "local"
+    worker = Worker(environment, folder.parent)
     worker.run(
         f"""
         import time, torch
@@ -130,13 +125,13 @@ def test_the_initializer_pushes_what_it_saves(hub, client, repo):
     assert f'from_pretrained("{repo}")' in card and "path/or/hub-id" not in card and "- ofa\n" in card
 
 
-def test_it_loads_with_and_without_our_package(hub, client, repo, environment):
+def test_it_loads_with_and_without_our_package(hub, client, repo, environment, tmp_path):
     client.run(f"adapted.push_to_hub({repo!r}, private=True)")
     name, logits = read(client, repo)
     assert name == "OfaForMaskedLM"
     _, local = read(client, str(client.folder))
     torch.testing.assert_close(logits, local)
-    other = Worker(environment, "--without-our-package")
+    other = Worker(environment, tmp_path, hidden="ofa_transformers")
     try:
         other.run("import torch; from transformers import AutoModelForMaskedLM, AutoTokenizer")
         name, logits = read(other, repo, ", trust_remote_code=True", ", trust_remote_code=True")
@@ -149,7 +144,7 @@ def test_it_loads_with_and_without_our_package(hub, client, repo, environment):
     finally:
         other.close()
 
-    offline = Worker({**environment, "HF_HUB_OFFLINE": "1"})
+    offline = Worker({**environment, "HF_HUB_OFFLINE": "1"}, tmp_path)
     try:
         offline.run(
             "import torch, ofa_transformers as ofa; from transformers import AutoModelForMaskedLM, AutoTokenizer"

@@ -31,7 +31,7 @@ def test_onnx_is_the_checkpoints_own_head(name, tokenizer, tmp_path):
     pytest.importorskip("onnxscript", reason="not installed: pip install 'ofa-transformers[onnx]'")
     torch.manual_seed(0)
     options = {"add_pooling_layer": False} if name == "OfaModel" else {}
-    config = make_config("xlm-roberta", vocab_size=len(tokenizer), max_position_embeddings=80)
+    config = make_config("xlm-roberta", vocab_size=len(tokenizer), max_position_embeddings=80, num_hidden_layers=1)
     model = getattr(ofa, name)(config, **options).eval()
     assert export_onnx(model, tokenizer, tmp_path / "model.onnx") < 1e-4
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
@@ -91,7 +91,8 @@ def test_the_command_writes_a_file_with_its_tokenizer(tokenizer, tmp_path):
     pytest.importorskip("onnxruntime", reason="not installed: pip install 'ofa-transformers[onnx]'")
     from typer.testing import CliRunner
 
-    config = make_config("xlm-roberta", vocab_size=len(tokenizer), max_position_embeddings=80, num_labels=3)
+    sizes = {"max_position_embeddings": 80, "num_hidden_layers": 1, "num_labels": 3}
+    config = make_config("xlm-roberta", vocab_size=len(tokenizer), **sizes)
     ofa.OfaForTokenClassification(config).save_pretrained(tmp_path / "tagger")
     tokenizer.save_pretrained(tmp_path / "tagger")
     arguments = ["export", str(tmp_path / "tagger"), "-o", str(tmp_path / "onnx"), "--format", "onnx"]
