@@ -73,7 +73,10 @@ def main() -> None:
     matrix = source_embeddings(args.source)[: len(source)]
     words = WordVectors.load(args.words)
     keyed = KeyedVectors(words.dimension)
-    keyed.add_vectors([f"{language}:{word}" for language, word in zip(words.languages, words.words)], words.vectors)
+    # Their code can't read words with a colon of their own.
+    kept = np.array([":" not in word for word in words.words])
+    keys = [f"{language}:{word}" for language, word, keep in zip(words.languages, words.words, kept) if keep]
+    keyed.add_vectors(keys, words.vectors[kept])
     vectors = authors.WordEmbedding(keyed)
     seconds: dict[str, float] = {}
     cpu_seconds: dict[str, float] = {}
