@@ -35,14 +35,17 @@ class Score:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Who leads by a measure; `rivals` are those that aren't told apart from it."""
+    """Who leads by a measure, of how many; `rivals` are those that aren't told apart from it."""
 
     measure: str
     steps: int
     best: str
     rivals: tuple[str, ...]
+    candidates: int
 
     def __str__(self) -> str:
+        if self.candidates == 1:
+            return f"{self.measure} {_after(self.steps)}: {self.best} alone, beside nothing."
         sure = f"not told apart from {'; '.join(self.rivals)}" if self.rivals else "told apart from all others"
         return f"{self.measure} {_after(self.steps)}: {self.best} leads, {sure}."
 
@@ -114,7 +117,7 @@ class Board:
                 near = (leader.value - leader.low, other.high - other.value)
             if abs(leader.value - other.value) <= math.hypot(*near):
                 rivals.append(name)
-        return Verdict(measure, steps, best, tuple(rivals))
+        return Verdict(measure, steps, best, tuple(rivals), 1 + len(others))
 
     def verdicts(self) -> list[Verdict]:
         """By each measure, at the last number of steps."""

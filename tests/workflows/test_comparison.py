@@ -164,6 +164,8 @@ def test_the_verdict_says_who_is_told_apart():
     assert str(verdict) == "top-1 before training: a leads, not told apart from b."
     cells.pop("b")
     assert "told apart from all others" in str(Board({}, cells, cells).verdict("top-1", 0))
+    cells.pop("c")
+    assert str(Board({}, cells, cells).verdict("top-1", 0)) == "top-1 before training: a alone, beside nothing."
 
 
 @pytest.mark.parametrize(
