@@ -3,6 +3,7 @@
 import gzip
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 from adapted_models import make_source
@@ -46,7 +47,9 @@ def test_cells_tables_and_pictures(study, folder, monkeypatch):
     run = study["run"]
     small = {"steps": 6, "vector_size": 6, "vocab_size": 300, "source_vocab_size": 250, "head_steps": 2}
     monkeypatch.setattr(run, "QUICK_SETTINGS", {**run.QUICK_SETTINGS, **small, "source_steps": 2})
-    monkeypatch.setattr(study["continued"], "LEARNING_RATE", 1e-2)  # six steps are enough to learn something
+    arms = study["initializations"].INITIALIZATIONS
+    for name, arm in arms.items():  # six steps are enough to learn something
+        monkeypatch.setitem(arms, name, replace(arm, rate=1e-2))
     out = folder / "out"
     arguments = [
         "--bible",

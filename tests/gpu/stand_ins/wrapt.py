@@ -2,6 +2,8 @@
 
 import importlib
 from collections.abc import Callable
+from types import ModuleType
+from typing import Any
 
 
 def when_imported(name: str) -> Callable[[Callable], Callable]:
@@ -10,3 +12,14 @@ def when_imported(name: str) -> Callable[[Callable], Callable]:
         return function
 
     return now
+
+
+def wrap_function_wrapper(module: ModuleType, name: str, wrapper: Callable) -> None:
+    owner, _, attribute = name.rpartition(".")
+    holder = getattr(module, owner)
+    original = getattr(holder, attribute)
+
+    def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return wrapper(original.__get__(self), self, args, kwargs)
+
+    setattr(holder, attribute, wrapped)
