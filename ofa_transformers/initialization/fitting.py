@@ -11,7 +11,7 @@ from transformers.utils import logging
 
 from ..scoring.batching import evaluation_mode
 from ..scoring.sentences import hidden_states_at
-from .frozen_body import draw_batches, frozen, rate_at
+from .frozen_body import draw_batches, frozen, minimize
 from .inputs import Inputs, Source
 from .mapping.token_mapping import TokenKind, TokenMapping
 from .methods.fitted import FitSettings
@@ -81,27 +81,21 @@ def _fitted(
     place = torch.full((len(table.weight),), -1, device=device)
     place[new] = torch.arange(len(new), device=device)
     distance = StateDistance(states, tokenizer.pad_token_id or 0)
-    step_size = chosen.learning_rate * float(table.weight.detach().float().square().mean().sqrt())
-    optimizer = torch.optim.AdamW([rows], lr=step_size, weight_decay=0.0, betas=(0.9, 0.98))
+    scale = float(table.weight.detach().float().square().mean().sqrt())
     layers = model.config.get_text_config().num_hidden_layers
     batches = draw_batches(states.ids.lengths, chosen.batch_size, seed)
-    losses: list[float] = []
-    bar = logging.tqdm(range(chosen.steps), desc="Fitting rows", unit="step", delay=2, leave=False)
     with evaluation_mode(model), frozen(model), hidden_states_at(model.base_model, states.layer, layers) as forward:
-        for step in bar:
+
+        def loss() -> torch.Tensor:
             with _rows_in_place(table, rows, place):
-                loss = distance(forward, next(batches), device)
-            loss.backward()
-            optimizer.param_groups[0]["lr"] = step_size * rate_at(step, chosen.steps)
-            optimizer.step()
-            optimizer.zero_grad()
-            losses.append(loss.item())
-    count = max(1, len(losses) // 10)
+                return distance(forward, next(batches), device)
+
+        first, last = minimize([rows], loss, chosen, scale=scale, title="Fitting rows")
     logger.info(
         "Fitted %d rows: the distance from the source's states fell from %.3f to %.3f of their variance.",
         len(new),
-        np.mean(losses[:count]) / 2,
-        np.mean(losses[-count:]) / 2,
+        first / 2,
+        last / 2,
     )
     return rows.detach()
 

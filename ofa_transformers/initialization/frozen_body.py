@@ -1,11 +1,17 @@
 """Training of what stands before a frozen body: batches, rates, and the body itself."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
+import torch
 from transformers import PreTrainedModel
+from transformers.utils import logging
 
+from .methods.step_settings import StepSettings
+
+
+logger = logging.get_logger(__name__)
 
 # Batches whose lines are sorted by length together.
 _SORTED = 8
@@ -24,9 +30,39 @@ def draw_batches(lengths: np.ndarray, batch_size: int, seed: int) -> Iterator[li
                 yield batches[i]
 
 
-def rate_at(step: int, steps: int) -> float:
-    """The share of the peak rate: a tenth of the steps warm up, then it falls to 0."""
-    return min((step + 1) / max(1, steps // 10), 1 - step / steps)
+def minimize(
+    parameters: Sequence[torch.nn.Parameter],
+    loss_of_step: Callable[[], torch.Tensor],
+    chosen: StepSettings,
+    *,
+    scale: float = 1.0,
+    title: str,
+) -> tuple[float, float]:
+    """Steps of AdamW: a tenth of them warm up, then the rate falls to 0.
+
+    Args:
+        parameters: what is trained.
+        loss_of_step: a scalar, anew for each step; without gradient where nothing is predicted.
+        chosen: steps and peak rate.
+        scale: of the rate.
+        title: of the bar.
+
+    Returns:
+        The mean loss of the first and of the last tenth of the steps.
+    """
+    peak = chosen.learning_rate * scale
+    optimizer = torch.optim.AdamW(parameters, lr=peak, weight_decay=0.0, betas=(0.9, 0.98))
+    losses: list[float] = []
+    for step in logging.tqdm(range(chosen.steps), desc=title, unit="step", delay=2, leave=False):
+        loss = loss_of_step()
+        if loss.requires_grad:
+            loss.backward()
+        optimizer.param_groups[0]["lr"] = peak * min((step + 1) / max(1, chosen.steps // 10), 1 - step / chosen.steps)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    count = max(1, len(losses) // 10)
+    return float(np.mean(losses[:count])), float(np.mean(losses[-count:]))
 
 
 @contextmanager

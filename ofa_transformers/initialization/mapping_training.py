@@ -15,7 +15,7 @@ from transformers.utils import logging
 from ..models.embeddings import with_new_embeddings
 from ..scoring.batching import evaluation_mode
 from ..scoring.sentences import hidden_states_at
-from .frozen_body import draw_batches, frozen, rate_at
+from .frozen_body import draw_batches, frozen, minimize
 from .head_bias import calibrate_bias, make_bias
 from .inputs import Inputs, Source
 from .mapping.token_mapping import TokenKind, TokenMapping
@@ -177,42 +177,29 @@ def _train(
     with torch.no_grad():  # offsets, which aren't trained
         values = weights.values()
         beside = {part: tables[part][new].float() - weights.rows(sources[part], values) for part in tables}
-    optimizer = torch.optim.AdamW(weights.parameters, lr=chosen.learning_rate, weight_decay=0.0, betas=(0.9, 0.98))
     drawn = None if lines is None else draw_batches(lines.ids.lengths, chosen.batch_size, seed)
     drawn_states = None if states is None else draw_batches(states.ids.lengths, chosen.batch_size, seed + 1)
     distance = None if states is None else StateDistance(states, padding)
     layers = model.config.get_text_config().num_hidden_layers
-    losses: list[float] = []
-    bar = logging.tqdm(range(chosen.steps), desc="Training weights", unit="step", delay=2, leave=False)
+
+    def loss() -> torch.Tensor:
+        values = weights.values()
+        rows = {
+            id(table): table.index_copy(0, new, (beside[part] + weights.rows(sources[part], values)).to(table.dtype))
+            for part, table in tables.items()
+        }
+        total = values.new_zeros(())
+        with _tensors_in_place(model, rows):
+            if lines is not None and (found := lines.logits(model, next(drawn))) is not None:
+                total = total + functional.cross_entropy(found[0].float(), found[1]).cpu()
+            if distance is not None:
+                with hidden_states_at(model.base_model, states.layer, layers) as forward:
+                    total = total + distance(forward, next(drawn_states), model.device).cpu()
+        return total
+
     with evaluation_mode(model), frozen(model):
-        for step in bar:
-            values = weights.values()
-            rows = {
-                id(table): table.index_copy(
-                    0, new, (beside[part] + weights.rows(sources[part], values)).to(table.dtype)
-                )
-                for part, table in tables.items()
-            }
-            loss = values.new_zeros(())
-            with _tensors_in_place(model, rows):
-                if lines is not None and (found := lines.logits(model, next(drawn))) is not None:
-                    loss = loss + functional.cross_entropy(found[0].float(), found[1]).cpu()
-                if distance is not None:
-                    with hidden_states_at(model.base_model, states.layer, layers) as forward:
-                        loss = loss + distance(forward, next(drawn_states), model.device).cpu()
-            if loss.requires_grad:
-                loss.backward()
-            optimizer.param_groups[0]["lr"] = chosen.learning_rate * rate_at(step, chosen.steps)
-            optimizer.step()
-            optimizer.zero_grad()
-            losses.append(loss.item())
-    count = max(1, len(losses) // 10)
-    logger.info(
-        "Trained the weights of %d rows: the loss fell from %.3f to %.3f.",
-        len(new),
-        np.mean(losses[:count]),
-        np.mean(losses[-count:]),
-    )
+        first, last = minimize(weights.parameters, loss, chosen, title="Training weights")
+    logger.info("Trained the weights of %d rows: the loss fell from %.3f to %.3f.", len(new), first, last)
 
 
 @contextmanager

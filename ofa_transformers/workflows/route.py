@@ -16,7 +16,7 @@ from transformers.utils import logging
 
 from ..models.checkpoints import language_model_loader, load_config, model_class
 from ..models.sentence_modules import SentenceModules
-from ..text.corpus import find_text
+from ..text.corpus import LanguageText, find_text
 from ..text.parallel import evenly
 from ..text.segments import read_ids, read_translations
 from ..utils.strict_json import dumps
@@ -87,10 +87,15 @@ class Route:
         return ", ".join(map(str, self.texts[:5])) + (", ..." if len(self.texts) > 5 else "")
 
     @cached_property
+    def _corpora(self) -> dict[str, LanguageText]:
+        """Language -> its text, as it lies in files."""
+        return find_text([str(path) for path in self.texts])
+
+    @cached_property
     def parallel_files(self) -> list[str]:
         """Those of the texts that hold translations."""
         files = []
-        for language, text in find_text([str(path) for path in self.texts]).items():
+        for language, text in self._corpora.items():
             found = [part.path for part in text.parts if ".tsv" in Path(part.path).name]
             files += [f"{language}={path}" for path in found[:1]]
         return files if len(files) > 1 else []
@@ -98,7 +103,7 @@ class Route:
     @property
     def all_parallel(self) -> bool:
         """Whether there is no text but translations."""
-        parts = sum(len(text.parts) for text in find_text([str(path) for path in self.texts]).values())
+        parts = sum(len(text.parts) for text in self._corpora.values())
         return parts == len(self.parallel_files)
 
     @cached_property
@@ -129,7 +134,7 @@ class Route:
         """Language -> lines to make tokenizer and rows of, the first 20,000; nothing held out."""
         without = {*self.held_out_ids, *read_ids(self.held_out)}
         found: dict[str, list[str]] = {}
-        for language, text in find_text([str(path) for path in self.texts]).items():
+        for language, text in self._corpora.items():
             code = language.partition("_")[0]
             if code in self.translations:
                 kept = [line for key, line in self.translations[code].items() if key not in without]
@@ -139,19 +144,19 @@ class Route:
         return found
 
     @cached_property
-    def distills(self) -> bool:
-        """Whether training needs no language-modelling head."""
-        config = load_config(self.source, {})
-        headless = language_model_loader(model_class(self.source, config).__name__) is None
-        return bool(self.translations) and (headless or SentenceModules.read(self.source) is not None)
+    def _head(self) -> type | None:
+        """What loads the source with its language-modelling head; None without one."""
+        return language_model_loader(model_class(self.source, load_config(self.source, {})).__name__)
 
     @cached_property
+    def distills(self) -> bool:
+        """Whether training needs no language-modelling head."""
+        return bool(self.translations) and (self._head is None or SentenceModules.read(self.source) is not None)
+
+    @property
     def contrasts(self) -> bool:
         """Whether a masked language model is trained on pairs of translations, too, which are drawn together."""
-        if self.distills or not self.translations:
-            return False
-        name = model_class(self.source, load_config(self.source, {})).__name__
-        return language_model_loader(name) is AutoModelForMaskedLM
+        return bool(self.translations) and not self.distills and self._head is AutoModelForMaskedLM
 
     @property
     def layer(self) -> int | None:
@@ -164,7 +169,7 @@ class Route:
     def files_state(self) -> list[Any]:
         """Files with size and time, which tell whether they are the same."""
         found = []
-        for text in find_text([str(path) for path in self.texts]).values():
+        for text in self._corpora.values():
             found += [
                 [str(part.path), os.stat(part.path).st_size, os.stat(part.path).st_mtime_ns] for part in text.parts
             ]

@@ -1,17 +1,17 @@
 """Token distillation (Dobler et al., 2025): rows of another method, fitted to the source's hidden states afterwards."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from ..mapping import TokenMapping
-from ..settings import InitializationSettings
 from .inputs import MethodInputs
 from .registry import find_method, register_method
+from .step_settings import StepSettings
 
 
 @dataclass(frozen=True)
-class FitSettings:
+class FitSettings(StepSettings):
     """How rows are fitted; the settings of the method "fitted" beside those of how it starts.
 
     Attributes:
@@ -24,31 +24,13 @@ class FitSettings:
             right where it knows their languages. By default where there is no parallel_text.
     """
 
+    METHOD = "fitted"
+
     steps: int = 150
     batch_size: int = 64
     learning_rate: float = 0.3
     layer: int | None = None
     own_states: bool | None = None
-
-    @classmethod
-    def of(cls, settings: InitializationSettings) -> "FitSettings | None":
-        """Those of an initialisation; None if its method fits nothing."""
-        if settings.method != "fitted":
-            return None
-        return cls.among(settings.method_settings or {})
-
-    @classmethod
-    def among(cls, given: Mapping[str, Any]) -> "FitSettings":
-        """Those among the settings of the method."""
-        return cls(**{entry.name: given[entry.name] for entry in fields(cls) if entry.name in given})
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_size"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}, but must be an integer from 1 on.")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate is {self.learning_rate}, but must be above 0; 0.3 is the default.")
 
 
 def _start(settings: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -1,18 +1,16 @@
 """Weights of M that are trained themselves (VocADT: Han et al., 2024, arXiv 2410.09644)."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 from ..mapping import TokenMapping
-from ..settings import InitializationSettings
 from .inputs import MethodInputs
 from .mixture import mixture
 from .registry import register_method
+from .step_settings import StepSettings
 
 
 @dataclass(frozen=True)
-class TrainSettings:
+class TrainSettings(StepSettings):
     """How the weights of M are trained; the settings of the method "trained-mapping".
 
     Attributes:
@@ -22,30 +20,15 @@ class TrainSettings:
         neighbors: the share of a row that its neighbours (`ofa`) begin with; the rest is that of its pieces (`fvt`).
     """
 
+    METHOD = "trained-mapping"
+
     steps: int = 40
     batch_size: int = 24
     learning_rate: float = 0.03
     neighbors: float = 0.7
 
-    @classmethod
-    def of(cls, settings: InitializationSettings) -> "TrainSettings | None":
-        """Those of an initialisation; None if its method trains no weights."""
-        if settings.method != "trained-mapping":
-            return None
-        return cls.among(settings.method_settings or {})
-
-    @classmethod
-    def among(cls, given: Mapping[str, Any]) -> "TrainSettings":
-        """Those among the settings of the method."""
-        return cls(**{entry.name: given[entry.name] for entry in fields(cls) if entry.name in given})
-
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}, but must be an integer from 1 on.")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate is {self.learning_rate}, but must be above 0; 0.03 is the default.")
+        super().__post_init__()
         if not 0 < self.neighbors < 1:
             raise ValueError(f"neighbors is {self.neighbors}, but must lie between 0 and 1; 0.7 is the default.")
 
