@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -42,6 +43,24 @@ def compare(
     methods: Annotated[
         str, typer.Option(metavar="NAMES", help="Compare these, as ofa,focus; all that can run.")
     ] = "all",
+    method_settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method-setting",
+            metavar="METHOD.NAME=VALUE",
+            help="Set something of a method, as fitted.start=fvt; may repeat.",
+            show_default="the methods'",
+        ),
+    ] = None,
+    arms: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--arm",
+            metavar="NAME:SETTING=VALUE,...",
+            help="Compare other settings of adapt, too; may repeat.",
+            show_default="none",
+        ),
+    ] = None,
     sizes: Annotated[str, typer.Option(metavar="NAMES", help="Compare embedding sizes, as full,200.")] = "full",
     steps: Annotated[str, typer.Option(metavar="NAMES", help="Measure after so many training steps, as 0,100.")] = "0",
     seeds: Annotated[int, typer.Option(metavar="N", help="Repeat with so many seeds.", min=1)] = 1,
@@ -69,6 +88,7 @@ def compare(
         from ..text.parallel import read_segments_by_id
         from ..workflows import Comparison
         from ..workflows import compare as run
+        from ..workflows.costs import comparison_seconds
 
     quiet_unless_interactive()
     keep_workspace(output, dry_run)
@@ -80,7 +100,9 @@ def compare(
         read_segments_by_id(parallel, pivot=pivot) if parallel else (),
         word_vectors,
         donor,
-        methods=None if methods == "all" else methods.split(","),
+        methods=None if methods == "all" else [name for name in methods.split(",") if name],
+        method_settings=settings_by_method(method_settings or ()),
+        arms=dict(map(named_arm, arms or ())),
         sizes=[None if size == "full" else whole(size, "sizes") for size in sizes.split(",")],
         steps=[whole(number, "steps") for number in steps.split(",")],
         seeds=range(seeds),
@@ -96,7 +118,7 @@ def compare(
     console = Console(highlight=False, markup=False, soft_wrap=True)
     cells = len(comparison.candidates) * seeds
     console.print(
-        f"{cells} cells ({', '.join(comparison.candidates)}), about {duration(comparison.predicted_seconds())} of one core"
+        f"{cells} cells ({', '.join(comparison.candidates)}), about {duration(comparison_seconds(comparison))}"
     )
     if dry_run:
         comparison.check_folder(output)
@@ -104,6 +126,30 @@ def compare(
         return
     show(console, run(comparison, output, show_progress=sys.stderr.isatty()))
     console.print(f"board.html, board.json and board.csv are in {output}")
+
+
+def named_arm(given: str) -> tuple[str, dict[str, Any]]:
+    """Name and settings of NAME:SETTING=VALUE,..."""
+    from ..initialization.settings import named_value
+
+    name, colon, settings = given.partition(":")
+    if not colon or not name.strip():
+        raise ValueError(f"--arm {given!r} must be NAME:SETTING=VALUE, for example 'no offset:language_offset=0'.")
+    return name.strip(), dict(named_value(setting.strip()) for setting in settings.split(",") if setting.strip())
+
+
+def settings_by_method(given: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Method -> name -> value, of METHOD.NAME=VALUE."""
+    from ..initialization.settings import named_value
+
+    found: dict[str, dict[str, Any]] = {}
+    for setting in given:
+        method, dot, rest = setting.partition(".")
+        if not dot or "=" in method:
+            raise ValueError(f"--method-setting {setting!r} must be METHOD.NAME=VALUE, for example fitted.start=fvt.")
+        name, value = named_value(rest)
+        found.setdefault(method, {})[name] = value
+    return found
 
 
 def whole(text: str, option: str) -> int:

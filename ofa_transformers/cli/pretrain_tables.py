@@ -55,9 +55,9 @@ def show_plan(console: Console, plan: PretrainingPlan, output: Path) -> None:
         ),
         (
             "time",
-            f"about {duration(plan.seconds)} for the steps{measuring}, an estimate for two cores (docs/performance.md)"
+            f"about {duration(plan.seconds)} for the steps{measuring}, as some of them took just now"
             if plan.seconds is not None
-            else "not estimated: no GPU has been measured (docs/performance.md)",
+            else "not known: steps on a GPU, or in too little memory, aren't measured",
         ),
         ("held out", f"{plan.validation_lines:,} lines of {plan.validation_languages} languages"),
         (

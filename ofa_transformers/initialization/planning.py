@@ -12,6 +12,7 @@ from ..models.embeddings import check_factorizable, find_embeddings
 from ..models.modeling_ofa import OfaPreTrainedMixin
 from ..tokenization.vocabulary import Vocabulary
 from ..utils.memory import available_memory
+from ..utils.precision import cpu_multiplies_bfloat16
 from .inputs import check_rows, read_inputs
 from .mapping.matches import match_tokens
 from .memory import needed_memory, refuse_too_little_memory
@@ -21,14 +22,15 @@ from .sizes import sizes_of
 from .special_tokens import plan_special_tokens
 
 
-# CPU seconds and rates of one core, from jobs A, B and C in docs/performance.md, which they give within 15 %.
-_START_SECONDS = 5.0
-_SECONDS_PER_TOKEN = 1e-5
-_SECONDS_PER_WORD = 25e-6
-_NEIGHBOR_RATE = 6.2e10  # multiplications a second
-_FACTORIZATION_RATE = 2.24e10
-# Of the source's tokens, those that occur in words with a vector.
-_SHARE_WITH_VECTORS = 0.25
+# CPU seconds and rates of one core, from jobs A, B and C in docs/performance.md, which they give within 10 %.
+_START_SECONDS = 4.0
+_SECONDS_PER_PARAMETER = 1.3e-8
+_SECONDS_PER_TOKEN = 1.9e-5
+_SECONDS_PER_WORD = 33e-6
+_NEIGHBOR_RATES = {False: 2.5e10, True: 6.2e10}  # multiplications a second, with bfloat16 where the processor has it
+_FACTORIZATION_RATE = 1.5e10
+# Source tokens that occur in so many words: with 20 times the words 2.7 times as many.
+_WITH_VECTORS, _OF_WORDS, _GROWTH = 57_000, 200_000, 0.34
 # Two cores take this share of one core's time.
 _TWO_CORES = 0.67
 
@@ -128,11 +130,13 @@ def plan_adaptation(
     work = needed_memory(chosen, embeddings, len(target), words)
     refuse_too_little_memory(work)
 
+    with_vectors = min(rows, _WITH_VECTORS * (num_words / _OF_WORDS) ** _GROWTH)
     cpu_seconds = (
         _START_SECONDS
+        + _SECONDS_PER_PARAMETER * sizes.parameters[0]
         + _SECONDS_PER_TOKEN * len(target)
         + _SECONDS_PER_WORD * num_words
-        + (len(target) - shared) * _SHARE_WITH_VECTORS * rows * words.dimension / _NEIGHBOR_RATE
+        + (len(target) - shared) * with_vectors * words.dimension / _NEIGHBOR_RATES[cpu_multiplies_bfloat16()]
     )
     if embedding_size is not None:
         decomposed = rows if chosen.primitives == "source" else len(target)

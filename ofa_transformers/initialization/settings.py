@@ -273,7 +273,7 @@ class InitializationSettings:
         ):  # an option that wasn't given is empty
             given[name] = given.get(name) or None
         if isinstance(given["method_settings"], (list, tuple)):
-            given["method_settings"] = dict(map(_named_value, given["method_settings"]))
+            given["method_settings"] = dict(map(named_value, given["method_settings"]))
         if isinstance(given["new_languages"], (list, tuple)):
             given["new_languages"] = dict(map(_new_language, given["new_languages"]))
         return cls(**given, unknown=unknown)
@@ -310,7 +310,7 @@ def _codes(languages: str | Iterable[str] | None) -> tuple[str, ...] | None:
     return tuple(sorted({code.strip() for value in given for code in value.split(",") if code.strip()}))
 
 
-def _named_value(setting: str) -> tuple[str, Any]:
+def named_value(setting: str) -> tuple[str, Any]:
     """Name and value of `name=value`, the value as YAML has it."""
     name, mark, value = setting.partition("=")
     if not mark or not name:

@@ -32,6 +32,8 @@ from .resuming import fingerprint
 logger = logging.get_logger(__name__)
 
 _FOLDER = "ofa-teacher-vectors"
+# Lines whose vectors say what an error is measured in.
+MEASURED = 1000
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,29 @@ class Targets:
     """What pairs are drawn to.
 
     Attributes:
-        vectors: (S, D) float32, the teacher's of each segment.
-        spread: mean squared distance of these from their mean; squared errors are given in it.
+        vectors: (n, D) float32, the teacher's of the segments that the run needs.
+        places: (S,) int64, the row of each segment; -1 without one.
+        spread: mean squared distance of some segments' vectors from their mean; squared errors are given in it.
         identity: a hash of teacher and lines.
     """
 
     vectors: np.ndarray
+    places: np.ndarray
     spread: float
     identity: str
+
+    def __getitem__(self, segments: Sequence[int]) -> np.ndarray:
+        """(B, D): those of some segments.
+
+        Raises:
+            IndexError: one that the teacher wasn't asked for.
+        """
+        rows = self.places[segments]
+        if (rows < 0).any():
+            raise IndexError(
+                f"The teacher's vectors of segments {np.array(segments)[rows < 0].tolist()} aren't there."
+            )
+        return self.vectors[rows]
 
 
 def default_teacher(model: str | os.PathLike) -> str:
@@ -90,7 +107,13 @@ def default_teacher(model: str | os.PathLike) -> str:
     return str(model)
 
 
-def read_targets(teacher: str, lines: Sequence[str], layer: int | None, cache_dir: str | None = None) -> Targets:
+def read_targets(
+    teacher: str,
+    lines: Sequence[str],
+    layer: int | None,
+    cache_dir: str | None = None,
+    needed: np.ndarray | None = None,
+) -> Targets:
     """The teacher's vectors of lines, S of them; computed once, and read from the cache from then on.
 
     Args:
@@ -98,6 +121,7 @@ def read_targets(teacher: str, lines: Sequence[str], layer: int | None, cache_di
         lines: in a language that it knows.
         layer: see `SentenceVectors.of`.
         cache_dir: of the vectors; default: that of `datasets`.
+        needed: numbers of lines that a run asks for; all by default. The spread is that of the same lines in any case.
 
     Raises:
         OSError, ValueError: a teacher that isn't there, is damaged, or whose tokenizer doesn't fit.
@@ -110,17 +134,20 @@ def read_targets(teacher: str, lines: Sequence[str], layer: int | None, cache_di
     entries = [] if how.modules is None else [dict(entry) for entry in how.modules.entries]
     parts = (fingerprint(model, ["pooler.dense.weight", "pooler.dense.bias"]), how.layer, entries)
     identity = hashlib.sha256(repr((*parts, tokenizer.backend_tokenizer.to_str(), list(lines))).encode()).hexdigest()
-    file = _cache(cache_dir) / f"{identity[:32]}.npy"
+    measured = np.unique(np.linspace(0, len(lines) - 1, min(MEASURED, len(lines))).astype(np.int64))
+    chosen = np.arange(len(lines)) if needed is None else np.union1d(measured, needed)
+    part = "" if len(chosen) == len(lines) else hashlib.sha256(chosen.tobytes()).hexdigest()[:16]
+    file = _cache(cache_dir) / f"{identity[:32]}{part}.npy"
     if not file.is_file():
         with stage("Reading the teacher's vectors"), new_file(file) as temporary, open(temporary, "wb") as stream:
-            found = embed_texts(model, tokenizer, lines, layer=how.layer, modules=how.modules)
-            np.save(stream, found.numpy())
+            some = [lines[number] for number in chosen.tolist()]
+            np.save(stream, embed_texts(model, tokenizer, some, layer=how.layer, modules=how.modules).numpy())
     vectors = np.load(file, mmap_mode="r")
-    centre = vectors.mean(axis=0, dtype=np.float64)
-    spread = float(
-        np.mean([((vectors[i : i + 4096] - centre) ** 2).sum(1).mean() for i in range(0, len(vectors), 4096)])
-    )
-    return Targets(vectors, max(spread, 1e-12), identity)
+    places = np.full(len(lines), -1)
+    places[chosen] = np.arange(len(chosen))
+    sample = vectors[places[measured]].astype(np.float64)
+    spread = float(((sample - sample.mean(axis=0)) ** 2).sum(axis=1).mean())
+    return Targets(vectors, places, max(spread, 1e-12), identity)
 
 
 def _cache(cache_dir: str | None) -> Path:

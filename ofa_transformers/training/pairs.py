@@ -6,7 +6,7 @@ import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from .encoding import Batch, Collator, Encoder
 from .masking import IGNORED
 from .schedule import LanguageSchedule
 
+
+if TYPE_CHECKING:
+    from .distillation import Targets
 
 # Positions of the sides of pairs, for their masks, begin here; those of other samples stay below.
 _FIRST_SIDE = 1 << 62
@@ -137,13 +140,13 @@ class PairCollator:
     With `joined` (translation language modelling, Conneau and Lample, 2019) both sides are one row, so that masked tokens
     can be found in the translation; else each is a row of its own, and the batch says which rows belong together:
     `segments` (B,) int64, alike for pairs of the same segment, and `content` (2 B, L) bool, tokens that are no special
-    ones. With `targets` (S, D) of all segments nothing is masked, and the batch has those of its pairs, (B, D).
+    ones. With `targets`, which give those of segments, nothing is masked, and the batch has those of its pairs, (B, D).
     """
 
     encoder: Encoder
     collate: Collator
     joined: bool = False
-    targets: np.ndarray | None = field(default=None, repr=False)
+    targets: Targets | None = field(default=None, repr=False)
 
     def __call__(self, pairs: Sequence[dict[str, Any]]) -> Batch:
         prefix, suffix = self.encoder.prefix, self.encoder.suffix
@@ -216,6 +219,15 @@ class Pairs:
         if self.targets is not None:
             parts += (self.targets,)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def segments(self, size: int, passes: int) -> np.ndarray:
+        """The numbers of the segments that so many passes of `size` samples draw; of a long run, of all segments."""
+        every = len(self.samples.text.segments)
+        if passes * size * self.share * self.per_sample > 4 * every:
+            return np.arange(every)
+        mixture = self.mixed(size)
+        drawn = itertools.chain.from_iterable(mixture[n] for n in range(passes * size) if mixture.takes(n))
+        return np.unique(np.fromiter((pair["segment"] for pair in drawn), dtype=np.int64))
 
     def mixed(self, global_size: int) -> Mixture:
         """Which positions of a run are pairs, with so many samples of all processes in one pass."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from transformers import PreTrainedModel
 from transformers.utils import logging
@@ -26,6 +27,7 @@ def read_pairs(
     schedule: LanguageSchedule,
     model: str,
     weights: bool,
+    passes: tuple[int, int] | None = None,
 ) -> tuple[Pairs, dict[str, tuple[list[str], list[str]]], float]:
     """Pairs of translations to train on, those that are held out to measure retrieval on, and the spread of targets.
 
@@ -33,6 +35,8 @@ def read_pairs(
         arguments, encoder, collate, schedule: of the run.
         model: the name of the model that is trained.
         weights: read the teacher's vectors where they are needed.
+        passes: samples of a pass of all processes, and passes of the run: the teacher is asked for the segments that
+            they draw; by default for all.
 
     Raises:
         FileNotFoundError, ValueError: a path that isn't there, no common ids, a share out of range.
@@ -45,21 +49,20 @@ def read_pairs(
             name: {key: line for key, line in lines.items() if key in texts[pivot]} for name, lines in texts.items()
         }
     text = PairedText(texts, encoder)
+    # As many tokens as other samples have, which are full where they are packed.
+    room = encoder.max_length if encoder.packed else 2 * text.mean_length
+    collator = PairCollator(encoder, collate, arguments.joined_pairs)
+    samples = PairSamples(text, arguments.alpha, schedule.seed)
+    pairs = Pairs(samples, collator, arguments.parallel_share, max(1, round(room / (2 * text.mean_length))))
     targets = None
     if arguments.distill and weights:
         teacher = arguments.teacher or default_teacher(model)
         lines = [texts[pivot][key] for key in text.segments]
-        targets = read_targets(teacher, lines, arguments.alignment_layer, arguments.data_cache_dir)
+        targets = read_targets(
+            teacher, lines, arguments.alignment_layer, arguments.data_cache_dir, passes and pairs.segments(*passes)
+        )
         logger.info("The teacher of %s segments is %s, in %s.", len(lines), teacher, pivot)
-    # As many tokens as other samples have, which are full where they are packed.
-    room = encoder.max_length if encoder.packed else 2 * text.mean_length
-    pairs = Pairs(
-        PairSamples(text, arguments.alpha, schedule.seed),
-        PairCollator(encoder, collate, arguments.joined_pairs, targets and targets.vectors),
-        arguments.parallel_share,
-        max(1, round(room / (2 * text.mean_length))),
-        targets and targets.identity,
-    )
+        pairs = replace(pairs, collate=replace(collator, targets=targets), targets=targets.identity)
     held_out: dict[str, tuple[list[str], list[str]]] = {}
     if arguments.parallel_validation:
         wanted = read_ids(arguments.parallel_validation)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from ..scoring.masked_lm import tokens_read
 from ..text.corpus import LanguageText
 from ..utils.memory import available_memory
 from ..utils.progress import stage
@@ -19,19 +18,16 @@ from .resuming import check_settings, check_steps, settings_of
 from .run import CHECKPOINT_BYTES, bytes_to_write, check_output
 from .samples import BLOCK_LINES, Encoder
 from .setup import Setup, prepare
+from .timing import measure_run
 
 
-# Of one core, from "A training step" in docs/performance.md: products, AdamW, and how far a step stays above both.
-_OPERATIONS = {"float32": 93e9, "bfloat16": 202e9}
-_ADAMW_BYTES_PER_SECOND = 44e9
-_ADAMW_BYTES = 28
-_ABOVE_FLOOR = {"float32": 1.6, "bfloat16": 2.2}
-_CORES = 2
 # Bytes a parameter: weight, gradient, and two states of AdamW, float32.
 _TRAINING_BYTES = 16
 # Activations of a layer, bytes for each token and dimension in half precision (Korthikanti et al., 2023, eq. 1, without
 # the attention matrices, which are never kept).
 _ACTIVATION_BYTES = 34
+# Bytes of a checkpoint that are written a second.
+_WRITING = 6e8
 
 
 @dataclass(frozen=True)
@@ -61,9 +57,10 @@ class PretrainingPlan:
         memory: bytes of a process at the peak.
         available, device: bytes that are free where it would run.
         checkpoint, disk, cache: bytes of one checkpoint, of all that is kept, and of the encoded text.
-        seconds: an estimate of the steps on two cores; None where a GPU would do them.
+        seconds: of the steps and their checkpoints, from some that were measured; None where a GPU would do them, or the
+            memory is too little.
         evaluations: of held-out text and translations, before the first step, at intervals and at the end.
-        evaluation_seconds: an estimate of all of them, likewise.
+        evaluation_seconds: of all of them, likewise.
     """
 
     languages: list[LanguagePlan]
@@ -111,9 +108,10 @@ def plan_pretraining(
         setup = prepare(model_arguments, data_arguments, causal=causal, seed=args.sample_seed, weights=False)
         schedule = setup.data.schedule
         shares = dict(zip(schedule.languages, schedule.shares.tolist()))
-        languages = [
-            _language(setup.data.texts[name], setup.data.encoder, shares[name]) for name in schedule.languages
-        ]
+        languages, lines = [], {}
+        for name in schedule.languages:
+            lines[name] = [line for size in setup.data.texts[name].sizes() for line in _block(size.sample)]
+            languages.append(_language(setup.data.texts[name], setup.data.encoder, shares[name]))
 
     parameters = setup.model.num_parameters()
     samples = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
@@ -129,8 +127,11 @@ def plan_pretraining(
     check_space(output, bytes_to_write(args, parameters, len(saved_steps(output))))
     on_gpu = args.device.type == "cuda"
     memory = _TRAINING_BYTES * parameters + _activations(setup, args)
-    labelled = 1.0 if causal else data_arguments.mlm_probability
+    available = torch.cuda.mem_get_info()[0] if on_gpu else available_memory()
     evaluations = _evaluations(args, done) if setup.held_out else 0
+    times = None
+    if not on_gpu and memory < available:
+        times = measure_run(setup, args, lines)
     return PretrainingPlan(
         languages=languages,
         model_class=type(setup.model).__name__,
@@ -142,14 +143,14 @@ def plan_pretraining(
         validation_languages=len(setup.validation),
         validation_lines=sum(map(len, setup.validation.values())),
         memory=memory,
-        available=torch.cuda.mem_get_info()[0] if on_gpu else available_memory(),
+        available=available,
         device=torch.cuda.get_device_name() if on_gpu else "the CPU",
         checkpoint=checkpoint,
         disk=bytes_to_write(args, parameters),
         cache=0 if data_arguments.streaming else 4 * sum(row.tokens for row in languages),
-        seconds=None if on_gpu else steps * _step_seconds(setup, tokens_per_step, labelled, args.bf16),
+        seconds=times and steps * times.step + _saves(args, done) * checkpoint / _WRITING,
         evaluations=evaluations,
-        evaluation_seconds=None if on_gpu else evaluations and evaluations * _evaluation_seconds(setup, args.bf16),
+        evaluation_seconds=times and evaluations * times.evaluation,
     )
 
 
@@ -157,11 +158,15 @@ def _language(text: LanguageText, encoder: Encoder, share: float) -> LanguagePla
     sizes = text.sizes()
     tokens = 0.0
     for size in sizes:
-        sample = size.sample[:: -(-len(size.sample) // BLOCK_LINES) or 1]
+        sample = _block(size.sample)
         if length := sum(map(len, sample)):
             tokens += size.characters * sum(len(ids) for ids in encoder(sample)) / length
     characters, lines = (sum(size[number] for size in sizes) for number in (0, 1))
     return LanguagePlan(text.language, len(text.parts), characters, max(lines, 1), max(round(tokens), 1), share)
+
+
+def _block(lines: list[str]) -> list[str]:
+    return lines[:: -(-len(lines) // BLOCK_LINES) or 1]
 
 
 def _activations(setup: Setup, args: PretrainingArguments) -> int:
@@ -179,6 +184,12 @@ def _checkpoints_activations(args: PretrainingArguments) -> bool:
     return bool(getattr(args, CHECKPOINTING_ARGUMENT))
 
 
+def _saves(args: PretrainingArguments, done: int) -> int:
+    """How many checkpoints the rest of a run writes, and the model."""
+    every = int(args.save_steps) if args.save_steps >= 1 else math.ceil(args.max_steps * args.save_steps)
+    return args.max_steps // every - done // every + 1
+
+
 def _evaluations(args: PretrainingArguments, done: int) -> int:
     """How often held-out text is measured in the rest of a run."""
     start = int(args.eval_on_start and not done)
@@ -187,28 +198,3 @@ def _evaluations(args: PretrainingArguments, done: int) -> int:
     every = int(args.eval_steps) if args.eval_steps >= 1 else math.ceil(args.max_steps * args.eval_steps)
     last = int(args.max_steps > done and args.max_steps % every != 0)
     return start + args.max_steps // every - done // every + last
-
-
-def _evaluation_seconds(setup: Setup, bf16: bool) -> float:
-    """Each weight is multiplied with each token once, those of the head with predicted tokens only."""
-    lines = [line for found in setup.validation.values() for line in found]
-    if setup.causal:
-        read = predicted = sum(map(len, setup.data.encoder.tokens(lines))) if lines else 0
-    else:
-        read, predicted = tokens_read(setup.tokenizer, lines, setup.max_length)
-    pairs = [line for sides in setup.validation_pairs.values() for side in sides for line in side]
-    read += sum(map(len, setup.data.encoder.tokens(pairs))) if pairs else 0
-    precision = "bfloat16" if bf16 else "float32"
-    embeddings = sum(p.numel() for p in setup.model.get_input_embeddings().parameters())
-    operations = 2 * (read * (setup.model.num_parameters() - embeddings) + predicted * embeddings)
-    return _ABOVE_FLOOR[precision] * operations / _OPERATIONS[precision] / _CORES
-
-
-def _step_seconds(setup: Setup, tokens: int, labelled: float, bf16: bool) -> float:
-    """Each weight is multiplied with each token three times, those of the head with labelled tokens only."""
-    precision = "bfloat16" if bf16 else "float32"
-    embeddings = sum(p.numel() for p in setup.model.get_input_embeddings().parameters())
-    parameters = setup.model.num_parameters()
-    operations = 6 * tokens * (parameters - embeddings + labelled * embeddings)
-    floor = operations / _OPERATIONS[precision] + _ADAMW_BYTES * parameters / _ADAMW_BYTES_PER_SECOND
-    return _ABOVE_FLOOR[precision] * floor / _CORES

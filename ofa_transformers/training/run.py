@@ -27,7 +27,7 @@ from .trainer import PretrainingTrainer
 CHECKPOINT_BYTES = 12
 _WEIGHT_BYTES = 4
 # Of each, to see what tells languages apart.
-_LINES_OF_LANGUAGE = 400
+LINES_OF_LANGUAGE = 400
 
 logger = logging.get_logger(__name__)
 
@@ -85,7 +85,15 @@ def _pretrain(
     set_seed(args.seed)
     with stage("Reading model and text"):
         setup = prepare(
-            model_arguments, data_arguments, causal=causal, seed=args.sample_seed, loader_options=args.loader_options
+            model_arguments,
+            data_arguments,
+            causal=causal,
+            seed=args.sample_seed,
+            loader_options=args.loader_options,
+            passes=(
+                args.per_device_train_batch_size * args.world_size,
+                max(args.max_steps, 0) * args.gradient_accumulation_steps,
+            ),
         )
     check_space(output, bytes_to_write(args, setup.model.num_parameters(), len(saved_steps(output))))
     if setup.new_weights and not resume:
@@ -134,7 +142,7 @@ def free_of_languages(trainer: PretrainingTrainer) -> dict[str, float]:
     plain = setup.sentence_modules
     with stage("Comparing languages"):
         setup.sentence_modules = remove_languages(
-            plain, trainer.model, setup.tokenizer, setup.lines_by_language(_LINES_OF_LANGUAGE)
+            plain, trainer.model, setup.tokenizer, setup.lines_by_language(LINES_OF_LANGUAGE)
         )
     pairs = setup.validation_pairs
     if not pairs or not setup.sentence_modules.has_projection:

@@ -166,6 +166,7 @@ def prepare(
     seed: int,
     loader_options: Mapping[str, Any] | None = None,
     weights: bool = True,
+    passes: tuple[int, int] | None = None,
 ) -> Setup:
     """Find and check the text, load model and tokenizer and see that all fits.
 
@@ -175,6 +176,8 @@ def prepare(
         seed: of languages, order of samples, and masks.
         loader_options: see `TrainingData`.
         weights: False leaves the model on the meta device: it has shapes, and takes no memory.
+        passes: samples of a pass of all processes, and passes of the run, where they are known: what isn't drawn needs no
+            teacher.
 
     Raises:
         FileNotFoundError, ValueError: something is missing, empty or doesn't fit; the message names it.
@@ -235,7 +238,7 @@ def prepare(
     if arguments.parallel:
         check_layer(model, alignment)
         pairs, validation_pairs, spread = read_pairs(
-            arguments, encoder, collate, schedule, model_arguments.model_name_or_path, weights
+            arguments, encoder, collate, schedule, model_arguments.model_name_or_path, weights, passes
         )
         if arguments.distill:
             vectors = SentenceVectors.of(model.config, modules, alignment.layer)

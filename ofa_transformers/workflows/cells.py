@@ -62,13 +62,13 @@ def _compare(comparison: Comparison, folder: Path, show_progress: bool) -> Board
     vectors = None if comparison.word_vectors is None else WordVectors.load(comparison.word_vectors)
     cells: dict[str, list[dict[str, Any]]] = {name: [] for name in comparison.candidates}
     todo = [(seed, name) for seed in comparison.seeds for name in comparison.candidates]
-    factorized = [size for size in comparison.sizes if size is not None]
+    factorized = {each["embedding_size"] for each in comparison.candidates.values()} - {None}
     run = Run(largest_size=max(factorized) if len(factorized) > 1 else None)
     made = None
     for seed, name in logging.tqdm(todo, desc="Cells", unit="cell", leave=False, disable=not show_progress):
         path = folder / "cells" / f"{name.replace(', ', '-')}-{seed}.json"
         if not path.is_file():
-            now = seed, comparison.candidates[name]["method"]
+            now = seed, {**comparison.candidates[name], "embedding_size": None}
             run = run.again() if now == made else run.other_method()
             made = now
             write(path, _cell(comparison, name, seed, tokenizer, vectors, run), **_JSON)

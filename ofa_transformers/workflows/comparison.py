@@ -6,8 +6,8 @@ import hashlib
 import json
 import math
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,10 @@ from transformers.utils import logging
 from ..initialization.methods import find_method, methods
 from ..initialization.methods.inputs import NEEDS
 from ..initialization.planning import without_weights
+from ..initialization.settings import InitializationSettings
 from ..initialization.sizes import sizes_of
 from ..models.checkpoints import language_model_loader, load_config, load_tokenizer, model_class
 from ..models.embeddings import find_embeddings
-from ..scoring.masked_lm import DEFAULT_STRIDE
 from ..text.parallel import ParallelText, evenly
 from ..utils.reading import read_json
 from ..utils.targets import check_space
@@ -32,9 +32,6 @@ logger = logging.get_logger(__name__)
 # Samples of a step, and their tokens.
 BATCH, TOKENS = 16, 64
 SETTINGS = "comparison.json"
-# Float operations a second of one core of 2024 that it shares with nobody, characters that it reads, and seconds to
-# make a candidate.
-_SPEED, _READING, _MAKING = 3e10, 1e6, 8.0
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,9 @@ class Comparison:
         word_vectors: a file, a folder or a Hub id; None leaves out the methods that need them.
         donor: another model, for the methods that need one.
         methods: names; by default all whose needs are met.
-        sizes: embedding sizes; None is the full one.
+        method_settings: of methods, as `OfaInitializer.from_pretrained` takes them.
+        arms: further candidates by name: any settings of `OfaInitializer.from_pretrained`, such as language_offset.
+        sizes: of the methods, embedding sizes; None is the full one.
         steps: after which training steps candidates are measured; 0 is before training. Masked language models and
             decoders train.
         seeds: of rows, samples and dropout.
@@ -70,6 +69,8 @@ class Comparison:
     word_vectors: str | None = None
     donor: str | None = None
     methods: Sequence[str] | None = None
+    method_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    arms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     sizes: Sequence[int | None] = (None,)
     steps: Sequence[int] = (0,)
     seeds: Sequence[int] = (0,)
@@ -95,8 +96,24 @@ class Comparison:
             raise ValueError(
                 f"{self.source} has no language-modelling head, so that parallel is needed to measure it."
             )
-        for name in self.methods or ():
-            find_method(name).check(self.given, {})
+        for name in (*(self.methods or ()), *self.method_settings):
+            find_method(name).check(self.given, self.method_settings.get(name, {}))
+        if self.methods is not None and (idle := [name for name in self.method_settings if name not in self.methods]):
+            raise ValueError(
+                f"method_settings has {', '.join(idle)}, which isn't among the methods that are compared."
+            )
+
+        for name, settings in self.arms.items():
+            self._check_arm(name, settings)
+
+    def _check_arm(self, name: str, settings: Mapping[str, Any]) -> None:
+        if not name.isprintable() or not name.strip() or set(name) & set('/\\:*?"<>|') or name in self._of_methods:
+            raise ValueError(f"arms: {name!r} can't be a name; it is a file's and a candidate's of its own.")
+        unknown = sorted(set(settings) - {entry.name for entry in fields(InitializationSettings)})
+        if unknown:
+            raise ValueError(f"arms: {name} sets {', '.join(unknown)}, which OfaInitializer.from_pretrained hasn't.")
+        chosen = InitializationSettings(**settings)
+        find_method(chosen.method).check(self.given, chosen.method_settings or {})
 
     @property
     def given(self) -> set[str]:
@@ -125,21 +142,30 @@ class Comparison:
     def is_trainable(self) -> bool:
         return self.is_causal or language_model_loader(self._class.__name__) is AutoModelForMaskedLM
 
-    @cached_property
+    @property
     def candidates(self) -> dict[str, dict[str, Any]]:
-        """Name -> method and embedding size."""
+        """Name -> settings of `OfaInitializer.from_pretrained`, among them the method and the embedding size."""
+        blank = {"method": "ofa", "embedding_size": None}
+        return self._of_methods | {name: {**blank, **settings} for name, settings in self.arms.items()}
+
+    @cached_property
+    def _of_methods(self) -> dict[str, dict[str, Any]]:
         names = self.methods
         if names is None:
             names = []
             for name, method in methods().items():
                 try:
-                    method.check(self.given, {})
+                    method.check(self.given, self.method_settings.get(name, {}))
                 except ValueError as error:
                     logger.info("Left out: %s", error)
                 else:
                     names.append(name)
         return {
-            name if size is None else f"{name}, {size}": {"method": name, "embedding_size": size}
+            name if size is None else f"{name}, {size}": {
+                "method": name,
+                **({"method_settings": dict(self.method_settings[name])} if name in self.method_settings else {}),
+                "embedding_size": size,
+            }
             for name in names
             for size in self.sizes
         }
@@ -191,6 +217,7 @@ class Comparison:
         """What decides the results, in plain values; text by its checksum."""
         texts = [[language, *lines] for language, lines in self.text.items()]
         texts += [[text.language, *text.texts, *text.translations] for text in self.parallel]
+        further = {"method_settings": self.method_settings, "arms": self.arms}
         return {
             "source": str(self.source),
             "target_tokenizer": str(self.target_tokenizer),
@@ -200,6 +227,7 @@ class Comparison:
             "max_texts": self.max_texts,
             "max_pairs": self.max_pairs,
             "steps": sorted(self.steps),
+            **{name: {n: dict(s) for n, s in given.items()} for name, given in further.items() if given},
             "text": hashlib.sha256(json.dumps(texts, ensure_ascii=False).encode()).hexdigest()[:16],
             "files": dict(self.files),
         }
@@ -220,34 +248,10 @@ class Comparison:
         settings = folder / SETTINGS
         if settings.is_file() and (found := read_json(settings, "name another folder")) != self.inputs:
             known = found if isinstance(found, dict) else {}
-            other = [name for name, value in self.inputs.items() if known.get(name) != value]
+            other = [name for name in {**self.inputs, **known} if known.get(name) != self.inputs.get(name)]
             raise ValueError(f"{folder} holds a comparison with other {', '.join(other)}; name another folder.")
         model = without_weights(self.source, self._class, load_config(self.source, {}), {})
-        largest = max(self.sizes, key=lambda size: math.inf if size is None else size)
+        sizes = [chosen["embedding_size"] for chosen in self.candidates.values()]
+        largest = max(sizes, key=lambda size: math.inf if size is None else size)
         needed = sizes_of(model, find_embeddings(model), len(self.tokenizer), largest).disk
         check_space(Path(tempfile.gettempdir(), "ofa"), needed, "The temporary folder (TMPDIR)")
-
-    def predicted_seconds(self) -> float:
-        """CPU seconds of all cells: an estimate from the operations that measuring and training take."""
-        tokenizer = self.tokenizer
-
-        def tokens(lines: Iterable[str]) -> int:
-            lines = list(lines)  # Transformers fails where there are none
-            found = tokenizer(lines, add_special_tokens=False, verbose=False)["input_ids"] if lines else []
-            return sum(map(len, found))
-
-        config = load_config(self.source, {}).get_text_config()
-        layer = 12 * config.hidden_size**2  # attention and a feed-forward block of the usual width
-        passes, labels = (
-            (1, 1.0) if self.is_causal else (DEFAULT_STRIDE, 0.3)
-        )  # of a text; share of tokens with logits
-        body = 2 * layer * config.num_hidden_layers
-        retrieval = tokens({line for text in self.held_pairs for line in (*text.texts, *text.translations)}) * body
-        held = tokens([line for lines in self.held_lines.values() for line in lines]) if self.is_language_model else 0
-        bits = held * (passes * body + 2 * config.hidden_size * len(tokenizer))
-        step = BATCH * TOKENS * 3 * (body + labels * config.hidden_size * len(tokenizer))
-        operations = len(set(self.steps)) * (retrieval + bits) + sum(self.steps) * step
-        characters = sum(len(line) for lines in self.text.values() for line in lines)
-        own = sum(find_method(chosen["method"]).text_seconds for chosen in self.candidates.values()) * characters / 1e6
-        cells = len(self.candidates) * (_MAKING + operations / _SPEED) + own
-        return characters / _READING + len(self.seeds) * cells

@@ -144,19 +144,19 @@ class Route:
         return found
 
     @cached_property
-    def _head(self) -> type | None:
+    def head(self) -> type | None:
         """What loads the source with its language-modelling head; None without one."""
         return language_model_loader(model_class(self.source, load_config(self.source, {})).__name__)
 
     @cached_property
     def distills(self) -> bool:
         """Whether training needs no language-modelling head."""
-        return bool(self.translations) and (self._head is None or SentenceModules.read(self.source) is not None)
+        return bool(self.translations) and (self.head is None or SentenceModules.read(self.source) is not None)
 
     @property
     def contrasts(self) -> bool:
         """Whether a masked language model is trained on pairs of translations, too, which are drawn together."""
-        return bool(self.translations) and not self.distills and self._head is AutoModelForMaskedLM
+        return bool(self.translations) and not self.distills and self.head is AutoModelForMaskedLM
 
     @property
     def layer(self) -> int | None:

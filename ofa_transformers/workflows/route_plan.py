@@ -11,19 +11,22 @@ from transformers import AutoModel
 
 from ..models.checkpoints import load_config, reading_weights
 from ..utils.memory import available_memory
+from ..utils.progress import stage
 from ..utils.reading import read_json
 from ..utils.targets import check_space
+from .costs import measure_route
 from .route import Route
-from .route_settings import SAMPLES, TOKENS, default_steps
+from .route_settings import default_steps
 
 
-# Seconds of one core for a character of text: of Bibles of four and of seven languages, vectors took 3.5 and 12 s of CPU,
-# and four sizes of a tokenizer of four languages, the choice between them included, 31 s. And products a second of a
-# core (docs/performance.md).
-_VECTORS, _TOKENIZER, _OPERATIONS, _CORES = 2e-6, 1.45e-5, 58e9, 2
-# Bytes of a character of text while it is read, and of a parameter while it is trained and in a checkpoint.
-_TEXT_BYTES, _TRAINING_BYTES, _CHECKPOINT_BYTES = 30, 20, 12
-_TOKENS_OF_A_LINE, _USUAL_SIZE, _USUAL_EXTENSION = 40, 12_000, 4_000
+# Seconds for a character of text: of six Bibles, 8.7 M characters, vectors took 11 s on two cores, and four sizes of a
+# tokenizer, the choice between them included, 70.
+_VECTORS, _TOKENIZER = 1.3e-6, 0.8e-5
+# Bytes of a character of text while it is read, of a parameter while it is trained and in a checkpoint, and of a
+# checkpoint that are written a second.
+_TEXT_BYTES, _TRAINING_BYTES, _CHECKPOINT_BYTES, _WRITING = 30, 20, 12, 6e8
+_USUAL_SIZE, _USUAL_EXTENSION = 12_000, 4_000
+_EVALUATIONS = 5
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,8 @@ def plan_route(route: Route, output: Path) -> RoutePlan:
     parameters, source = body + new * width, body + old * width
     made = new - old if grown else new
     steps = route.steps or default_steps(route.lines)
-    held = len(route.held_out_ids) * len(route.lines) * _TOKENS_OF_A_LINE
-    measuring = 2 * held * body / _OPERATIONS / _CORES
-    step = 6 * SAMPLES * TOKENS * body / _OPERATIONS / _CORES + 28 * parameters / 44e9
+    with stage("Measuring a step"):
+        costs = measure_route(route, config, new, steps)
     text = _TEXT_BYTES * characters
     languages = len(route.lines)
     making = "made of the translations" if route.word_vectors is None else f"of {Path(route.word_vectors).name}"
@@ -89,19 +91,22 @@ def plan_route(route: Route, output: Path) -> RoutePlan:
         (
             "adapted",
             f"{old:,} -> about {new:,} tokens",
-            15 + 4e-9 * made * old,
+            12 + 4e-9 * made * old + costs.removal,
             8 * (parameters + source),
             4 * parameters,
         ),
-        ("before", "source and adapted on held-out lines", 2 * measuring, 4 * source, 1e5),
+        ("before", "source and adapted on held-out lines", 2 * costs.measurement, 4 * source, 1e5),
         (
             "trained",
-            f"{steps:,} steps of up to {SAMPLES * TOKENS:,} tokens, 5 evaluations",
-            steps * step + 5 * measuring,
+            f"{steps:,} steps of about {costs.tokens:,} tokens, {_EVALUATIONS} evaluations",
+            costs.teacher
+            + costs.removal
+            + steps * costs.step
+            + _EVALUATIONS * (costs.evaluation + _CHECKPOINT_BYTES * parameters / _WRITING),
             _TRAINING_BYTES * parameters,
             (2 * _CHECKPOINT_BYTES + 4) * parameters,
         ),
-        ("after", "the trained model; card and report", measuring, 4 * parameters, 1e5),
+        ("after", "the trained model; card and report", costs.measurement, 4 * parameters, 1e5),
     ]
     plan = RoutePlan([StagePlan(*row, done=_is_done(output, row[0])) for row in rows], available_memory())
     check_space(output, int(plan.disk))

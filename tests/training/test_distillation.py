@@ -1,5 +1,6 @@
 """Sentence encoders trained on translations: the frozen source's vectors are the targets."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -91,6 +92,28 @@ def test_targets_are_the_teachers_vectors_and_are_made_once(folder, monkeypatch)
     assert again.identity == found.identity
     with pytest.raises(TypeError):
         read_targets(str(folder / "teacher"), lines[:3], None, str(folder / "targets"))
+
+
+def test_a_teacher_reads_what_a_run_draws_and_errors_keep_their_measure(folder, tmp_path, monkeypatch):
+    lines = [f"{line} {number}" for number in range(40) for line in TEXT[:5]]
+    monkeypatch.setattr("ofa_transformers.training.distillation.MEASURED", 3)
+    options = {"layer": None, "cache_dir": str(tmp_path)}
+    whole = read_targets(str(folder / "teacher"), lines, **options)
+    part = read_targets(str(folder / "teacher"), lines, **options, needed=np.array([7, 9]))
+    assert len(part.vectors) == 5 and (part.identity, part.spread) == (whole.identity, pytest.approx(whole.spread))
+    np.testing.assert_allclose(part[[9, 7, 0, 199]], whole[[9, 7, 0, 199]], rtol=1e-5, atol=1e-6)
+    with pytest.raises(IndexError, match=r"segments \[8\] aren't there"):
+        part[[7, 8]]
+
+
+def test_a_short_run_asks_for_the_segments_of_its_passes(folder, tmp_path):
+    trainer = trainer_of(folder, tmp_path / "out", steps=2)
+    pairs = trainer.setup.data.pairs
+    drawn = {int(s) for batch in trainer.get_train_dataloader() for s in batch["segments"]}
+    assert set(pairs.segments(4, 2).tolist()) == drawn and 0 < len(drawn) < 50
+    assert pairs.segments(4, 10_000).tolist() == list(range(50))
+    half = dataclasses.replace(pairs, share=0.5)
+    assert set(half.segments(4, 2).tolist()) < drawn
 
 
 def test_the_error_of_the_mean_is_one():

@@ -8,14 +8,17 @@ import re
 import pytest
 from adapted_models import make_source
 from conftest import TEXT
+from transformers import AutoModel
 from typer.testing import CliRunner
 
 from ofa_transformers import OfaInitializer, WordVectors
 from ofa_transformers.cli import app
+from ofa_transformers.cli.compare import named_arm, settings_by_method
 from ofa_transformers.initialization import initializer as initializer_module
 from ofa_transformers.initialization import inputs as inputs_module
 from ofa_transformers.text.parallel import ParallelText
-from ofa_transformers.workflows import Board, Comparison, compare
+from ofa_transformers.workflows import Board, Comparison, compare, costs
+from ofa_transformers.workflows.costs import comparison_seconds
 
 
 LINES = {
@@ -57,10 +60,88 @@ def test_a_damaged_cell_is_named(inputs, tmp_path):
 
 
 def test_without_translations_and_with_a_damaged_tokenizer(inputs, tmp_path):
-    assert comparison(inputs, parallel=()).predicted_seconds() > 0
+    assert comparison_seconds(comparison(inputs, parallel=())) > 0
     (tmp_path / "target" / "tokenizer.json").write_text('{"model": 5}')
     with pytest.raises(ValueError, match=r"target_tokenizer: no tokenizer could be loaded from .*target"):
-        comparison(inputs).predicted_seconds()
+        comparison_seconds(comparison(inputs))
+
+
+def test_what_a_method_trains_on_is_in_the_prediction(inputs, monkeypatch):
+    monkeypatch.setattr(costs._Trial, "seconds", lambda *_: (2.0, 0.01))
+    monkeypatch.setattr(costs, "update_seconds", lambda _: 1.0)
+    few, many = ({"fitted": {"steps": steps, "batch_size": 10}} for steps in (1, 2))
+    chosen = [comparison(inputs, methods=["fitted"], method_settings=settings) for settings in (few, many)]
+    held = [line for lines in chosen[0].held_lines.values() for line in lines]
+    tokens = chosen[0].tokenizer(held, add_special_tokens=False)["input_ids"]
+    mean = sum(map(len, tokens)) / len(held)
+    one, two = map(comparison_seconds, chosen)
+    assert two - one == pytest.approx(10 * mean * 0.01 * (1 + costs._FORWARD))
+    trained = comparison(inputs, methods=["fitted"], method_settings=few, steps=[0, 5])
+    twice = comparison(inputs, methods=["fitted"], method_settings=few, steps=[0, 10])
+    assert comparison_seconds(twice) - comparison_seconds(trained) == pytest.approx(15.0)
+
+
+def test_a_sentence_encoder_and_a_decoder_have_a_prediction(inputs, tmp_path, tiny_tokenizers):
+    make_source("gpt2", tiny_tokenizers["byte_bpe"]).save_pretrained(tmp_path / "decoder")
+    tiny_tokenizers["byte_bpe"].save_pretrained(tmp_path / "decoder")
+    decoder = {**inputs, "source": str(tmp_path / "decoder"), "target_tokenizer": str(tmp_path / "decoder")}
+    assert comparison_seconds(comparison(decoder, steps=[0, 2])) > 0
+    AutoModel.from_pretrained(tmp_path / "source").save_pretrained(tmp_path / "source")
+    assert comparison_seconds(comparison(inputs)) > 0
+
+
+def test_settings_of_methods_reach_them_and_the_winner(inputs, tmp_path):
+    chosen = comparison(inputs, methods=["mixture"], method_settings={"mixture": {"parts": {"random": 1.0}}})
+    board = compare(chosen, tmp_path / "board")
+    assert board.candidates["mixture"]["method_settings"] == {"parts": {"random": 1.0}}
+    with pytest.raises(ValueError, match="holds a comparison with other method_settings"):
+        compare(comparison(inputs, methods=["mixture"]), tmp_path / "board")
+    with pytest.raises(ValueError, match="method='ofa' has no setting atoms"):
+        comparison(inputs, method_settings={"ofa": {"atoms": 3}})
+    with pytest.raises(ValueError, match="method_settings has fvt, which isn't among the methods"):
+        comparison(inputs, method_settings={"fvt": {}})
+
+
+def test_arms_are_candidates_of_any_settings(inputs, tmp_path):
+    arms = {"flat": {"temperature": 5.0}, "small": {"embedding_size": 8, "primitives": "source"}}
+    chosen = comparison(inputs, methods=["ofa"], arms=arms)
+    board = compare(chosen, tmp_path / "board")
+    assert list(board.cells) == ["ofa", "flat", "small"]
+    bits = [board.score(name, "bits per character", 0).value for name in board.cells]
+    assert len(set(bits)) == 3
+    alone = compare(comparison(inputs, methods=[], arms=arms), tmp_path / "alone")
+    assert [alone.score(name, "bits per character", 0).value for name in arms] == bits[1:]
+    adapted = OfaInitializer.from_pretrained(
+        **inputs, target_text=[line for lines in chosen.training_lines.values() for line in lines], **arms["small"]
+    )
+    assert adapted.report.settings["primitives"] == "source"
+    for arms, message in (
+        ({"ofa": {}}, "'ofa' can't be a name"),
+        ({"a/b": {}}, "can't be a name"),
+        ({"a": {"target_tokenizer": "b"}}, "a sets target_tokenizer, which"),
+        ({"a": {"method": "omp"}}, "method='omp' needs"),
+        ({"a": {"temperature": 0}}, "temperature"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            comparison(inputs, methods=["ofa"], arms=arms)
+
+
+@pytest.mark.parametrize("given", ["x", ":a=1", "x:a"])
+def test_an_arm_has_a_name_and_settings(given):
+    with pytest.raises(ValueError, match=r"must be (NAME:SETTING|NAME)=VALUE"):
+        named_arm(given)
+    assert named_arm("no offset:language_offset=0, method=ofa") == (
+        "no offset",
+        {"language_offset": 0, "method": "ofa"},
+    )
+
+
+@pytest.mark.parametrize("given", ["fitted=3", "start=fvt", "fitted.start"])
+def test_a_setting_of_a_method_names_both(given):
+    with pytest.raises(ValueError, match=r"must be (METHOD\.)?NAME=VALUE"):
+        settings_by_method([given])
+    found = settings_by_method(["fitted.start=fvt", "fitted.steps=3", "omp.atoms=8"])
+    assert found == {"fitted": {"start": "fvt", "steps": 3}, "omp": {"atoms": 8}}
 
 
 def test_cells_are_measured_before_and_after_training_and_kept(inputs, tmp_path, monkeypatch):

@@ -43,6 +43,7 @@ def _start(settings: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     needs=(("target_text", "parallel_text"),),
     published="Dobler et al., 2025 (token distillation)",
     built_on=_start,
+    trained_lines=FitSettings.trained_lines,
 )
 def fitted(
     inputs: MethodInputs,

@@ -16,10 +16,15 @@ ENTRY_POINTS = "ofa_transformers.methods"
 
 MethodFunction = Callable[..., TokenMapping]
 BuiltOn = Callable[[Mapping[str, Any]], Mapping[str, Mapping[str, Any]]]
+TrainedLines = Callable[[Mapping[str, Any]], int]
 
 
 def _nothing(settings: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     return {}
+
+
+def _none(settings: Mapping[str, Any]) -> int:
+    return 0
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,7 @@ class Method:
         published: where the method comes from.
         built_on: of the settings, the methods whose rows this one goes on from -> their settings.
         text_seconds: of a processor core for a million characters of target_text, to predict how long it takes.
+        trained_lines: of the settings, how many lines go forward and back through the model, likewise.
     """
 
     name: str
@@ -43,6 +49,7 @@ class Method:
     published: str
     built_on: BuiltOn = _nothing
     text_seconds: float = 0.0
+    trained_lines: TrainedLines = _none
 
     @property
     def summary(self) -> str:
@@ -96,6 +103,7 @@ def register_method(
     published: str = "",
     built_on: BuiltOn = _nothing,
     text_seconds: float = 0.0,
+    trained_lines: TrainedLines = _none,
 ) -> Callable[[MethodFunction], MethodFunction]:
     """Makes a function a method: `OfaInitializer.from_pretrained(..., method=name)`.
 
@@ -111,6 +119,7 @@ def register_method(
         built_on: a function of the method's settings: other methods that it calls -> their settings. What they need is
             checked, too.
         text_seconds: of a processor core for a million characters of target_text, for predictions.
+        trained_lines: a function of the method's settings: how many lines it trains on, for predictions.
 
     Raises:
         ValueError: the name is taken or no identifier, an unknown need, a function whose settings have no defaults.
@@ -125,7 +134,7 @@ def register_method(
             unknown = {need} - set(NEEDS) if isinstance(need, str) else set(need) - set(NEEDS)
             if unknown:
                 raise ValueError(f"needs has {', '.join(sorted(unknown))}, but must be of {', '.join(NEEDS)}.")
-        method = Method(name, function, needs, fallback, published, built_on, text_seconds)
+        method = Method(name, function, needs, fallback, published, built_on, text_seconds, trained_lines)
         missing = [setting for setting, default in method.settings.items() if default is inspect.Parameter.empty]
         if missing:
             raise ValueError(f"The settings {', '.join(missing)} of method {name!r} need defaults.")

@@ -43,6 +43,12 @@ class StepSettings:
         """Those among the settings of the method."""
         return cls(**{entry.name: given[entry.name] for entry in fields(cls) if entry.name in given})
 
+    @classmethod
+    def trained_lines(cls, given: Mapping[str, Any]) -> int:
+        """Of all steps, with the settings of the method."""
+        chosen = cls.among(given)
+        return chosen.steps * chosen.batch_size
+
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size"):
             value = getattr(self, name)

@@ -43,6 +43,7 @@ class TrainSettings(StepSettings):
     needs=("target_text", "word_vectors"),
     published="Han et al., 2024 (VocADT)",
     built_on=lambda settings: {name: {} for name in TrainSettings.among(settings).parts},
+    trained_lines=TrainSettings.trained_lines,
 )
 def trained_mapping(
     inputs: MethodInputs,
