@@ -149,6 +149,12 @@ def _steps(report: OfaReport) -> list[Step]:
         train = "ofa pretrain adapted text/ --causal -v held-out/ -o continued -n 10000"
     elif name.endswith("ForMaskedLM"):
         train = "ofa pretrain adapted text/ -v held-out/ -o continued -n 10000"
+    elif name.endswith("Model"):
+        train = "ofa pretrain adapted --parallel bible/ --held-out held-out.txt -o continued -n 1000"
+        return [
+            Step("It has no language-modelling head: teach it translations, by the source's vectors:", train),
+            evaluated,
+        ]
     else:
         return [Step("It has no language-modelling head: fine-tune it on your task, and measure.", evaluated.command)]
     return [Step("Continue its pretraining on text of your languages:", train), evaluated]

@@ -64,6 +64,8 @@ def test_what_to_do_next_is_what_the_model_can(report):
     assert "--causal" in judge(decoder).steps[0].command
     tagger = dataclasses.replace(report, target={**report.target, "class": "BertForTokenClassification"})
     assert [step.command.split()[1] for step in judge(tagger).steps] == ["evaluate"]
+    encoder = dataclasses.replace(report, target={**report.target, "class": "OfaModel"})
+    assert judge(encoder).steps[0].command.startswith("ofa pretrain adapted --parallel bible/ ")
 
 
 def test_an_old_report_is_judged_by_what_it_has(report):
