@@ -81,7 +81,7 @@ def main() -> None:
         judged = {language: texts[language] for language in ("eng", *LANGUAGES)}
         for seed in args.seeds:
             vectors = WordVectors.from_parallel(
-                texts, dim=args.dim, exclude=args.exclude, tokenize=str.split, seed=seed
+                texts, dim=args.dim, exclude=args.exclude, tokenize=str.split, seed=seed, alignment_weight=0
             )
             pairs = [(language, "eng") for language in LANGUAGES]
             lexicon = lexicon_induction(vectors, dictionary, pairs=pairs, max_words=None)

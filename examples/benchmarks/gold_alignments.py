@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ofa_transformers import WordVectors
-from ofa_transformers.initialization.methods.alignment import _posteriors
+from ofa_transformers.utils.ibm_model_1 import posteriors
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,11 @@ def read_gold(folder: Path) -> list[Verse]:
     return verses
 
 
-def by_vectors(verses: list[Verse], dim: int) -> Scores:
+def by_vectors(verses: list[Verse], dim: int, alignment_weight: float) -> Scores:
     """Cosines of the words' vectors."""
     sides = {"grc": [verse.greek for verse in verses], "eng": [verse.english for verse in verses]}
     segments = {code: [(str(i), " ".join(words)) for i, words in enumerate(lines)] for code, lines in sides.items()}
-    vectors = WordVectors.from_parallel(segments, dim=dim)
+    vectors = WordVectors.from_parallel(segments, dim=dim, alignment_weight=alignment_weight)
     unit = vectors.vectors / np.linalg.norm(vectors.vectors, axis=1, keepdims=True)
     place = {pair: i for i, pair in enumerate(zip(vectors.languages.tolist(), vectors.words))}
     unit = np.vstack([unit, np.full(unit.shape[1], np.nan, unit.dtype)])  # of words without a vector
@@ -127,8 +127,8 @@ def by_dice(verses: list[Verse]) -> Scores:
 def by_model_1(verses: list[Verse], iterations: int = 5) -> Scores:
     """Products of the posterior probabilities of IBM's model 1 in both directions, as --method alignment counts them."""
     _, _, of_greek, of_english, greek_type, english_type, pair = co_occurrences(verses)
-    forward = _posteriors(pair, english_type, of_greek, iterations)
-    backward = _posteriors(pair, greek_type, of_english, iterations)
+    forward = posteriors(pair, english_type, of_greek, iterations)
+    backward = posteriors(pair, greek_type, of_english, iterations)
     return split(verses, forward * backward)
 
 
@@ -178,7 +178,9 @@ def main() -> None:
 
     verses = read_gold(arguments.gold)
     ways: dict[str, Callable[[], Scores]] = {
-        f"word vectors, {dim} dimensions": lambda dim=dim: by_vectors(verses, dim) for dim in arguments.dims
+        f"word vectors, {name}{dim} dimensions": lambda dim=dim, weight=weight: by_vectors(verses, dim, weight)
+        for name, weight in (("segments alone, ", 0.0), ("", 1.0))
+        for dim in arguments.dims
     }
     ways |= {"Dice": lambda: by_dice(verses), "IBM model 1": lambda: by_model_1(verses)}
     results = {name: judge_scores(verses, way()) for name, way in ways.items()}

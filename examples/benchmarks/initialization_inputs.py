@@ -38,7 +38,7 @@ def words_of_text(folder: Path, text: Path) -> WordVectors:
     """Every word that occurs twice in its language in `text`, 200 dimensions, the most frequent first."""
     saved = folder / "text_vectors"
     if not saved.exists():
-        WordVectors.from_parallel(text_files(text), dim=200, min_count=2).save(saved)
+        WordVectors.from_parallel(text_files(text), dim=200, min_count=2, alignment_weight=0).save(saved)
     return WordVectors.load(saved)
 
 

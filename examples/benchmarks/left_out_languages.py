@@ -39,7 +39,7 @@ def main() -> None:
     dictionary = Dictionary.load(args.dictionary).renamed(dict(pair.split("=") for pair in args.rename))
     dictionary = dictionary.select(texts)
     others = {language: parts for language, parts in texts.items() if language not in args.leave_out}
-    options = {"dim": args.dim, "exclude": args.exclude, "seed": args.seed}
+    options = {"dim": args.dim, "exclude": args.exclude, "seed": args.seed, "alignment_weight": 0}
     judged = {language: texts[language] for language in (args.pivot, *args.leave_out)}
 
     def parallel() -> WordVectors:

@@ -145,7 +145,7 @@ def load_vectors(args: argparse.Namespace, text: dict[str, dict[str, str]]) -> W
     path = args.vectors or args.output / "vectors"
     if not path.exists():
         texts = {language: list(verses.items()) for language, verses in text.items()}
-        WordVectors.from_parallel(texts, dim=VECTOR_SIZE).save(path)
+        WordVectors.from_parallel(texts, dim=VECTOR_SIZE, alignment_weight=0).save(path)
     return WordVectors.load(path)
 
 

@@ -141,7 +141,7 @@ def prepare(args: argparse.Namespace, text: dict[str, dict[str, str]]) -> None:
         tokenizer.save_pretrained(args.output / "tokenizer")
     if not (args.output / "vectors").exists():
         pairs = {language: list(verses.items()) for language, verses in text.items()}
-        WordVectors.from_parallel(pairs, dim=args.vector_size).save(args.output / "vectors")
+        WordVectors.from_parallel(pairs, dim=args.vector_size, alignment_weight=0).save(args.output / "vectors")
     sources = args.output / "sources"
     english = encoder_with_head(
         args.minilm, lines["eng"], args.head_steps, args.source_steps, sources / "minilm", args.device

@@ -65,7 +65,7 @@ def of_several_languages(
         adapted = OfaInitializer.from_pretrained(
             english,
             target_tokenizer=tokenizer,
-            word_vectors=WordVectors.from_parallel(pairs, dim=vector_size),
+            word_vectors=WordVectors.from_parallel(pairs, dim=vector_size, alignment_weight=0),
             source_languages=["eng"],
             target_text=[line for some in lines.values() for line in some[:2000]],
             language_offset=0.4,

@@ -17,6 +17,7 @@ from ..text.segmentation import WordSplitter, normalized
 from ..text.segmentation import lowercase as lower
 from ..text.segments import named_text, read_ids, read_segments, texts_by_language
 from ..utils.progress import stage
+from .aligned_words import aligned_words, pivot_of
 
 
 logger = logging.get_logger(__name__)
@@ -39,6 +40,7 @@ def build_from_parallel(
     tokenize: Callable[[str], list[str]] | None,
     exclude: str | os.PathLike | Iterable[str] | None,
     seed: int,
+    alignment_weight: float = 0.0,
 ) -> Columns:
     """See `WordVectors.from_parallel`. Returns words, languages, vectors, frequencies, metadata."""
     for name, value in (("dim", dim), ("min_count", min_count)):
@@ -46,6 +48,8 @@ def build_from_parallel(
             raise ValueError(f"{name} is {value}, but must be at least 1.")
     if tokenize is not None and segmentation != "auto":
         raise ValueError(f"segmentation={segmentation!r} and tokenize exclude each other; pass one of them.")
+    if not alignment_weight >= 0:
+        raise ValueError(f"alignment_weight is {alignment_weight}, but must be 0 or more.")
     sources = texts_by_language(texts)
     excluded, left_out = read_ids(exclude), set()
 
@@ -88,8 +92,16 @@ def build_from_parallel(
         block.resize(block.shape[0], len(segment_ids))
     _check_aligned(dict(zip(segments_of, blocks)))
     counts = scipy.sparse.vstack(blocks, format="csr")
+    _check_dim(dim, counts.shape)
+    pivot = pivot_of(segments_of)
+    by_language = dict(zip(segments_of, blocks)) if alignment_weight and len(blocks) > 1 else {}
     del blocks
-    vectors = _factorize(_ppmi(counts), dim, seed)
+    aligned = aligned_words(by_language, pivot) if by_language else None
+    by_language.clear()
+    contexts = _ppmi(counts)
+    if aligned is not None:
+        contexts = _beside(contexts, _ppmi(aligned), alignment_weight)
+    vectors = _factorize(contexts, dim, seed)
 
     frequency = np.concatenate(frequencies)
     language = np.repeat(list(segments_of), list(map(len, frequencies)))
@@ -111,6 +123,8 @@ def build_from_parallel(
         "frequencies": "counts",
         "seed": seed,
     }
+    if aligned is not None:
+        metadata |= {"alignment_weight": alignment_weight, "pivot": pivot}
     vectors = vectors[order]
     vectors /= norms[order, None]
     return [words[i] for i in order.tolist()], language[order], vectors, frequency[order].astype(np.float32), metadata
@@ -186,6 +200,24 @@ def _ppmi(counts: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
     return counts
 
 
+def _check_dim(dim: int, shape: tuple[int, int]) -> None:
+    side = min(shape)
+    if dim > side:
+        raise ValueError(
+            f"dim is {dim}, but {shape[0]} words in {shape[1]} segments give at most {side} dimensions; "
+            f"pass dim={side} or less, or more text."
+        )
+
+
+def _beside(ppmi: scipy.sparse.csr_array, other: scipy.sparse.csr_array, weight: float) -> scipy.sparse.csr_array:
+    """Further contexts of the same words, whose squares sum up to those of the first, times the square of `weight`."""
+    first, second = (float(np.square(each.data, dtype=np.float64).sum()) for each in (ppmi, other))
+    if not second:
+        return ppmi
+    other.data *= np.float32(weight * np.sqrt(first / second))
+    return scipy.sparse.csr_array(scipy.sparse.hstack([ppmi, other], format="csr"))
+
+
 def _factorize(ppmi: scipy.sparse.csr_array, dim: int, seed: int) -> np.ndarray:
     """(words, dim) U sqrt(S), float32, the signs such that the largest entry of each column is positive.
 
@@ -194,11 +226,6 @@ def _factorize(ppmi: scipy.sparse.csr_array, dim: int, seed: int) -> np.ndarray:
     """
     side = min(ppmi.shape)
     dense = side <= max(_DENSE_SIDE, 2 * dim)
-    if dim > side:
-        raise ValueError(
-            f"dim is {dim}, but {ppmi.shape[0]} words in {ppmi.shape[1]} segments give at most {side} dimensions; "
-            f"pass dim={side} or less, or more text."
-        )
     if not ppmi.nnz:
         raise ValueError(
             "Every word occurs evenly in all segments, so that nothing tells words apart; pass more text."

@@ -216,12 +216,15 @@ class WordVectors(WordColumns):
         tokenize: Callable[[str], list[str]] | None = None,
         exclude: str | os.PathLike | Iterable[str] | None = None,
         seed: int = 0,
+        alignment_weight: float = 1.0,
     ) -> "WordVectors":
         """Word vectors from text whose segments (verses, sentences, articles) have the same ids in all languages.
 
         Two words are near if they occur in segments with the same ids (Levy et al., 2017, "A strong baseline for
         learning cross-lingual word embeddings from sentence alignments"): the word x segment counts of all languages
-        together, positive pointwise mutual information, truncated SVD. Segments may be missing in any language.
+        together, positive pointwise mutual information, truncated SVD. Segments may be missing in any language. And
+        two words are near that are aligned with the same words of the pivot (English, or else the language of the most
+        segments), by IBM model 1 in both directions: these are further contexts.
 
         Args:
             texts: language -> its text, or file paths whose names begin with the language (`deu_Latn.tsv.gz`). A text
@@ -238,6 +241,7 @@ class WordVectors(WordColumns):
             exclude: ids to leave out, such as those of test data: an iterable, or a file with one a line (what follows
                 a tab is ignored).
             seed: of the start of the SVD.
+            alignment_weight: of the aligned words beside the segments; 0 leaves them out, as Levy et al. have it.
 
         Returns:
             Unit-length vectors, with the words' counts as frequencies, the most frequent words first. The same on any
@@ -259,6 +263,7 @@ class WordVectors(WordColumns):
             tokenize=tokenize,
             exclude=exclude,
             seed=seed,
+            alignment_weight=alignment_weight,
         )
         return cls(words, languages, vectors, frequencies, metadata)
 

@@ -42,6 +42,9 @@ def build(
         Segmentation, typer.Option(metavar="NAME", help="Cut scripts without spaces: words, characters, auto.")
     ] = Segmentation.auto,
     keep_case: Annotated[bool, typer.Option("--keep-case", help="Do not count words in lower case.")] = False,
+    alignment_weight: Annotated[
+        float, typer.Option(metavar="X", help="Weigh aligned words so, beside segments.", min=0)
+    ] = 1.0,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
@@ -63,6 +66,7 @@ def build(
         segmentation=segmentation.value,
         exclude=exclude,
         seed=seed,
+        alignment_weight=alignment_weight,
     )
     save(vectors, output, overwrite)
 

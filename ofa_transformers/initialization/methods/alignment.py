@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import scipy.sparse
-from transformers.utils import logging
 
 from ...tokenization.vocabulary import Vocabulary, has_no_words
+from ...utils.ibm_model_1 import posteriors
 from ..mapping import TokenMapping
 from .inputs import MethodInputs, rows_of_entries
 from .registry import register_method
@@ -71,32 +71,12 @@ def aligned_counts(
     of_target = (np.cumsum(lengths_t) - lengths_t)[sentence] + place // lengths_s[sentence]
     of_source = (np.cumsum(lengths_s) - lengths_s)[sentence] + place % lengths_s[sentence]
     del sentence, place
-    posteriors = [
-        _posteriors(parameter, given, other, iterations)
+    found = [
+        posteriors(parameter, given, other, iterations, "Aligning tokens")
         for given, other in ((source_ids, of_target), (target_ids, of_source))
     ]
-    counts = np.bincount(parameter, weights=posteriors[0] * posteriors[1], minlength=len(unique))
+    counts = np.bincount(parameter, weights=found[0] * found[1], minlength=len(unique))
     return rows_of_entries(target_ids, source_ids, counts, (len(target), len(source)))
-
-
-def _posteriors(parameter: np.ndarray, given: np.ndarray, position: np.ndarray, iterations: int) -> np.ndarray:
-    """For each pair of tokens in a sentence, the probability that the one at `position` comes of the other.
-
-    Args:
-        parameter: of each pair, its number among the distinct pairs.
-        given: of each distinct pair, the token whose translations are a distribution.
-        position: of each pair, the token of the text that is explained.
-    """
-    table = np.ones(len(given))
-    size = int(position.max()) + 1
-    for _ in logging.tqdm(range(iterations), desc="Aligning tokens", unit="pass", delay=2, leave=False):
-        table /= np.bincount(given, weights=table)[given]
-        likelihood = table[parameter]
-        # None of the sentence's tokens: as likely as a token that has a thousand translations.
-        total = np.bincount(position, weights=likelihood, minlength=size) + 1e-3
-        likelihood /= total[position]
-        table = np.bincount(parameter, weights=likelihood, minlength=len(given))
-    return likelihood
 
 
 def _token_pairs(
