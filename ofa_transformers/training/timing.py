@@ -29,10 +29,10 @@ from .setup import Setup
 
 # A pass that is measured multiplies weights with tokens about so often at most; of a longer one some rows are measured.
 _PRODUCTS = 1e11
-# Passes of a kind that are measured, and seconds after which no other one begins.
-_PASSES, _SECONDS = 4, 4.0
-# Held-out lines that are scored.
-_LINES = 16
+# Passes of a kind that are measured, and seconds after which no other one begins; and batches whose size is known.
+_PASSES, _SECONDS, _BATCHES = 4, 4.0, 32
+# Held-out lines that are scored, and that are embedded.
+_SCORED, _EMBEDDED = 16, 96
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,11 @@ def pass_seconds(
     alignment: Alignment | None = None,
     bf16: bool = False,
 ) -> float:
-    """Mean seconds of a pass forward and back. Leaves gradients."""
+    """Mean seconds of a pass forward and back: of some, by their tokens with padding. Leaves gradients."""
     rows = max(1, int(_PRODUCTS / model.num_parameters() / batches[0]["input_ids"].shape[1]))
 
     def train(batch: Batch) -> float:
+        """Seconds for a token."""
         # Lines of translations are twice as many rows as there are segments, first sides before second ones.
         sides = 2 if "segments" in batch else 1
         every = len(batch["input_ids"]) // sides
@@ -102,10 +103,11 @@ def pass_seconds(
             labels = count_labels(part["labels"], causal)
             tokens, pairs = training_loss(model, model, part, labels.clamp(min=1), causal, alignment)
         (tokens if pairs is None else tokens + pairs).backward()
-        return (time.perf_counter() - start) * every / taken
+        return (time.perf_counter() - start) * every / taken / batch["input_ids"].numel()
 
     train(batches[0])  # memory is fetched, kernels are chosen
-    return _mean(train, batches)
+    size = sum(batch["input_ids"].numel() for batch in batches) / len(batches)
+    return size * _mean(train, batches)
 
 
 def update_seconds(model: PreTrainedModel) -> float:
@@ -129,9 +131,10 @@ def update_seconds(model: PreTrainedModel) -> float:
 
 def _mean(measure: Callable[..., float], items: Sequence) -> float:
     found: list[float] = []
+    start = time.perf_counter()
     for item in itertools.islice(items, _PASSES):
         found.append(measure(item))
-        if sum(found) > _SECONDS:
+        if time.perf_counter() - start > _SECONDS:
             break
     return sum(found) / len(found)
 
@@ -145,10 +148,10 @@ def _passes(setup: Setup, size: int, lines: Mapping[str, Sequence[str]]) -> list
     """Batches as the run draws them, of text and of pairs, with the share of each kind."""
     data, found = setup.data, []
     share = 0.0 if data.pairs is None else data.pairs.share
-    ranges = [range(first, first + size) for first in range(0, _PASSES * size, size)]
+    ranges = [range(first, first + size) for first in range(0, _BATCHES * size, size)]
     if share < 1:
         encoded = [[{"input_ids": ids} for ids in data.encoder(lines[name])] for name in data.schedule.languages]
-        samples = StoredSamples(encoded, data.schedule, _PASSES * size)
+        samples = StoredSamples(encoded, data.schedule, _BATCHES * size)
         found.append((1 - share, [data.collate([samples[number] for number in numbers]) for numbers in ranges]))
     if data.pairs is not None:
         pairs, collate = data.pairs, data.pairs.collate
@@ -183,9 +186,9 @@ def _evaluation_seconds(setup: Setup, model: PreTrainedModel, tokens_per_batch: 
 
     lines = [line for found in setup.validation.values() for line in found]
     pairs = [line for sides in setup.validation_pairs.values() for side in sides for line in side]
-    for every, measure, size in ((lines, scored, read), (pairs, embedded, length)):
+    for every, measure, size, most in ((lines, scored, read, _SCORED), (pairs, embedded, length, _EMBEDDED)):
         if every:
-            some = every[:: -(-len(every) // _LINES)]
+            some = every[:: -(-len(every) // most)]
             start = time.perf_counter()
             measure(some)
             seconds += (time.perf_counter() - start) * size(every) / size(some)

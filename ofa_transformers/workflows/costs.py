@@ -32,7 +32,7 @@ _CHARACTERS = 3.6
 _MASKED, _FORWARD = 0.15, 0.3
 # Held-out lines of a language in an evaluation during a route's training, and those whose bits are measured around it.
 _HELD_PAIRS, _HELD_LINES = 50, 16
-_DRAWS = 3
+_DRAWS = 32
 # Characters that are read a second, and seconds to make the rows and the model of a candidate.
 _READING, _MAKING = 1e6, 8.0
 

@@ -19,9 +19,9 @@ from .route import Route
 from .route_settings import default_steps
 
 
-# Seconds for a character of text: of six Bibles, 8.7 M characters, vectors took 11 s on two cores, and four sizes of a
+# Seconds for a character of text: of six Bibles, 8.7 M characters, vectors took 23 s on two cores, and four sizes of a
 # tokenizer, the choice between them included, 70.
-_VECTORS, _TOKENIZER = 1.3e-6, 0.8e-5
+_VECTORS, _TOKENIZER = 2.6e-6, 0.8e-5
 # Bytes of a character of text while it is read, of a parameter while it is trained and in a checkpoint, and of a
 # checkpoint that are written a second.
 _TEXT_BYTES, _TRAINING_BYTES, _CHECKPOINT_BYTES, _WRITING = 30, 20, 12, 6e8

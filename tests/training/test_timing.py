@@ -70,13 +70,15 @@ def test_a_part_of_a_large_batch_stands_for_all(monkeypatch):
     model, clock = torch.nn.Linear(10, 10, bias=False), Clock(monkeypatch)
     model.num_parameters = lambda: 100
     monkeypatch.setattr(timing, "_PRODUCTS", 3000)  # three rows of ten tokens
-    assert timing.pass_seconds(model, [batch_of(8)] * 2) == 8 and clock.rows == [[0, 1, 2]] * 2  # one to warm up
+    assert timing.pass_seconds(model, [batch_of(8)] * 2) == 8 and clock.rows == [[0, 1, 2]] * 3  # one to warm up
     clock.rows.clear()
     clock.segments.clear()
     assert timing.pass_seconds(model, [batch_of(8, pairs=True)]) == 8
     assert clock.rows == [[0, 1, 2, 4, 5, 6]] * 2 and clock.segments == [[0, 1, 2]] * 2
     monkeypatch.setattr(timing, "_PRODUCTS", 1e9)
-    assert timing.pass_seconds(model, [batch_of(5), batch_of(2)]) == 5  # the first four seconds were enough
+    clock.rows.clear()
+    assert timing.pass_seconds(model, [batch_of(5), batch_of(2)]) == 3.5  # a second a row
+    assert [len(rows) for rows in clock.rows] == [5, 5]  # four seconds were enough
     assert timing.pass_seconds(model, [batch_of(2), batch_of(1)]) == 1.5
 
 
@@ -103,7 +105,7 @@ def test_a_run_is_measured_in_its_own_batches(folder, tmp_path, monkeypatch, nam
     found = plan(folder, tmp_path, name, causal, data, per_device_train_batch_size=3, gradient_accumulation_steps=2)
     assert [share for share, _ in kinds] == shares
     for share, batches in kinds:
-        assert len(batches) == 4 and ("segments" in batches[0]) == (share in (0.25, 1) and bool(data))
+        assert len(batches) == 32 and ("segments" in batches[0]) == (share in (0.25, 1) and bool(data))
         if "segments" not in batches[0]:
             assert all(len(batch["input_ids"]) == 3 for batch in batches)
     assert found.seconds > 0 and (found.evaluation_seconds > 0) == bool(data)
