@@ -85,13 +85,16 @@ def longest_input(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) ->
 
     RoBERTa and XLM-R number positions from pad_token_id + 1, so they take fewer tokens than they have positions.
     """
-    limits = [tokenizer.model_max_length]
+    limits = [tokenizer.model_max_length, positions_of(model)]
+    return min(limit for limit in limits if limit is not None)
+
+
+def positions_of(model: PreTrainedModel) -> int | None:
+    """Tokens of the longest input that a model takes; None where it doesn't say."""
     positions = getattr(model.config, "max_position_embeddings", None)
-    if positions is not None:
-        table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
-        padding = getattr(table, "padding_idx", None)
-        limits.append(positions if padding is None else positions - padding - 1)
-    return min(limits)
+    table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    return positions if positions is None or padding is None else positions - padding - 1
 
 
 def input_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, wanted: int | None) -> int:

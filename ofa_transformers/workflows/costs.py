@@ -23,7 +23,7 @@ from ..training.timing import pass_seconds, stand_in, update_seconds
 from .comparison import BATCH, Comparison
 from .comparison import TOKENS as SHORT
 from .route import Route
-from .route_settings import SAMPLES, TOKENS
+from .route_settings import SAMPLES, sample_tokens
 
 
 # Characters of a token, of a tokenizer that was made for the text.
@@ -50,12 +50,12 @@ class RouteCosts:
         removal: of finding what tells languages apart in a sentence encoder's vectors.
     """
 
-    tokens: int
-    step: float
-    evaluation: float
-    teacher: float
-    measurement: float
-    removal: float
+    tokens: int = 0
+    step: float = 0.0
+    evaluation: float = 0.0
+    teacher: float = 0.0
+    measurement: float = 0.0
+    removal: float = 0.0
 
 
 class _Trial:
@@ -118,13 +118,14 @@ def measure_route(route: Route, config: PreTrainedConfig, vocab_size: int, steps
     trial = _Trial(AutoModel if taught else route.head or AutoModelForMaskedLM, config, vocab_size, taught)
     lines = [line for some in route.lines.values() for line in some]
     lengths = np.array([len(line) for line in lines[:: -(-len(lines) // 10_000)]]) / _CHARACTERS
-    lengths = np.minimum(lengths.astype(int) + 2, TOKENS)
+    most = sample_tokens(route.source)
+    lengths = np.minimum(lengths.astype(int) + 2, most)
     mean = float(lengths.mean())
-    pairs = SAMPLES * max(1, round(TOKENS / (2 * mean)))
+    pairs = SAMPLES * max(1, round(most / (2 * mean)))
     share = 1.0 if taught or (route.contrasts and route.all_parallel) else 0.5 * route.contrasts
     tokens = step = forward = 0.0
     if share < 1:
-        samples = np.full(SAMPLES, TOKENS)
+        samples = np.full(SAMPLES, most)
         seconds, each = trial.seconds([samples] * _DRAWS)
         step, tokens, forward = (1 - share) * seconds, (1 - share) * samples.sum(), _FORWARD * each
     if share:

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoModelForMaskedLM
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 from transformers.utils import logging
 
 from ..models.checkpoints import language_model_loader, load_config, model_class
@@ -69,7 +69,11 @@ class Route:
 
     def __post_init__(self) -> None:
         check_overrides(self.overrides)
-        load_config(self.source, {})
+        if load_config(self.source, {}).is_encoder_decoder:
+            raise ValueError(
+                f"source: {self.source} is an encoder-decoder, which this can't train; adapt it (`ofa adapt`) and fine-tune "
+                "it on translations, as docs/translation.md shows."
+            )
         _ = self.lines
         if not self.translations and self.word_vectors is None:
             raise ValueError(
@@ -157,6 +161,11 @@ class Route:
     def contrasts(self) -> bool:
         """Whether a masked language model is trained on pairs of translations, too, which are drawn together."""
         return bool(self.translations) and not self.distills and self.head is AutoModelForMaskedLM
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether the source is a decoder."""
+        return self.head is AutoModelForCausalLM
 
     @property
     def layer(self) -> int | None:

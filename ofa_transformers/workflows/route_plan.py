@@ -14,7 +14,7 @@ from ..utils.memory import available_memory
 from ..utils.progress import stage
 from ..utils.reading import read_json
 from ..utils.targets import check_space
-from .costs import measure_route
+from .costs import RouteCosts, measure_route
 from .route import Route
 from .route_settings import default_steps
 
@@ -58,8 +58,8 @@ class RoutePlan:
         return sum(each.disk for each in self.left)
 
 
-def plan_route(route: Route, output: Path) -> RoutePlan:
-    """Sizes and times of a route; stages that ended in `output` are `done`, whatever their settings.
+def plan_route(route: Route, output: Path, *, timed: bool = True) -> RoutePlan:
+    """Sizes and, if `timed`, times of a route; stages that ended in `output` are `done`, whatever their settings.
 
     Raises:
         ValueError: what lies there isn't what such a run writes.
@@ -77,8 +77,10 @@ def plan_route(route: Route, output: Path) -> RoutePlan:
     parameters, source = body + new * width, body + old * width
     made = new - old if grown else new
     steps = route.steps or default_steps(route.lines)
-    with stage("Measuring a step"):
-        costs = measure_route(route, config, new, steps)
+    costs = RouteCosts()
+    if timed:
+        with stage("Measuring a step"):
+            costs = measure_route(route, config, new, steps)
     text = _TEXT_BYTES * characters
     languages = len(route.lines)
     making = "made of the translations" if route.word_vectors is None else f"of {Path(route.word_vectors).name}"

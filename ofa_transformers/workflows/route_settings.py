@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from transformers import AutoModel
+
 from ..initialization.initializer import OfaInitializer
-from ..models.checkpoints import load_config
+from ..models.checkpoints import load_config, reading_weights
+from ..scoring.batching import positions_of
 from ..tokenization import extend_tokenizer, train_tokenizer
 from ..training import DataArguments, PretrainingArguments
 from ..vectors import WordVectors
@@ -32,6 +36,8 @@ _FEWEST_STEPS, _MOST_STEPS = 40, 20_000
 # Of a masked language model that is trained on pairs, which take the offset out of sentences' vectors again: it ends with
 # fewer bits than with the default one, and retrieves about as well (examples/replication).
 OFFSET_WITH_PAIRS = 0.4
+# Of a decoder (docs/decoders.md).
+METHOD_OF_DECODERS = "fvt"
 # Peak rates of a model of 384 dimensions, for distillation and for masked language modelling with pairs.
 _DISTILLATION_RATE, _RATE, _WIDTH = 5e-4, 2e-4, 384
 
@@ -49,6 +55,13 @@ def default_steps(lines: Mapping[str, Sequence[str]]) -> int:
     """As many as read all lines once, 32 a step; at least 40, at most 20,000; a multiple of four."""
     steps = round(_PASSES * sum(map(len, lines.values())) / _LINES_OF_A_STEP)
     return max(_FEWEST_STEPS, min(_MOST_STEPS, steps - steps % 4))
+
+
+def sample_tokens(source: str) -> int:
+    """Tokens of a sample: as many as the model takes, but no more than a short step wants."""
+    with torch.device("meta"), reading_weights("source", source):
+        model = AutoModel.from_config(load_config(source, {}))
+    return min(TOKENS, positions_of(model) or TOKENS)
 
 
 def default_learning_rate(source: str, distills: bool) -> float:

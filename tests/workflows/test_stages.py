@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from conftest import build_unigram
+import torch
+from conftest import build_byte_bpe, build_unigram
 from sentence_encoders import make_sentence_encoder
 from typer.testing import CliRunner
 
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 pytest.importorskip("datasets")
 
 from adapted_models import make_source
-from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, BartConfig
 
 import ofa_transformers as ofa
 from ofa_transformers.cli import app
@@ -86,8 +87,13 @@ SMALL = {"steps": 4, "learning_rate": 1e-3, "vocab_size": 150, "cpu": True, **ST
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("route")
     make_sentence_encoder(folder / "encoder", build_unigram(), "xlm-roberta-base")
-    make_source("xlm-roberta", build_unigram()).save_pretrained(folder / "masked")
-    build_unigram().save_pretrained(folder / "masked")
+    for family, tokenizer, name in (
+        ("xlm-roberta", build_unigram(), "masked"),
+        ("gpt2", build_byte_bpe(), "decoder"),
+    ):
+        make_source(family, tokenizer).save_pretrained(folder / name)
+        tokenizer.save_pretrained(folder / name)
+    BartConfig(architectures=["BartForConditionalGeneration"]).save_pretrained(folder / "translator")
     (folder / "text").mkdir()
     for language, words in WORDS.items():
         lines = [f"v{i}\t{' '.join(words[(i * 7 + n * n) % 16] for n in range(6))}" for i in range(120)]
@@ -151,6 +157,23 @@ def test_a_masked_language_model_keeps_its_head_and_is_measured_in_bits(folder):
     assert json.loads((checkpoint / "data_state.json").read_text())["settings"]["parallel_share"] == 1
 
 
+def test_a_decoder_goes_all_the_way_with_rows_of_its_pieces(folder, tmp_path):
+    said, options = [], {**SMALL, "vocab_size": 300}
+    outcome = ofa.adapt_and_train(folder / "decoder", [folder / "text"], tmp_path / "out", say=said.append, **options)
+    model = AutoModelForCausalLM.from_pretrained(outcome.model)
+    adapted = AutoModelForCausalLM.from_pretrained(tmp_path / "out" / "adapted")
+    body = "transformer.h.0.mlp.c_fc.weight"
+    assert not torch.equal(model.state_dict()[body], adapted.state_dict()[body])
+    report = OfaReport.load(tmp_path / "out" / "adapted")
+    assert report.settings["method"] == "fvt" and any("rows by fvt" in line for line in said)
+    checkpoint = max(outcome.model.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    state = json.loads((checkpoint / "data_state.json").read_text())["settings"]
+    assert state["causal"] and state["joined_pairs"] and state["parallel_share"] == 0.5
+    assert "bits per character" in {row[1] for row in outcome.table}
+    overridden = Route(str(folder / "decoder"), [folder / "text"], overrides={"adapt": {"method": "ofa"}})
+    assert overridden.is_causal and not overridden.contrasts
+
+
 def test_size_and_kind_of_the_tokenizer_are_chosen_and_said(folder, tmp_path, monkeypatch):
     monkeypatch.setattr("ofa_transformers.workflows.stages._FIRST_EXTENSION", 20)
     said = []
@@ -174,6 +197,8 @@ def test_what_cannot_be_done_is_said_before_the_work(folder, tmp_path):
     ):
         with pytest.raises((ValueError, FileNotFoundError), match=message):
             Route(source, texts, **options)
+    with pytest.raises(ValueError, match="translator is an encoder-decoder, which this can't train"):
+        Route(str(folder / "translator"), [folder / "text"])
 
 
 def test_defaults_follow_text_and_width(folder):
@@ -183,8 +208,9 @@ def test_defaults_follow_text_and_width(folder):
     assert default_learning_rate(str(folder / "masked"), False) == 2e-4
 
 
-def test_the_dry_run_fits_eighty_columns_and_writes_nothing(folder, tmp_path):
-    arguments = ["run", str(folder / "encoder"), str(folder / "text"), "-o", str(tmp_path / "out"), "--dry-run"]
+@pytest.mark.parametrize("name", ["encoder", "masked", "decoder"])
+def test_the_dry_run_fits_eighty_columns_and_writes_nothing(folder, tmp_path, name):
+    arguments = ["run", str(folder / name), str(folder / "text"), "-o", str(tmp_path / "out"), "--dry-run"]
     shown = CliRunner().invoke(app, [*arguments, "--set", "train.weight_decay=0.1"])
     assert shown.exit_code == 0, shown.output
     table = shown.stdout.split("All: ")[0]
