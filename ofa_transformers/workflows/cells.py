@@ -58,7 +58,7 @@ def _compare(comparison: Comparison, folder: Path, show_progress: bool) -> Board
     comparison.check_folder(folder)
     tokenizer = comparison.tokenizer
     (folder / "cells").mkdir(parents=True, exist_ok=True)
-    write(folder / SETTINGS, comparison.inputs, **_JSON)
+    write(folder / SETTINGS, comparison.settings_in(folder), **_JSON)
     vectors = None if comparison.word_vectors is None else WordVectors.load(comparison.word_vectors)
     cells: dict[str, list[dict[str, Any]]] = {name: [] for name in comparison.candidates}
     todo = [(seed, name) for seed in comparison.seeds for name in comparison.candidates]

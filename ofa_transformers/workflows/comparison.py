@@ -237,6 +237,27 @@ class Comparison:
         """The target's."""
         return load_tokenizer(self.target_tokenizer, "target_tokenizer")
 
+    def settings_in(self, folder: Path) -> dict[str, Any]:
+        """`inputs`, with the arms of the comparison that the folder holds: others may join it, as methods may.
+
+        Raises:
+            ValueError: that is another comparison.
+        """
+        settings, mine = folder / SETTINGS, self.inputs
+        if not settings.is_file():
+            return mine
+        found = read_json(settings, "name another folder")
+        known = dict(found) if isinstance(found, dict) else {}
+        arms, before = mine.get("arms", {}), known.get("arms") or {}
+        if any(before.get(name, chosen) != chosen for name, chosen in arms.items()):
+            other = ["arms"]
+        else:
+            names = {**mine, **known}.keys() - {"arms"}
+            other = sorted(name for name in names if known.get(name) != mine.get(name))
+        if other:
+            raise ValueError(f"{folder} holds a comparison with other {', '.join(other)}; name another folder.")
+        return {**mine, "arms": {**before, **arms}} if before or arms else mine
+
     def check_folder(self, folder: Path) -> None:
         """That this comparison can be written there, or go on, and that there is room for a model of the largest size
         among temporary files, from which each candidate is measured.
@@ -245,11 +266,7 @@ class Comparison:
             ValueError: the folder holds cells of another comparison.
             OSError: too little room.
         """
-        settings = folder / SETTINGS
-        if settings.is_file() and (found := read_json(settings, "name another folder")) != self.inputs:
-            known = found if isinstance(found, dict) else {}
-            other = [name for name in {**self.inputs, **known} if known.get(name) != self.inputs.get(name)]
-            raise ValueError(f"{folder} holds a comparison with other {', '.join(other)}; name another folder.")
+        self.settings_in(folder)
         model = without_weights(self.source, self._class, load_config(self.source, {}), {})
         sizes = [chosen["embedding_size"] for chosen in self.candidates.values()]
         largest = max(sizes, key=lambda size: math.inf if size is None else size)

@@ -111,6 +111,12 @@ def test_arms_are_candidates_of_any_settings(inputs, tmp_path):
     assert len(set(bits)) == 3
     alone = compare(comparison(inputs, methods=[], arms=arms), tmp_path / "alone")
     assert [alone.score(name, "bits per character", 0).value for name in arms] == bits[1:]
+    more = {"warm": {"temperature": 1.0}}
+    joined = compare(comparison(inputs, methods=["ofa"], arms=more), tmp_path / "board")
+    assert list(joined.cells) == ["ofa", "warm"]
+    assert set(json.loads((tmp_path / "board" / "comparison.json").read_text())["arms"]) == {*arms, *more}
+    with pytest.raises(ValueError, match="holds a comparison with other arms"):
+        compare(comparison(inputs, methods=["ofa"], arms={"warm": {"temperature": 2.0}}), tmp_path / "board")
     adapted = OfaInitializer.from_pretrained(
         **inputs, target_text=[line for lines in chosen.training_lines.values() for line in lines], **arms["small"]
     )
