@@ -197,3 +197,8 @@ def _check_common_ids(texts: Mapping[str, Mapping[str, str]], files: Mapping[str
                 f"{files[language]}: of its {len(lines):,} ids {shared:,} are in another file ({alone!r} isn't); the other "
                 "lines aren't used."
             )
+
+
+def pivot_of(sizes: Mapping[str, int]) -> str:
+    """English, or else the largest of the languages, by their segments."""
+    return "eng" if "eng" in sizes else max(sizes, key=lambda language: sizes[language])

@@ -8,7 +8,7 @@ from dataclasses import replace
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
-from ..text.segments import read_ids, read_translations
+from ..text.segments import pivot_of, read_ids, read_translations
 from .alignment import Alignment
 from .arguments import DataArguments
 from .distillation import default_teacher, read_targets
@@ -43,7 +43,7 @@ def read_pairs(
     """
     excluded = {*read_ids(arguments.parallel_exclude), *read_ids(arguments.parallel_validation)}
     texts = read_translations(arguments.parallel, without=excluded)
-    pivot = pivot_of(texts)
+    pivot = pivot_of(_sizes(texts))
     if arguments.distill:  # segments without a line that the teacher knows have no target
         texts = {
             name: {key: line for key, line in lines.items() if key in texts[pivot]} for name, lines in texts.items()
@@ -67,7 +67,7 @@ def read_pairs(
     if arguments.parallel_validation:
         wanted = read_ids(arguments.parallel_validation)
         every = read_translations(arguments.parallel, without=_Except(wanted))
-        pivot = pivot_of(every)
+        pivot = pivot_of(_sizes(every))
         for language in sorted(every.keys() - {pivot}):
             ids = [key for key in every[pivot] if key in every[language]][: arguments.validation_lines]
             if len(ids) > 1:
@@ -79,9 +79,8 @@ def read_pairs(
     return pairs, held_out, targets.spread if targets else 1.0
 
 
-def pivot_of(texts: Mapping[str, Mapping[str, str]]) -> str:
-    """English, or else the language of the most lines."""
-    return "eng" if "eng" in texts else max(texts, key=lambda language: len(texts[language]))
+def _sizes(texts: Mapping[str, Mapping[str, str]]) -> dict[str, int]:
+    return {language: len(lines) for language, lines in texts.items()}
 
 
 class _Except:

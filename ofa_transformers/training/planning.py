@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from ..utils.targets import check_space, check_workspace
 from .arguments import DataArguments, ModelArguments, PretrainingArguments
 from .checkpoints import check_whole, last_checkpoint, read_data_state, saved_steps
 from .resuming import check_settings, check_steps, settings_of
-from .run import CHECKPOINT_BYTES, bytes_to_write, check_output
+from .run import CHECKPOINT_BYTES, WRITING, bytes_to_write, check_output, interval
 from .samples import BLOCK_LINES, Encoder
 from .setup import Setup, prepare
 from .timing import measure_run
@@ -26,8 +25,6 @@ _TRAINING_BYTES = 16
 # Activations of a layer, bytes for each token and dimension in half precision (Korthikanti et al., 2023, eq. 1, without
 # the attention matrices, which are never kept).
 _ACTIVATION_BYTES = 34
-# Bytes of a checkpoint that are written a second.
-_WRITING = 6e8
 
 
 @dataclass(frozen=True)
@@ -148,7 +145,7 @@ def plan_pretraining(
         checkpoint=checkpoint,
         disk=bytes_to_write(args, parameters),
         cache=0 if data_arguments.streaming else 4 * sum(row.tokens for row in languages),
-        seconds=times and steps * times.step + _saves(args, done) * checkpoint / _WRITING,
+        seconds=times and steps * times.step + _saves(args, done) * checkpoint / WRITING,
         evaluations=evaluations,
         evaluation_seconds=times and evaluations * times.evaluation,
     )
@@ -186,7 +183,7 @@ def _checkpoints_activations(args: PretrainingArguments) -> bool:
 
 def _saves(args: PretrainingArguments, done: int) -> int:
     """How many checkpoints the rest of a run writes, and the model."""
-    every = int(args.save_steps) if args.save_steps >= 1 else math.ceil(args.max_steps * args.save_steps)
+    every = interval(args.save_steps, args.max_steps)
     return args.max_steps // every - done // every + 1
 
 
@@ -195,6 +192,6 @@ def _evaluations(args: PretrainingArguments, done: int) -> int:
     start = int(args.eval_on_start and not done)
     if args.eval_strategy != "steps":
         return start + 1
-    every = int(args.eval_steps) if args.eval_steps >= 1 else math.ceil(args.max_steps * args.eval_steps)
+    every = interval(args.eval_steps, args.max_steps)
     last = int(args.max_steps > done and args.max_steps % every != 0)
     return start + args.max_steps // every - done // every + last

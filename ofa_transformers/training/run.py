@@ -25,6 +25,8 @@ from .trainer import PretrainingTrainer
 
 # Bytes a parameter: weight, and two states of AdamW, float32.
 CHECKPOINT_BYTES = 12
+# Bytes of a checkpoint that are written a second.
+WRITING = 6e8
 _WEIGHT_BYTES = 4
 # Of each, to see what tells languages apart.
 LINES_OF_LANGUAGE = 400
@@ -117,6 +119,11 @@ def _pretrain(
     return result
 
 
+def interval(steps: float, max_steps: int) -> int:
+    """Steps between two checkpoints or evaluations, which Trainer takes as a number or as a share of all."""
+    return int(steps) if steps >= 1 else math.ceil(max_steps * steps)
+
+
 def bytes_to_write(args: PretrainingArguments, parameters: int, saved: int = 0) -> int:
     """About what a run writes at most: checkpoints to keep, one more while it is written, and the model.
 
@@ -125,7 +132,7 @@ def bytes_to_write(args: PretrainingArguments, parameters: int, saved: int = 0) 
         parameters: of the model.
         saved: checkpoints that are there already.
     """
-    every = int(args.save_steps) if args.save_steps >= 1 else math.ceil(args.max_steps * args.save_steps)
+    every = interval(args.save_steps, args.max_steps)
     most = min((args.save_total_limit or 1) + 1, math.ceil(args.max_steps / every))
     return (CHECKPOINT_BYTES * max(most - saved, 1) + _WEIGHT_BYTES) * parameters
 

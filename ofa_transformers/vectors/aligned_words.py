@@ -19,11 +19,6 @@ _ITERATIONS = 5
 _LEAST = 0.05
 
 
-def pivot_of(segments: Mapping[str, int]) -> str:
-    """English, or else the language of the most segments."""
-    return "eng" if "eng" in segments else max(segments, key=lambda language: segments[language])
-
-
 def aligned_words(blocks: Mapping[str, scipy.sparse.csr_array], pivot: str) -> scipy.sparse.csr_array:
     """(W, P) float32: how often each word of all languages is aligned with each of the pivot's words.
 

@@ -15,9 +15,9 @@ from transformers.utils import logging
 
 from ..text.segmentation import WordSplitter, normalized
 from ..text.segmentation import lowercase as lower
-from ..text.segments import named_text, read_ids, read_segments, texts_by_language
+from ..text.segments import named_text, pivot_of, read_ids, read_segments, texts_by_language
 from ..utils.progress import stage
-from .aligned_words import aligned_words, pivot_of
+from .aligned_words import aligned_words
 
 
 logger = logging.get_logger(__name__)
@@ -94,10 +94,9 @@ def build_from_parallel(
     counts = scipy.sparse.vstack(blocks, format="csr")
     _check_dim(dim, counts.shape)
     pivot = pivot_of(segments_of)
-    by_language = dict(zip(segments_of, blocks)) if alignment_weight and len(blocks) > 1 else {}
+    together = alignment_weight > 0 and len(blocks) > 1
+    aligned = aligned_words(dict(zip(segments_of, blocks)), pivot) if together else None
     del blocks
-    aligned = aligned_words(by_language, pivot) if by_language else None
-    by_language.clear()
     contexts = _ppmi(counts)
     if aligned is not None:
         contexts = _beside(contexts, _ppmi(aligned), alignment_weight)

@@ -18,7 +18,7 @@ from ..models.checkpoints import language_model_loader, load_config, model_class
 from ..models.sentence_modules import SentenceModules
 from ..text.corpus import LanguageText, find_text
 from ..text.parallel import evenly
-from ..text.segments import read_ids, read_translations
+from ..text.segments import pivot_of, read_ids, read_translations
 from ..utils.strict_json import dumps
 from .route_settings import check_overrides
 
@@ -120,7 +120,7 @@ class Route:
     def pivot(self) -> str | None:
         """The language that the source knows: English, or else the one of the most translations."""
         known = self.translations
-        return None if not known else "eng" if "eng" in known else max(known, key=lambda name: len(known[name]))
+        return pivot_of({name: len(lines) for name, lines in known.items()}) if known else None
 
     @cached_property
     def held_out_ids(self) -> list[str]:

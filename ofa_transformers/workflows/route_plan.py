@@ -10,6 +10,7 @@ import torch
 from transformers import AutoModel
 
 from ..models.checkpoints import load_config, reading_weights
+from ..training.run import CHECKPOINT_BYTES, WRITING
 from ..utils.memory import available_memory
 from ..utils.progress import stage
 from ..utils.reading import read_json
@@ -22,9 +23,8 @@ from .route_settings import default_steps
 # Seconds for a character of text: of six Bibles, 8.7 M characters, vectors took 23 s on two cores, and four sizes of a
 # tokenizer, the choice between them included, 70.
 _VECTORS, _TOKENIZER = 2.6e-6, 0.8e-5
-# Bytes of a character of text while it is read, of a parameter while it is trained and in a checkpoint, and of a
-# checkpoint that are written a second.
-_TEXT_BYTES, _TRAINING_BYTES, _CHECKPOINT_BYTES, _WRITING = 30, 20, 12, 6e8
+# Bytes of a character of text while it is read, and of a parameter while it is trained.
+_TEXT_BYTES, _TRAINING_BYTES = 30, 20
 _USUAL_SIZE, _USUAL_EXTENSION = 12_000, 4_000
 _EVALUATIONS = 5
 
@@ -104,9 +104,9 @@ def plan_route(route: Route, output: Path, *, timed: bool = True) -> RoutePlan:
             costs.teacher
             + costs.removal
             + steps * costs.step
-            + _EVALUATIONS * (costs.evaluation + _CHECKPOINT_BYTES * parameters / _WRITING),
+            + _EVALUATIONS * (costs.evaluation + CHECKPOINT_BYTES * parameters / WRITING),
             _TRAINING_BYTES * parameters,
-            (2 * _CHECKPOINT_BYTES + 4) * parameters,
+            (2 * CHECKPOINT_BYTES + 4) * parameters,
         ),
         ("after", "the trained model; card and report", costs.measurement, 4 * parameters, 1e5),
     ]

@@ -208,9 +208,10 @@ class _Run:
             "target_text": route.lines,
             "seed": route.seed,
         }
-        if route.contrasts and not {"method", "authors_compatible"} & self.options("adapt").keys():
+        free = not {"method", "authors_compatible"} & self.options("adapt").keys()
+        if route.contrasts and free:
             chosen["language_offset"] = OFFSET_WITH_PAIRS
-        if route.is_causal and not {"method", "authors_compatible"} & self.options("adapt").keys():
+        if route.is_causal and free:
             chosen["method"] = METHOD_OF_DECODERS
             self.say(
                 f"adapt: rows by {METHOD_OF_DECODERS}, which gives decoders fewer bits, with training as well; "

@@ -119,7 +119,7 @@ def test_the_plan_adds_up(folder, tmp_path, monkeypatch):
         return timing.RunTimes(2.0, 3.0)
 
     monkeypatch.setattr(planning, "measure_run", measured)
-    monkeypatch.setattr(planning, "_WRITING", 1e300)
+    monkeypatch.setattr(planning, "WRITING", 1e300)
     data = {"validation": [str(folder / "validation")]}
     found = plan(folder, tmp_path, data=data, eval_strategy="steps", eval_steps=2)
     assert (found.seconds, found.evaluation_seconds) == (12.0, 12.0)  # six steps; before, and after each second one

@@ -8,8 +8,9 @@ import pytest
 import scipy.sparse
 
 from ofa_transformers import WordVectors
+from ofa_transformers.text.segments import pivot_of
 from ofa_transformers.vectors import aligned_words as module
-from ofa_transformers.vectors.aligned_words import aligned_words, pivot_of
+from ofa_transformers.vectors.aligned_words import aligned_words
 
 
 def counts_of(segments: list[list[int]], words: int) -> scipy.sparse.csr_array:
