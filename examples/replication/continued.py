@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 from sources import TOKENS, encode, mask_tokens, masked_loss
@@ -17,11 +18,13 @@ from ofa_transformers.text.parallel import ParallelText
 from ofa_transformers.training.alignment import Alignment
 from ofa_transformers.training.objective import count_labels, training_loss
 from ofa_transformers.training.optimization import parameter_groups
+from ofa_transformers.utils.files import new_file
 from ofa_transformers.workflows.pretraining import pair_batches
 
 
 WEIGHT_DECAY, WARMUP_STEPS = 0.01, 10
 SAMPLES, LINES = 16, 3  # samples of a step, and lines that are joined to one
+SECONDS_TO_STATE = 300
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,16 @@ def continue_pretraining(
     loss_steps: Sequence[int],
     retrieval_steps: Sequence[int],
     seed: int,
+    decay: bool = False,
     energy: bool = False,
+    state: Path | None = None,
 ) -> dict:
     """Trains, and measures the held-out loss and retrieval at given steps, and the energy of training if asked.
 
     Samples, their order and their masks depend on the seed alone, those of the held-out text on nothing. With `pairs`,
-    the weight of the contrastive loss, samples are pairs of translations, about as many tokens a step.
+    the weight of the contrastive loss, samples are pairs of translations, about as many tokens a step. With `decay` the
+    rate falls in a line to nothing, otherwise it stays. A training that broke off goes on from the file `state`, which
+    is written every few minutes and removed at the end, but for a measured energy, which would lack a part.
     """
     meter = EnergyMeter() if energy else None
     lines = {language: list(verses.values()) for language, verses in texts.items()}
@@ -64,7 +71,8 @@ def continue_pretraining(
     decayed = {n for n, parameter in model.named_parameters() if parameter.dim() > 1}
     groups = parameter_groups(model, decayed, learning_rate=rate, weight_decay=WEIGHT_DECAY)
     optimizer = torch.optim.AdamW(groups, fused=True)
-    warmup = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / WARMUP_STEPS))
+    falling = (lambda step: (steps - step) / steps) if decay else (lambda step: 1.0)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(falling(step), (step + 1) / WARMUP_STEPS))
     torch.manual_seed(seed)  # dropout
     generator = torch.Generator().manual_seed(seed)
     found = {
@@ -80,8 +88,33 @@ def continue_pretraining(
         },
     }
     seconds = cpu_seconds = tokens = 0.0
-    curve = {}
-    for step in range(steps + 1):
+    curve: dict[int, dict[str, float]] = {}
+    first, state = 0, None if energy else state
+    if state is not None and state.is_file():
+        kept = torch.load(state, weights_only=True)
+        for part, name in ((model, "model"), (optimizer, "optimizer"), (schedule, "schedule")):
+            part.load_state_dict(kept[name])
+        set_dropout_state(model, kept["dropout"])
+        generator.set_state(kept["masks"])
+        first, found, curve = kept["step"], kept["found"], kept["curve"]
+        seconds, cpu_seconds, tokens = kept["sums"]
+    written = time.monotonic()
+    for step in range(first, steps + 1):
+        if state is not None and time.monotonic() - written > SECONDS_TO_STATE:
+            kept = {
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "schedule": schedule.state_dict(),
+                "dropout": dropout_state(model),
+                "masks": generator.get_state(),
+                "step": step,
+                "found": found,
+                "curve": curve,
+                "sums": [seconds, cpu_seconds, tokens],
+            }
+            with new_file(state) as temporary:
+                torch.save(kept, temporary)
+            written = time.monotonic()
         if step in loss_steps:
             found["loss"][step] = held_out_loss(model, masks, list(held.lines))
             curve[step] = {"seconds": round(seconds, 2), "cpu_seconds": round(cpu_seconds, 2)}
@@ -105,7 +138,7 @@ def continue_pretraining(
             loss = sum(training_loss(model, model, encoded, count, False, Alignment(weight=pairs)))
         loss.backward()
         optimizer.step()
-        warmup.step()
+        schedule.step()
         optimizer.zero_grad()
         seconds += time.perf_counter() - start
         cpu_seconds += time.process_time() - cpu_start
@@ -114,7 +147,21 @@ def continue_pretraining(
             meter.pause()
     if meter:
         found["watt_hours"] = round(meter.stop(), 4)
+    if state is not None:
+        state.unlink(missing_ok=True)
     return {**found, "curve": curve, "tokens": int(tokens)}
+
+
+def dropout_state(model: PreTrainedModel) -> torch.Tensor:
+    """Of the generator that dropout draws from."""
+    return torch.cuda.get_rng_state(model.device) if model.device.type == "cuda" else torch.get_rng_state()
+
+
+def set_dropout_state(model: PreTrainedModel, state: torch.Tensor) -> None:
+    if model.device.type == "cuda":
+        torch.cuda.set_rng_state(state, model.device)
+    else:
+        torch.set_rng_state(state)
 
 
 class EnergyMeter:

@@ -24,6 +24,7 @@ class Initialization:
         size: of the factorized embeddings, as a share of the hidden size; None for full size.
         pairs: training takes pairs of translations, with this weight of the contrastive loss; None for masked LM alone.
         rate: the learning rate.
+        decay: it falls in a line to nothing.
     """
 
     title: str
@@ -34,6 +35,7 @@ class Initialization:
     size: float | None = None
     pairs: float | None = None
     rate: float = 1e-4
+    decay: bool = False
 
 
 PUBLISHED = (("word_weighting", "uniform"), ("overlap", "all"), ("primitives", "source"))
@@ -82,17 +84,35 @@ INITIALIZATIONS = {
         for offset in (0.2, 0.4)
     },
     **{
-        f"{name}-pairs-2e-4": Initialization(
-            f"{title}, calibrated bias, trained on pairs at twice the rate",
+        f"{name}-pairs-{rate}": Initialization(
+            f"{title}, calibrated bias, trained on pairs at a rate of {rate}",
             method,
             offset=offset,
             pairs=0.3,
-            rate=2e-4,
+            rate=float(rate),
         )
-        for name, title, method, offset in (
-            ("fvt-c", "FVT", "fvt", 0.0),
-            ("offset0.4-c", "OFA, our rules, offset 0.4", "ofa", 0.4),
-            ("mixture0.4-c", "0.7 OFA + 0.3 FVT, offset 0.4", "mixture", 0.4),
+        for name, title, method, offset, rate in (
+            ("fvt-c", "FVT", "fvt", 0.0, "2e-4"),
+            ("offset0.4-c", "OFA, our rules, offset 0.4", "ofa", 0.4, "2e-4"),
+            ("offset0.4-c", "OFA, our rules, offset 0.4", "ofa", 0.4, "4e-4"),
+            ("offset0.6-c", "OFA, our rules, offset 0.6", "ofa", 0.6, "2e-4"),
+            ("mixture0.4-c", "0.7 OFA + 0.3 FVT, offset 0.4", "mixture", 0.4, "2e-4"),
+        )
+    },
+    **{
+        f"{name}-pairs-{rate}-decay": Initialization(
+            f"{title}, calibrated bias, trained on pairs at a rate that falls from {rate}",
+            method,
+            offset=offset,
+            pairs=0.3,
+            rate=float(rate),
+            decay=True,
+        )
+        for name, title, method, offset, rate in (
+            ("fvt-c", "FVT", "fvt", 0.0, "4e-4"),
+            ("offset0.4-c", "OFA, our rules, offset 0.4", "ofa", 0.4, "4e-4"),
+            ("offset0.6-c", "OFA, our rules, offset 0.6", "ofa", 0.6, "4e-4"),
+            ("mixture0.4-c", "0.7 OFA + 0.3 FVT, offset 0.4", "mixture", 0.4, "4e-4"),
         )
     },
     "offset0.4-c-200-pairs": Initialization(

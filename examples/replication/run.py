@@ -57,6 +57,7 @@ SETTINGS = {
     "source_steps": 400,
     "source_vocab_size": 12_000,
     "vector_size": 200,
+    "alignment_weight": 1.0,
 }
 QUICK_SETTINGS = {
     "initializations": ["random", "fvt-c", "ofa", "offset0.2-c"],
@@ -70,6 +71,7 @@ QUICK_SETTINGS = {
     "source_steps": 20,
     "source_vocab_size": 3000,
     "vector_size": 50,
+    "alignment_weight": 1.0,
 }
 
 logger = logging.getLogger("replication")
@@ -104,7 +106,8 @@ def main() -> None:
 
 def settings(args: argparse.Namespace) -> dict:
     """What a cell depends on beside its name."""
-    return {"steps": args.steps, "verses": args.verses, "pairs": args.pairs, "vocab_size": args.vocab_size}
+    names = ("steps", "verses", "pairs", "vocab_size", "alignment_weight")
+    return {name: getattr(args, name) for name in names}
 
 
 def read_text(args: argparse.Namespace) -> tuple[dict[str, list[str]], Held]:
@@ -141,7 +144,8 @@ def prepare(args: argparse.Namespace, text: dict[str, dict[str, str]]) -> None:
         tokenizer.save_pretrained(args.output / "tokenizer")
     if not (args.output / "vectors").exists():
         pairs = {language: list(verses.items()) for language, verses in text.items()}
-        WordVectors.from_parallel(pairs, dim=args.vector_size, alignment_weight=0).save(args.output / "vectors")
+        vectors = WordVectors.from_parallel(pairs, dim=args.vector_size, alignment_weight=args.alignment_weight)
+        vectors.save(args.output / "vectors")
     sources = args.output / "sources"
     english = encoder_with_head(
         args.minilm, lines["eng"], args.head_steps, args.source_steps, sources / "minilm", args.device
@@ -190,6 +194,8 @@ def run_cell(args: argparse.Namespace, text: dict[str, dict[str, str]], held: He
     name, steps = cell["initialization"], cell["steps"]
     model = initialize(name, inputs, cell["seed"]).to(args.device)
     made = time.perf_counter()
+    path = cell_file(args, cell)
+    path.parent.mkdir(parents=True, exist_ok=True)
     shares = (0, 1 / 12, 1 / 6, 1 / 5, 1 / 3, 1 / 2, 2 / 3, 5 / 6, 1)
     results = continue_pretraining(
         model,
@@ -202,10 +208,10 @@ def run_cell(args: argparse.Namespace, text: dict[str, dict[str, str]], held: He
         loss_steps=sorted({round(share * steps) for share in shares}),
         retrieval_steps=(0, steps // 2, steps),
         seed=cell["seed"],
+        decay=INITIALIZATIONS[name].decay,
         energy=args.energy,
+        state=path.with_suffix(".state"),
     )
-    path = cell_file(args, cell)
-    path.parent.mkdir(parents=True, exist_ok=True)
     results["seconds"] = {"initialization": round(made - start, 1), "all": round(time.perf_counter() - start, 1)}
     with new_file(path) as temporary:
         temporary.write_text(json.dumps({"cell": cell, **results}, indent=1) + "\n", encoding="utf-8")
@@ -241,6 +247,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--vocab-size", type=int, help="target tokens (default: 20,000)")
     parser.add_argument("--verses", type=int, help="to retrieve, a language (default: 60)")
     parser.add_argument("--pairs", type=int, help="of Tatoeba, a language (default: 60)")
+    parser.add_argument("--alignment-weight", type=float, help="of aligned words in the vectors (default: 1)")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of a single worker")
     parser.add_argument("--device", default="cpu", help="where to train (default: %(default)s)")

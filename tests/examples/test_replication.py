@@ -99,6 +99,40 @@ def test_cells_tables_and_pictures(study, folder, monkeypatch):
         main("--steps", "8")
 
 
+@pytest.mark.parametrize("name", ["fvt-c", "offset0.4-c-pairs-4e-4-decay"])
+def test_a_training_that_broke_off_goes_on(study, folder, monkeypatch, name):
+    run, continued = study["run"], study["continued"]
+    small = {"steps": 6, "vector_size": 6, "vocab_size": 300, "head_steps": 2, "source_steps": 2}
+    monkeypatch.setattr(run, "QUICK_SETTINGS", {**run.QUICK_SETTINGS, **small})
+    monkeypatch.setattr(continued, "SECONDS_TO_STATE", -1)
+    arguments = f"--bible {folder} --tatoeba {folder / 'tatoeba'} --minilm {folder / 'minilm'} -o {folder / 'out'}"
+    monkeypatch.setattr(
+        sys, "argv", ["run.py", *arguments.split(), *f"--quick --threads 1 --initializations {name}".split()]
+    )
+    run.main()
+    file = folder / "out" / "cells" / f"minilm-{name}-0.json"
+    whole = json.loads(file.read_text())
+    file.unlink()
+    measure, called = continued.held_out_loss, []
+
+    def fail_at_the_fourth(*arguments):
+        called.append(arguments)
+        if len(called) == 4:
+            raise KeyboardInterrupt
+        return measure(*arguments)
+
+    monkeypatch.setattr(continued, "held_out_loss", fail_at_the_fourth)
+    with pytest.raises(KeyboardInterrupt):
+        run.main()
+    assert file.with_suffix(".state").is_file() and not file.exists()
+    run.main()
+    again = json.loads(file.read_text())
+    assert len(called) == 8 and not file.with_suffix(".state").exists()  # steps 3 to 6 after the break
+    for cell in (whole, again):
+        del cell["curve"], cell["seconds"]
+    assert again == whole
+
+
 def test_every_initialization_is_a_method_of_the_package(study):
     known = methods()
     assert {chosen.method for chosen in study["initializations"].INITIALIZATIONS.values()} <= set(known)
