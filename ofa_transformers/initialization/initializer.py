@@ -20,10 +20,11 @@ from ..utils.targets import check_space
 from ..vectors import WordVectors
 from .account import make_report
 from .assembly import limited_tokenizer, put_together
+from .calibration import calibrate_head
 from .factors import make_factorizer
 from .fitting import fit_rows, states_to_fit
 from .from_board import arguments_of
-from .head_bias import fit_bias, make_bias
+from .head_bias import make_bias
 from .inputs import read_inputs, read_source
 from .mapping.token_mapping import TokenMapping
 from .method import make_mapping
@@ -220,13 +221,13 @@ class OfaInitializer:
         rows = make_rows(read.embeddings, mapping, factorizer, settings, run)
         # 4. The head's bias.
         bias = make_bias(read.embeddings.bias, mapping, inputs.text, settings)
-        # 5. Put the model together, and fit its rows where the method does.
+        # 5. Put the model together, fit its rows where the method does, and calibrate its head.
         states = states_to_fit(inputs, read, settings, run)
         with run("model"):
             carried = inputs.text is None and not settings.authors_compatible
             model, proof = put_together(read, mapping, rows, bias, carried)
         fit_rows(model, inputs.target_tokenizer, mapping, rows, states, settings, run)
-        head_bias = None if bias is None else fit_bias(model, inputs.target_tokenizer, inputs.text, run)
+        head_bias = calibrate_head(model, inputs.target_tokenizer, inputs.text, mapping, rows, run)
         # 6. Report.
         report = make_report(inputs, read, settings, mapping, rows, model, head_bias, proof, run)
         logger.info("%s", report)

@@ -15,8 +15,9 @@ from transformers.utils import logging
 from ..models.embeddings import with_new_embeddings
 from ..scoring.batching import evaluation_mode
 from ..scoring.sentences import hidden_states_at
+from .calibration import calibrate_bias
 from .frozen_body import draw_batches, frozen, minimize
-from .head_bias import calibrate_bias, make_bias
+from .head_bias import make_bias
 from .inputs import Inputs, Source
 from .mapping.token_mapping import TokenKind, TokenMapping
 from .methods import MethodInputs

@@ -22,7 +22,7 @@ _SHOWN = {
     "report": "Measuring rows",
     "fitting": "Fitting rows",
     "model": "Putting the model together",
-    "head bias": "Fitting the head's bias",
+    "head bias": "Calibrating the head",
 }
 
 

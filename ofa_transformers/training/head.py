@@ -14,7 +14,8 @@ import torch
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
-from ..initialization.head_bias import calibrate_bias, read_target_text
+from ..initialization.calibration import calibrate_bias
+from ..initialization.head_bias import read_target_text
 from ..models.embeddings import find_head_bias
 from .objective import count_labels, token_loss
 

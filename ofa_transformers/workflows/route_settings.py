@@ -86,7 +86,7 @@ def known_options() -> dict[str, set[str]]:
 
 
 def check_overrides(overrides: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raises ValueError for a stage or an option that there isn't."""
+    """Raises ValueError for a stage or an option that there isn't, and for checkpoints that wouldn't be measured."""
     known = known_options()
     for stage, options in overrides.items():
         if stage not in known:
@@ -96,3 +96,10 @@ def check_overrides(overrides: Mapping[str, Mapping[str, Any]]) -> None:
                 raise ValueError(
                     f"The stage {stage} has no option {name!r}; it takes {', '.join(sorted(known[stage])[:40])}."
                 )
+    training = overrides.get("train", {})
+    saved, measured = training.get("save_steps"), training.get("eval_steps")
+    if saved and measured and saved % measured:
+        raise ValueError(
+            f"train.save_steps is {saved}, no multiple of train.eval_steps, {measured}, so that checkpoints would not be "
+            "measured; make it one, or leave one of the two out."
+        )

@@ -280,7 +280,7 @@ class _Run:
     def train(self, place: Path) -> None:
         route, options = self.route, self.options("train")
         data = {name: options.pop(name) for name in list(options) if name in DataArguments.__dataclass_fields__}
-        every = max(1, self.steps // 4)
+        every = options.get("eval_steps") or options.get("save_steps") or max(1, self.steps // 4)
         pairs = {}
         if route.translations:
             pairs = {

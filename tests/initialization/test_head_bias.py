@@ -6,12 +6,24 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from adapted_models import SIZES, adapt, dense_rows, make_source
+from adapted_models import DECODER, SIZES, adapt, dense_rows, make_source
 from conftest import TEXT
 from tiny_models import LM_HEADS, make_config
-from transformers import AutoModelForMaskedLM, BartConfig, BartForConditionalGeneration, PhiConfig, PhiForCausalLM
+from transformers import (
+    AutoModelForMaskedLM,
+    BartConfig,
+    BartForConditionalGeneration,
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    GraniteConfig,
+    GraniteForCausalLM,
+    PhiConfig,
+    PhiForCausalLM,
+)
 
-from ofa_transformers.initialization.head_bias import calibrate_bias, read_target_text
+from ofa_transformers.initialization.calibration import calibrate_bias, calibrate_rows
+from ofa_transformers.initialization.head_bias import read_target_text
+from ofa_transformers.mapping import TokenKind
 
 
 LINES = [f"{TEXT[i % len(TEXT)]} {i}" for i in range(60)]  # few enough for all to be used
@@ -37,12 +49,16 @@ def head_outputs(model, tokenizer, text, masked: bool) -> torch.Tensor:
 
 
 def expected_bias(model, tokenizer, text, masked: bool = True) -> torch.Tensor:
-    """log p - m·e - ½ e' S e, from the whole matrices."""
+    """log p - m·e - ½ e' S e, and twice less log mean probability, from the whole matrices."""
     outputs = head_outputs(model, tokenizer, text, masked).double()
     rows = dense_rows(model.get_output_embeddings()).double()
     covariance = torch.from_numpy(np.cov(outputs.T.numpy()))
     quadratic = torch.einsum("vd,de,ve->v", rows, covariance, rows)
-    return (text.log_probabilities.double() - rows @ outputs.mean(dim=0) - quadratic / 2).float()
+    bias = text.log_probabilities.double() - rows @ outputs.mean(dim=0) - quadratic / 2
+    for _ in range(2):
+        predicted = (outputs[:256] @ rows.T + bias).softmax(dim=1).mean(dim=0)
+        bias = bias + text.log_probabilities - predicted.log()
+    return bias.float()
 
 
 @pytest.fixture
@@ -107,7 +123,7 @@ def test_tokens_are_predicted_as_often_as_they_occur(tiny_tokenizers, word_vecto
     calibrated = divergence()
     with torch.no_grad():
         projection.bias.copy_(text.log_probabilities)
-    assert calibrated < 0.2 * divergence()
+    assert calibrated < 0.02 * divergence()
 
 
 def test_same_bits_on_any_number_of_threads_and_nothing_else_changes(goal):
@@ -144,6 +160,98 @@ def test_decoders(goal):
     goal.pad_token = None  # as many decoders' tokenizers have it
     assert calibrate_bias(model, goal, text)
     torch.testing.assert_close(model.get_output_embeddings().bias.detach(), bias, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def make_states_alike(decoder) -> None:
+    """As those of trained decoders are."""
+    norm = getattr(decoder.base_model, "ln_f", None)
+    if norm is not None:
+        norm.bias.add_(2)
+    else:
+        decoder.get_input_embeddings().weight.add_(torch.linspace(-1, 1, decoder.config.hidden_size))
+
+
+@pytest.mark.parametrize("embedding_size", [None, 12])
+@pytest.mark.parametrize("architecture", ["gpt2", "llama-untied"])
+def test_new_rows_of_heads_without_bias_are_predicted_as_often_as_they_occur(
+    architecture, embedding_size, tiny_tokenizers, word_vectors, goal
+):
+    tokenizer = tiny_tokenizers["byte_bpe"]
+    source = make_source(architecture, tokenizer)
+    with torch.no_grad():  # rows as large as trained ones
+        source.get_output_embeddings().weight.mul_(10)
+    make_states_alike(source)
+    options = {"embedding_size": embedding_size}
+    before = adapt(source, tokenizer, goal, word_vectors, **options)
+    result = adapt(source, tokenizer, goal, word_vectors, **options, target_text=LINES, primitives="source")
+    if embedding_size:
+        before = adapt(source, tokenizer, goal, word_vectors, **options, primitives="source")
+    assert before.report.settings["head_bias"] is None and result.report.settings["head_bias"] == "calibrated_rows"
+    text, kinds = read_target_text(goal, LINES), result.mapping.kinds
+    new = torch.from_numpy(np.isin(kinds, (TokenKind.COMPOSED, TokenKind.FALLBACK)))
+    was, now = (dense_rows(one.model.get_output_embeddings()) for one in (before, result))
+    assert torch.equal(was[~new], now[~new]) and not torch.equal(was[new], now[new])
+    moves = (now - was)[new].double()  # all along one vector
+    assert torch.linalg.matrix_rank(moves, rtol=1e-4) == 1
+    inputs = [dense_rows(one.model.get_input_embeddings()) for one in (before, result)]
+    assert torch.equal(*inputs) == (architecture == "llama-untied")
+
+    def distance(model) -> float:
+        """Of new tokens' mean predictions from their frequencies."""
+        with torch.no_grad():
+            outputs = head_outputs(model, goal, text, masked=False)
+            predicted = model.get_output_embeddings()(outputs).softmax(dim=1).mean(dim=0)
+        return float((text.log_probabilities - predicted.log())[new].abs().mean())
+
+    assert distance(result.model) < 0.3 * distance(before.model)
+
+
+def test_rows_that_are_not_calibrated(goal, caplog):
+    text, new = read_target_text(goal, LINES), torch.ones(len(goal), dtype=torch.bool)
+    new[:5] = False
+    with_bias = LM_HEADS["xlm-roberta"](make_config("xlm-roberta", vocab_size=len(goal)))
+    no_head = with_bias.base_model
+    capped = Gemma2ForCausalLM(Gemma2Config(vocab_size=len(goal), final_logit_softcapping=0.01, **DECODER))
+    decoder = LM_HEADS["gpt2"](make_config("gpt2", vocab_size=len(goal)))
+    for model in (with_bias, no_head, capped):
+        before = copy.deepcopy(model.state_dict())
+        assert not calibrate_rows(model, goal, text, new)
+        assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert not calibrate_rows(decoder, goal, text, new)  # states that have nothing in common
+    make_states_alike(decoder)
+    assert not calibrate_rows(decoder, goal, text, torch.zeros_like(new))
+    found = []
+    for threads in (1, 2):
+        model = copy.deepcopy(decoder)
+        torch.set_num_threads(threads)
+        assert calibrate_rows(model, goal, text, new)
+        found.append(model.get_output_embeddings().weight.detach())
+    assert torch.equal(*found)
+    half = copy.deepcopy(decoder).to(torch.bfloat16)
+    assert calibrate_rows(half, goal, text, new)
+    torch.testing.assert_close(half.get_output_embeddings().weight.float(), found[0], rtol=0.02, atol=0.02)
+    with torch.no_grad():
+        decoder.get_input_embeddings().weight[0].fill_(float("nan"))
+    assert not calibrate_rows(decoder, goal, text, new) and "not calibrated" in caplog.text
+
+
+def test_rows_of_a_model_that_scales_its_logits(goal):
+    text, new = read_target_text(goal, LINES), torch.ones(len(goal), dtype=torch.bool)
+    torch.manual_seed(0)
+    options = {"vocab_size": len(goal), "initializer_range": 0.3, **DECODER}
+    model = GraniteForCausalLM(GraniteConfig(logits_scaling=4.0, tie_word_embeddings=False, **options)).eval()
+    make_states_alike(model)
+    outputs = head_outputs(model, goal, text, masked=False)
+
+    def distance() -> float:
+        with torch.no_grad():
+            predicted = (model.get_output_embeddings()(outputs) / 4).softmax(dim=1).mean(dim=0)
+        return float((text.log_probabilities.exp() * (text.log_probabilities - predicted.log())).sum())
+
+    before = distance()
+    assert calibrate_rows(model, goal, text, new)
+    assert distance() < 0.5 * before
 
 
 def test_half_precision(goal):

@@ -144,7 +144,9 @@ def test_stages_are_not_repeated_unless_something_before_them_changed(folder, do
 
 
 def test_a_masked_language_model_keeps_its_head_and_is_measured_in_bits(folder):
-    outcome = ofa.adapt_and_train(folder / "masked", [folder / "text"], folder / "masked-out", **SMALL)
+    training = {**STEPS["overrides"]["train"], "eval_steps": 2}  # and checkpoints as often
+    options = {**SMALL, "overrides": {**STEPS["overrides"], "train": training}}
+    outcome = ofa.adapt_and_train(folder / "masked", [folder / "text"], folder / "masked-out", **options)
     AutoModelForMaskedLM.from_pretrained(outcome.model)
     metrics = {row[1] for row in outcome.table}
     assert {"bits per character", "top-1 from English"} <= metrics or {
@@ -193,6 +195,7 @@ def test_what_cannot_be_done_is_said_before_the_work(folder, tmp_path):
         ([plain], {}, "texts are no translations"),
         ([folder / "text"], {"overrides": {"fine": {}}}, "There is no stage 'fine'"),
         ([folder / "text"], {"overrides": {"train": {"rate": 1}}}, "train has no option 'rate'"),
+        ([folder / "text"], {"overrides": {"train": {"eval_steps": 4, "save_steps": 6}}}, "no multiple of train.eval"),
         ([folder / "absent"], {}, "absent"),
     ):
         with pytest.raises((ValueError, FileNotFoundError), match=message):
