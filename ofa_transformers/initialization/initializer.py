@@ -142,9 +142,10 @@ class OfaInitializer:
                 frequent ones most of all, which lose much less at the same size (examples/replication); frequencies are
                 those of target_text, or else of the word vectors. "source", as in the paper: the SVD of the source's
                 embeddings.
-            target_text: a sample of the text to train on, some thousand lines of each language. The head's bias then is
-                not carried over, but set so that the model predicts each target token about as often as this text has
-                it, which takes a forward pass over some of it. Primitives are made for it, too. A mapping from
+            target_text: a sample of the text to train on, some thousand lines of each language. A language model's head
+                then predicts each target token about as often as this text has it: its bias is set so, not carried
+                over, and without a bias (decoders) the new rows are moved so, which takes a forward pass over some of
+                the text. Primitives are made for it, too. A mapping from
                 languages to lines also lets the sentence vectors of a sentence encoder be freed of what tells languages
                 apart (`ofa_transformers.scoring.language_removal`).
             parallel_text: pairs of a line in a language of the source and its translation, for methods that need them.

@@ -57,7 +57,12 @@ def test_the_loss_falls_and_weights_alone_are_trained(kind, tiny_tokenizers, wor
     # The model is what its mapping says, and has the source's body.
     source = scaled_source(kind, tiny_tokenizers["wordpiece"])
     rows = trained.mapping.apply(source.get_input_embeddings().weight.detach(), language_offset=0.1)
-    torch.testing.assert_close(trained.model.get_input_embeddings().weight.detach(), rows)
+    apart = trained.model.get_input_embeddings().weight.detach() - rows
+    if trained.report.settings["head_bias"] == "calibrated_rows":  # new rows are moved along one vector
+        new = torch.from_numpy(np.isin(trained.mapping.kinds, (TokenKind.COMPOSED, TokenKind.FALLBACK)))
+        assert torch.linalg.matrix_rank(apart[new].double(), rtol=1e-4) == 1
+        apart = apart[~new]
+    torch.testing.assert_close(apart, torch.zeros_like(apart), rtol=0, atol=1e-5)
     theirs = dict(start.model.named_parameters())
     for name, parameter in trained.model.named_parameters():
         assert parameter.requires_grad
