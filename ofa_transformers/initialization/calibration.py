@@ -194,11 +194,13 @@ class _Outputs:
 
     def log_frequencies(self, bias: torch.Tensor, count: int | None = None) -> torch.Tensor:
         """(V,), the logs of the mean probabilities at the first `count` states, with a bias (V,) added to the logits."""
-        total, states = torch.full_like(bias, -torch.inf), self.states[:count]
+        states = self.states[:count]
+        added = bias.to(states.device)
+        total = torch.full_like(added, -torch.inf)
         for some in states.split(_BATCH):
-            logits = self._projection(some).float() * self.scale + bias
+            logits = self._projection(some).float() * self.scale + added
             total = torch.logaddexp(total, (logits - logits.logsumexp(dim=1, keepdim=True)).logsumexp(dim=0))
-        return total - math.log(len(states))
+        return (total - math.log(len(states))).to(bias)
 
 
 def _ratio(logits: torch.Tensor, outputs: torch.Tensor) -> float:
@@ -221,12 +223,12 @@ def _unit(projection: torch.nn.Module, states: torch.Tensor) -> torch.Tensor | N
     """
     if isinstance(projection, OutputProjection):
         states = projection.before_vocabulary(states)
-    states = states.double()
+    device, states = states.device, states.cpu().double()  # not every accelerator has float64
     products = states @ states.T
-    ridge = _RIDGE * states.square().sum() / states.shape[1] * torch.eye(len(states), device=states.device)
+    ridge = _RIDGE * states.square().sum() / states.shape[1] * torch.eye(len(states))
     unit = states.T @ torch.linalg.solve(products + ridge, products.new_ones(len(states)))
     unit = unit / (states @ unit).mean()
-    return unit.float() if float((states @ unit - 1).square().mean().sqrt()) < _MOST_SPREAD else None
+    return unit.float().to(device) if (states @ unit - 1).square().mean().sqrt() < _MOST_SPREAD else None
 
 
 class _Moments:
@@ -236,6 +238,8 @@ class _Moments:
         self.count = 0
 
     def add(self, values: torch.Tensor) -> None:
+        if values.device.type == "mps":  # has no float64
+            values = values.cpu()
         for rows in values.split(_BATCH):
             if not self.count:
                 self.first = rows[0].float()
