@@ -138,7 +138,7 @@ def calibrate_rows(
     Returns:
         Whether it did: not where there is a bias, nor for models without output embeddings, encoder-decoders, those that
         make something else of their outputs than probabilities, and those whose states have too little in common; and
-        with a warning where outputs aren't finite.
+        with a warning where outputs aren't finite, or the model can't be run.
     """
     projection = model.get_output_embeddings()
     weight = getattr(projection, "weight", None)
@@ -147,7 +147,11 @@ def calibrate_rows(
     new = new.to(weight.device)
     bias = torch.zeros(len(weight), device=weight.device)
     with evaluation_mode(model), _one_thread():
-        outputs = _Outputs(model, tokenizer, text)
+        try:
+            outputs = _Outputs(model, tokenizer, text)
+        except Exception as error:  # models that need more than text
+            logger.warning("The head's rows are not calibrated: the model can't be run on text alone (%s).", error)
+            return False
         if outputs.moments.count and not torch.isfinite(outputs.moments.mean()).all():
             logger.warning("The head's rows are not calibrated: the model's outputs on target_text are not finite.")
             return False

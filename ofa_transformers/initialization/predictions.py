@@ -1,5 +1,6 @@
 """What a language model predicts at random positions of lines, masked if it predicts masked tokens."""
 
+import inspect
 from collections.abc import Sequence
 
 import torch
@@ -51,6 +52,8 @@ class PredictedLines:
         self._causal = tokenizer.mask_token_id is None or model.can_generate()
         self._mask, self._share = tokenizer.mask_token_id, share
         self._draws = torch.Generator().manual_seed(seed)
+        takes = inspect.signature(model.forward).parameters
+        self._options = {"use_cache": False} if "use_cache" in takes else {}
 
     def logits(self, model: PreTrainedModel, batch: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Logits (n, V) at the drawn positions of a batch of lines, and the tokens that they should predict (n,), -100
@@ -67,7 +70,9 @@ class PredictedLines:
             inputs = ids.masked_fill(chosen, self._mask)
         on_device = chosen.to(model.device)
         with decode_only(model, on_device):
-            result = model(input_ids=inputs.to(model.device), attention_mask=attention.long().to(model.device))
+            result = model(
+                input_ids=inputs.to(model.device), attention_mask=attention.long().to(model.device), **self._options
+            )
         size = len(token_table(model))
         logits = next(one for one in result.values() if torch.is_tensor(one) and one.shape[-1:] == (size,))
         # A model that doesn't call its output embeddings as a module gives those of all positions.

@@ -92,6 +92,8 @@ def longest_input(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) ->
 def positions_of(model: PreTrainedModel) -> int | None:
     """Tokens of the longest input that a model takes; None where it doesn't say."""
     positions = getattr(model.config, "max_position_embeddings", None)
+    if positions is not None and positions < 1:  # XLNet's -1
+        return None
     table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
     padding = getattr(table, "padding_idx", None)
     return positions if positions is None or padding is None else positions - padding - 1

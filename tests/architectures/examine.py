@@ -25,7 +25,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 import ofa_transformers as ofa
 from ofa_transformers.initialization import inputs, saving
 from ofa_transformers.initialization.assembly import put_together
-from ofa_transformers.initialization.head_bias import make_bias
+from ofa_transformers.initialization.calibration import calibrate_head
+from ofa_transformers.initialization.head_bias import TargetText, make_bias, read_target_text
 from ofa_transformers.initialization.inputs import Source
 from ofa_transformers.initialization.planning import plan_adaptation
 from ofa_transformers.initialization.rows import make_rows
@@ -90,6 +91,11 @@ def _mapped(pad: int) -> tuple[PreTrainedTokenizerBase, ofa.TokenMapping, Text]:
     return target, mapping, text_of_copied_tokens(mapping, (OLD_PAD, pad))
 
 
+@cache
+def _lines_to_predict(pad: int) -> TargetText:
+    return read_target_text(_mapped(pad)[0], [f"the house of my mother is small, {number}" for number in range(24)])
+
+
 def examine(class_name: str) -> Finding:
     """Adapts a tiny model of the class in all variants.
 
@@ -147,12 +153,12 @@ def examine_in_memory(class_name: str) -> Finding:
             finding.pad_refused = finding.pad_refused or finding.refused
             continue
         finding.refused = ""
-        _prove_in_memory(Source(model, embeddings, special, {}), mapping, text)
+        _prove_in_memory(Source(model, embeddings, special, {}), mapping, text, pad)
         return finding
     return finding
 
 
-def _prove_in_memory(source: Source, mapping: ofa.TokenMapping, text: Text) -> None:
+def _prove_in_memory(source: Source, mapping: ofa.TokenMapping, text: Text, pad: int) -> None:
     settings = InitializationSettings(fallback="normal", language_offset=0.0)
     expected = run_model(source.model, text.source, text.attention, text.source_columns)
     rows = make_rows(source.embeddings, mapping, None, settings, Run("cpu"))
@@ -168,6 +174,10 @@ def _prove_in_memory(source: Source, mapping: ofa.TokenMapping, text: Text) -> N
     wrong = {name: keys for name, keys in info.items() if keys}
     _claim(not wrong, f"loading found {wrong}")
     _same(expected, run_model(loaded, text.target, text.attention, text.target_columns), "loaded again")
+    tokenizer = _mapped(pad)[0]
+    calibrate_head(made, tokenizer, _lines_to_predict(pad), mapping, rows, Run("cpu"))
+    for name, tensor in made.state_dict().items():
+        _claim(not tensor.is_floating_point() or bool(tensor.isfinite().all()), f"calibrated, {name} isn't finite")
 
 
 @contextmanager
