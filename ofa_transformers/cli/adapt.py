@@ -98,7 +98,7 @@ def adapt(
     ] = None,
     target_text: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Calibrate to this text; may repeat.", show_default="none"),
+        typer.Option(metavar="FILE", help="Fit to this text; may repeat.", show_default="none"),
     ] = None,
     parallel: Annotated[
         list[Path] | None,
