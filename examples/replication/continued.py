@@ -90,9 +90,10 @@ def continue_pretraining(
     seconds = cpu_seconds = tokens = 0.0
     curve: dict[int, dict[str, float]] = {}
     first, state = 0, None if energy else state
+    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
     if state is not None and state.is_file():
         kept = torch.load(state, weights_only=True)
-        for part, name in ((model, "model"), (optimizer, "optimizer"), (schedule, "schedule")):
+        for name, part in parts.items():
             part.load_state_dict(kept[name])
         set_dropout_state(model, kept["dropout"])
         generator.set_state(kept["masks"])
@@ -102,9 +103,7 @@ def continue_pretraining(
     for step in range(first, steps + 1):
         if state is not None and time.monotonic() - written > SECONDS_TO_STATE:
             kept = {
-                "model": model.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "schedule": schedule.state_dict(),
+                **{name: part.state_dict() for name, part in parts.items()},
                 "dropout": dropout_state(model),
                 "masks": generator.get_state(),
                 "step": step,

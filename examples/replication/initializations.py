@@ -84,37 +84,23 @@ INITIALIZATIONS = {
         for offset in (0.2, 0.4)
     },
     **{
-        f"{name}-pairs-{rate}": Initialization(
-            f"{title}, calibrated bias, trained on pairs at a rate of {rate}",
+        f"{name}-pairs-{rate}{'-decay' * decay}": Initialization(
+            f"{title}, calibrated bias, trained on pairs at a rate {'that falls from' if decay else 'of'} {rate}",
             method,
             offset=offset,
             pairs=0.3,
             rate=float(rate),
+            decay=decay,
         )
-        for name, title, method, offset, rate in (
-            ("fvt-c", "FVT", "fvt", 0.0, "2e-4"),
-            ("offset0.4-c", "OFA, our rules, offset 0.4", "ofa", 0.4, "2e-4"),
-            ("offset0.4-c", "OFA, our rules, offset 0.4", "ofa", 0.4, "4e-4"),
-            ("offset0.5-c", "OFA, our rules, offset 0.5", "ofa", 0.5, "2e-4"),
-            ("offset0.6-c", "OFA, our rules, offset 0.6", "ofa", 0.6, "2e-4"),
-            ("mixture0.4-c", "0.7 OFA + 0.3 FVT, offset 0.4", "mixture", 0.4, "2e-4"),
+        for name, title, method, offset, rates, falling_rates in (
+            ("fvt-c", "FVT", "fvt", 0.0, ["2e-4"], ["4e-4"]),
+            ("offset0.4-c", "OFA, our rules, offset 0.4", "ofa", 0.4, ["2e-4", "4e-4"], ["4e-4"]),
+            ("offset0.5-c", "OFA, our rules, offset 0.5", "ofa", 0.5, ["2e-4"], []),
+            ("offset0.6-c", "OFA, our rules, offset 0.6", "ofa", 0.6, ["2e-4"], ["4e-4"]),
+            ("mixture0.4-c", "0.7 OFA + 0.3 FVT, offset 0.4", "mixture", 0.4, ["2e-4"], ["4e-4"]),
         )
-    },
-    **{
-        f"{name}-pairs-{rate}-decay": Initialization(
-            f"{title}, calibrated bias, trained on pairs at a rate that falls from {rate}",
-            method,
-            offset=offset,
-            pairs=0.3,
-            rate=float(rate),
-            decay=True,
-        )
-        for name, title, method, offset, rate in (
-            ("fvt-c", "FVT", "fvt", 0.0, "4e-4"),
-            ("offset0.4-c", "OFA, our rules, offset 0.4", "ofa", 0.4, "4e-4"),
-            ("offset0.6-c", "OFA, our rules, offset 0.6", "ofa", 0.6, "4e-4"),
-            ("mixture0.4-c", "0.7 OFA + 0.3 FVT, offset 0.4", "mixture", 0.4, "4e-4"),
-        )
+        for decay, some in ((False, rates), (True, falling_rates))
+        for rate in some
     },
     "offset0.4-c-200-pairs": Initialization(
         "OFA-200, our rules, calibrated bias, offset 0.4, trained on pairs", offset=0.4, size=SHARES["200"], pairs=0.3

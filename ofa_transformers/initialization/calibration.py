@@ -16,8 +16,9 @@ from transformers.utils import logging
 from ..models.embeddings import find_head_bias
 from ..models.loss_ofa import OutputProjection
 from ..scoring.batching import evaluation_mode
+from ..utils.reading import in_one_line
 from .head_bias import TargetText
-from .mapping.token_mapping import TokenKind, TokenMapping
+from .mapping.token_mapping import TokenMapping
 from .predictions import PredictedLines
 from .rows import TargetRows
 from .run import Run
@@ -62,7 +63,7 @@ def calibrate_head(
     with run("head bias"):
         if has_bias:
             return "calibrated" if calibrate_bias(model, tokenizer, text) else "log_probability"
-        new = torch.from_numpy(np.isin(mapping.kinds, (TokenKind.COMPOSED, TokenKind.FALLBACK)))
+        new = torch.from_numpy(mapping.new)
         if not calibrate_rows(model, tokenizer, text, new):
             return None
         rows = made.rows["output" if "output" in made.rows else "input"]
@@ -150,7 +151,9 @@ def calibrate_rows(
         try:
             outputs = _Outputs(model, tokenizer, text)
         except Exception as error:  # models that need more than text
-            logger.warning("The head's rows are not calibrated: the model can't be run on text alone (%s).", error)
+            logger.warning(
+                "The head's rows are not calibrated: the model can't be run on text alone (%s).", in_one_line(error)
+            )
             return False
         if outputs.moments.count and not torch.isfinite(outputs.moments.mean()).all():
             logger.warning("The head's rows are not calibrated: the model's outputs on target_text are not finite.")

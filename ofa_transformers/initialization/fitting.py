@@ -13,7 +13,7 @@ from ..scoring.batching import evaluation_mode
 from ..scoring.sentences import hidden_states_at
 from .frozen_body import draw_batches, frozen, minimize
 from .inputs import Inputs, Source
-from .mapping.token_mapping import TokenKind, TokenMapping
+from .mapping.token_mapping import TokenMapping
 from .methods.fitted import FitSettings
 from .rows import TargetRows
 from .run import Run
@@ -56,7 +56,7 @@ def fit_rows(
     with run("fitting"):
         occurring = np.zeros(mapping.shape[0], dtype=bool)
         occurring[np.unique(states.ids.numbers)] = True
-        new = np.flatnonzero(occurring & np.isin(mapping.kinds, (TokenKind.COMPOSED, TokenKind.FALLBACK)))
+        new = np.flatnonzero(occurring & mapping.new)
         if not len(new):
             logger.warning("Nothing is fitted: no new token occurs in the lines.")
             return

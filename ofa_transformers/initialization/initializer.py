@@ -145,9 +145,9 @@ class OfaInitializer:
             target_text: a sample of the text to train on, some thousand lines of each language. A language model's head
                 then predicts each target token about as often as this text has it: its bias is set so, not carried
                 over, and without a bias (decoders) the new rows are moved so, which takes a forward pass over some of
-                the text. Primitives are made for it, too. A mapping from
-                languages to lines also lets the sentence vectors of a sentence encoder be freed of what tells languages
-                apart (`ofa_transformers.scoring.language_removal`).
+                the text. Primitives are made for it, too. A mapping from languages to lines also lets the sentence
+                vectors of a sentence encoder be freed of what tells languages apart
+                (`ofa_transformers.scoring.language_removal`).
             parallel_text: pairs of a line in a language of the source and its translation, for methods that need them.
             donor: another model, for methods that need one: a Hub id, a folder, or (model, tokenizer).
             authors_compatible: give what the published code gives, accidents included: unk and uncovered subwords may

@@ -182,11 +182,9 @@ def test_new_rows_of_heads_without_bias_are_predicted_as_often_as_they_occur(
     with torch.no_grad():  # rows as large as trained ones
         source.get_output_embeddings().weight.mul_(10)
     make_states_alike(source)
-    options = {"embedding_size": embedding_size}
+    options = {"embedding_size": embedding_size, "primitives": "source"}
     before = adapt(source, tokenizer, goal, word_vectors, **options)
-    result = adapt(source, tokenizer, goal, word_vectors, **options, target_text=LINES, primitives="source")
-    if embedding_size:
-        before = adapt(source, tokenizer, goal, word_vectors, **options, primitives="source")
+    result = adapt(source, tokenizer, goal, word_vectors, **options, target_text=LINES)
     assert before.report.settings["head_bias"] is None and result.report.settings["head_bias"] == "calibrated_rows"
     text, kinds = read_target_text(goal, LINES), result.mapping.kinds
     new = torch.from_numpy(np.isin(kinds, (TokenKind.COMPOSED, TokenKind.FALLBACK)))
@@ -221,12 +219,15 @@ def test_rows_that_are_not_calibrated(goal, caplog):
     assert not calibrate_rows(decoder, goal, text, new)  # states that have nothing in common
     make_states_alike(decoder)
     assert not calibrate_rows(decoder, goal, text, torch.zeros_like(new))
-    found = []
-    for threads in (1, 2):
-        model = copy.deepcopy(decoder)
+    threads, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            model = copy.deepcopy(decoder)
+            torch.set_num_threads(count)
+            assert calibrate_rows(model, goal, text, new)
+            found.append(model.get_output_embeddings().weight.detach())
+    finally:
         torch.set_num_threads(threads)
-        assert calibrate_rows(model, goal, text, new)
-        found.append(model.get_output_embeddings().weight.detach())
     assert torch.equal(*found)
     half = copy.deepcopy(decoder).to(torch.bfloat16)
     assert calibrate_rows(half, goal, text, new)

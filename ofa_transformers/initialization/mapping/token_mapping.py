@@ -109,6 +109,11 @@ class TokenMapping:
     def shape(self) -> tuple[int, int]:
         return self.weights.shape
 
+    @property
+    def new(self) -> np.ndarray:
+        """(V_t,) bool: tokens whose rows are no copies of the source's."""
+        return np.isin(self.kinds, (TokenKind.COMPOSED, TokenKind.FALLBACK))
+
     def counts(self) -> dict[TokenKind, int]:
         """Target tokens of each kind."""
         numbers = np.bincount(self.kinds, minlength=len(TokenKind))
