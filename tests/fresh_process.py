@@ -32,9 +32,15 @@ def start_function(function, *arguments: object) -> BaseProcess:
     """Starts a function of a module."""
     if os.name == "posix":
         CONTEXT.set_forkserver_preload(_IMPORTED)
-    process = CONTEXT.Process(target=_fresh, args=(function, *arguments))
+    process = CONTEXT.Process(target=_fresh, args=(_remote_code(), function, *arguments))
     process.start()
     return process
+
+
+def _remote_code() -> str | None:
+    """The folder that Transformers puts on the path of a process that loads remote code."""
+    module = sys.modules.get("transformers.dynamic_module_utils")
+    return getattr(module, "HF_MODULES_CACHE", None)
 
 
 def run(
@@ -50,7 +56,9 @@ def run(
     return subprocess.CompletedProcess(code, process.exitcode, *said)
 
 
-def _fresh(function, *arguments: object) -> None:
+def _fresh(remote_code: str | None, function, *arguments: object) -> None:
+    # multiprocessing hands on the path, where that folder would hide this process' own.
+    sys.path[:] = [folder for folder in sys.path if folder != remote_code]
     assert not {"transformers", "huggingface_hub", "ofa_transformers"} & sys.modules.keys()
     function(*arguments)
 

@@ -95,7 +95,7 @@ INITIALIZATIONS = {
         for name, title, method, offset, rates, falling_rates in (
             ("fvt-c", "FVT", "fvt", 0.0, ["2e-4"], ["4e-4"]),
             ("offset0.4-c", "OFA, our rules, offset 0.4", "ofa", 0.4, ["2e-4", "4e-4"], ["4e-4"]),
-            ("offset0.5-c", "OFA, our rules, offset 0.5", "ofa", 0.5, ["2e-4"], []),
+            ("offset0.5-c", "OFA, our rules, offset 0.5", "ofa", 0.5, ["2e-4", "3e-4"], []),
             ("offset0.6-c", "OFA, our rules, offset 0.6", "ofa", 0.6, ["2e-4"], ["4e-4"]),
             ("mixture0.4-c", "0.7 OFA + 0.3 FVT, offset 0.4", "mixture", 0.4, ["2e-4"], ["4e-4"]),
         )
