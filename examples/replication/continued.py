@@ -29,10 +29,14 @@ SECONDS_TO_STATE = 300
 
 @dataclass(frozen=True)
 class Held:
-    """Held-out text: language -> lines, and pairs with English by task and language."""
+    """Held-out text: language -> lines, pairs with English by task and language, and English lines.
+
+    One of the tasks may be English, to which another English translation belongs.
+    """
 
     lines: dict[str, list[str]]
     pairs: dict[str, dict[str, ParallelText]]
+    english: list[str]
 
 
 def continue_pretraining(
@@ -50,13 +54,18 @@ def continue_pretraining(
     decay: bool = False,
     energy: bool = False,
     state: Path | None = None,
+    test: Held | None = None,
 ) -> dict:
     """Trains, and measures the held-out loss and retrieval at given steps, and the energy of training if asked.
 
     Samples, their order and their masks depend on the seed alone, those of the held-out text on nothing. With `pairs`,
     the weight of the contrastive loss, samples are pairs of translations, about as many tokens a step. With `decay` the
     rate falls in a line to nothing, otherwise it stays. A training that broke off goes on from the file `state`, which
-    is written every few minutes and removed at the end, but for a measured energy, which would lack a part.
+    is written every few minutes and removed at the end, but for a measured energy, which would lack a part. `test` is
+    measured once, at the end.
+
+    Raises:
+        ValueError: the file `state` is of another training.
     """
     meter = EnergyMeter() if energy else None
     lines = {language: list(verses.values()) for language, verses in texts.items()}
@@ -83,6 +92,7 @@ def continue_pretraining(
         # By this name, as in the results so far, every seventh token masked; by words below.
         "bits_per_character": {},
         "bits_per_character_by_word": {},
+        "english_bits_per_character_by_word": {},
         "tokens_per_character": {
             language: round(tokens_per_character(tokenizer, lines), 5) for language, lines in held.lines.items()
         },
@@ -91,8 +101,11 @@ def continue_pretraining(
     curve: dict[int, dict[str, float]] = {}
     first, state = 0, None if energy else state
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    settings = {"pairs": pairs, "rate": rate, "steps": steps, "seed": seed, "decay": decay}
     if state is not None and state.is_file():
         kept = torch.load(state, weights_only=True)
+        if kept["settings"] != settings:
+            raise ValueError(f"{state} is of a training with {kept['settings']}, not {settings}; remove it.")
         for name, part in parts.items():
             part.load_state_dict(kept[name])
         set_dropout_state(model, kept["dropout"])
@@ -104,6 +117,7 @@ def continue_pretraining(
         if state is not None and time.monotonic() - written > SECONDS_TO_STATE:
             kept = {
                 **{name: part.state_dict() for name, part in parts.items()},
+                "settings": settings,
                 "dropout": dropout_state(model),
                 "masks": generator.get_state(),
                 "step": step,
@@ -122,6 +136,7 @@ def continue_pretraining(
         if step in (0, steps):
             found["bits_per_character"][step] = bits_per_character(model, tokenizer, held.lines, "token")
             found["bits_per_character_by_word"][step] = bits_per_character(model, tokenizer, held.lines, "word")
+            found["english_bits_per_character_by_word"][step] = english_bits(model, tokenizer, held)
         if step == steps:
             break
         if meter:
@@ -146,6 +161,12 @@ def continue_pretraining(
             meter.pause()
     if meter:
         found["watt_hours"] = round(meter.stop(), 4)
+    if test is not None:
+        found["test"] = {
+            "bits_per_character_by_word": bits_per_character(model, tokenizer, test.lines, "word"),
+            "english_bits_per_character_by_word": english_bits(model, tokenizer, test),
+            "retrieval": retrieval(model, tokenizer, test.pairs),
+        }
     if state is not None:
         state.unlink(missing_ok=True)
     return {**found, "curve": curve, "tokens": int(tokens)}
@@ -223,6 +244,11 @@ def bits_per_character(model, tokenizer, lines: dict[str, list[str]], scheme: st
         scores = score_masked_lm(model, tokenizer, texts[: max(1, len(texts) // 4)], scheme=scheme)
         found[language] = round(sum(scores, MaskedLMScore()).bits_per_character, 4)
     return found
+
+
+def english_bits(model, tokenizer, held: Held) -> float:
+    """Bits per character of English, words masked: what the source could do."""
+    return bits_per_character(model, tokenizer, {"eng": held.english}, "word")["eng"]
 
 
 def retrieval(model, tokenizer, pairs: dict[str, dict[str, ParallelText]]) -> dict[str, dict[str, list[float]]]:

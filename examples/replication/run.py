@@ -2,7 +2,8 @@
 
     python examples/replication/run.py --bible BIBLE --tatoeba TATOEBA --minilm MINILM -o results
 
-BIBLE holds `LNG_Script.tsv.gz` (lines `verse_id<TAB>text`), `split_dev.tsv` and `train_exclude.txt`; TATOEBA
+BIBLE holds `LNG_Script.tsv.gz` (lines `verse_id<TAB>text`), `split_dev.tsv`, `split_test.tsv` and `train_exclude.txt`;
+with another English translation (`eng_Latn-KJV.tsv.gz`), English verses are retrieved with it, too. TATOEBA holds
 `LNG-eng.tsv.gz` (lines `text<TAB>English`); MINILM is all-MiniLM-L6-v2, a folder or a Hub id. Tokenizers and word
 vectors are made of the Bibles' other verses, the sources too: MiniLM gets a masked-LM head, and "multilingual" is that
 model after it has been adapted to four of the languages and trained on them.
@@ -23,15 +24,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from continued import Held, continue_pretraining
+from continued import Held, continue_pretraining, english_bits, retrieval
 from initializations import INITIALIZATIONS, Inputs, initialize
 from sources import encoder_with_head, of_several_languages
 from summary import write_summary
-from transformers import AutoTokenizer
+from transformers import AutoModelForMaskedLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from ofa_transformers import WordVectors
-from ofa_transformers.text.parallel import evenly, read_pairs, read_segments_by_id
+from ofa_transformers.text.parallel import ParallelText, evenly, read_pairs, read_segments_by_id
 from ofa_transformers.text.segments import read_ids, read_segments, segment_files
 from ofa_transformers.tokenization import train_tokenizer
 from ofa_transformers.utils.files import new_file
@@ -83,7 +84,7 @@ def main() -> None:
     if args.summary:
         write_summary(args.output)
         return
-    text, held = read_text(args)
+    text, *held = read_text(args)
     prepare(args, text)
     cells = [
         {"source": source, "initialization": name, "seed": seed, **settings(args)}
@@ -94,13 +95,13 @@ def main() -> None:
     left = [cell for cell in cells if not is_done(args, cell)]
     logger.info("%d cells, %d of them to be computed", len(cells), len(left))
     if args.workers > 1:
-        with multiprocessing.get_context("spawn").Pool(args.workers, start_worker, (args, text, held)) as pool:
+        with multiprocessing.get_context("spawn").Pool(args.workers, start_worker, (args, text, *held)) as pool:
             for done in pool.imap_unordered(run_in_worker, left):
                 logger.info(done)
     else:
         torch.set_num_threads(args.threads)
         for cell in left:
-            logger.info(run_cell(args, text, held, cell))
+            logger.info(run_cell(args, text, *held, cell))
     write_summary(args.output)
 
 
@@ -110,30 +111,45 @@ def settings(args: argparse.Namespace) -> dict:
     return {name: getattr(args, name) for name in names}
 
 
-def read_text(args: argparse.Namespace) -> tuple[dict[str, list[str]], Held]:
-    """Training lines by language, and what is held out (dev)."""
+def read_text(args: argparse.Namespace) -> tuple[dict[str, dict[str, str]], Held, Held]:
+    """Training text, and what is held out: dev and test."""
     files = {name.partition("_")[0]: path for name, path in segment_files(args.bible).items()}
     bible = {language: dict(read_segments(files[language])) for language in args.languages}
-    excluded, dev = read_ids(args.bible / "train_exclude.txt"), args.bible / "split_dev.tsv"
+    excluded = read_ids(args.bible / "train_exclude.txt")
     text = {
         language: {name: verse for name, verse in verses.items() if name not in excluded}
         for language, verses in bible.items()
     }
+    others = [path for path in sorted(args.bible.glob("eng*")) if path != files["eng"]]
+    another = dict(read_segments(others[0])) if others else {}
+    dev, test = (
+        held_out(args, bible, another, args.bible / f"split_{name}.tsv", half)
+        for half, name in enumerate(("dev", "test"))
+    )
+    return text, dev, test
+
+
+def held_out(
+    args: argparse.Namespace, bible: dict[str, dict[str, str]], another: dict[str, str], ids: Path, half: int
+) -> Held:
+    """Verses of a split, and a half of Tatoeba's pairs."""
     others = [language for language in args.languages if language != "eng"]
-    verses = read_segments_by_id(args.bible, ids=dev, languages=others, max_sentences=args.verses)
+    verses = read_segments_by_id(args.bible, ids=ids, languages=others, max_sentences=args.verses)
     there = [language for language in others if (args.tatoeba / f"{language}-eng.tsv.gz").is_file()]
-    # The other half is for a test.
-    sentences = [pairs[::2].spread(args.pairs) for pairs in read_pairs(args.tatoeba, languages=there)]
+    sentences = [pairs[half::2].spread(args.pairs) for pairs in read_pairs(args.tatoeba, languages=there)]
     pairs = {
         task: {text.language.partition("_")[0]: text for text in texts}
         for task, texts in (("Bible", verses), ("Tatoeba", sentences))
     }
-    wanted = read_ids(dev)
+    wanted = read_ids(ids)
+    if common := [name for name in bible["eng"] if name in wanted and name in another]:
+        versions = [[version[name] for name in common] for version in (another, bible["eng"])]
+        pairs["English"] = {"eng": ParallelText("eng", *versions, "two English translations").spread(args.verses)}
     lines = {
         language: evenly([verse for name, verse in bible[language].items() if name in wanted], 40)
-        for language in others
+        for language in args.languages
     }
-    return text, Held(lines, pairs)
+    return Held(lines, pairs, lines.pop("eng"))
 
 
 def prepare(args: argparse.Namespace, text: dict[str, dict[str, str]]) -> None:
@@ -178,7 +194,7 @@ def is_done(args: argparse.Namespace, cell: dict) -> bool:
     return True
 
 
-def run_cell(args: argparse.Namespace, text: dict[str, dict[str, str]], held: Held, cell: dict) -> str:
+def run_cell(args: argparse.Namespace, text: dict[str, dict[str, str]], held: Held, test: Held, cell: dict) -> str:
     """Computes and writes a cell; a line about it."""
     start = time.perf_counter()
     transformers_logging.set_verbosity_error()
@@ -197,6 +213,7 @@ def run_cell(args: argparse.Namespace, text: dict[str, dict[str, str]], held: He
     path = cell_file(args, cell)
     path.parent.mkdir(parents=True, exist_ok=True)
     shares = (0, 1 / 12, 1 / 6, 1 / 5, 1 / 3, 1 / 2, 2 / 3, 5 / 6, 1)
+    of_source = measure_source(inputs.source, held, args.device)
     results = continue_pretraining(
         model,
         inputs.tokenizer,
@@ -211,12 +228,25 @@ def run_cell(args: argparse.Namespace, text: dict[str, dict[str, str]], held: He
         decay=INITIALIZATIONS[name].decay,
         energy=args.energy,
         state=path.with_suffix(".state"),
+        test=test,
     )
+    results["source"] = of_source
     results["seconds"] = {"initialization": round(made - start, 1), "all": round(time.perf_counter() - start, 1)}
     with new_file(path) as temporary:
         temporary.write_text(json.dumps({"cell": cell, **results}, indent=1) + "\n", encoding="utf-8")
     final = results["loss"][steps]
     return f"{path.stem}: loss {sum(final.values()) / len(final):.3f}, {results['seconds']['all']:.0f} s"
+
+
+def measure_source(folder: Path, held: Held, device: str) -> dict:
+    """English of the source: bits per character, and retrieval with another English translation, where there is one."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForMaskedLM.from_pretrained(folder).to(device)
+    pairs = {task: texts for task, texts in held.pairs.items() if task == "English"}
+    return {
+        "english_bits_per_character_by_word": english_bits(model, tokenizer, held),
+        "retrieval": retrieval(model, tokenizer, pairs),
+    }
 
 
 _shared: tuple = ()

@@ -41,8 +41,9 @@ def write_summary(output: Path) -> None:
     if not cells:
         raise FileNotFoundError(f"{output / 'cells'} has no results yet.")
     for cell in cells:  # JSON has no numbers for keys
-        for field in ("loss", "retrieval", "bits_per_character", "bits_per_character_by_word", "curve"):
-            if field in cell:  # the last bits are newer than some cells
+        names = ("bits_per_character", "bits_per_character_by_word", "english_bits_per_character_by_word")
+        for field in ("loss", "retrieval", "curve", *names):
+            if field in cell:  # the bits by word are newer than some cells
                 cell[field] = {int(step): value for step, value in cell[field].items()}
     with new_file(output / "results.json") as temporary:
         temporary.write_text(json.dumps(cells, separators=(",", ":")) + "\n", encoding="utf-8")
@@ -74,6 +75,16 @@ def retrieved(cell: dict, task: str, step: int, which: int) -> float | None:
     return mean({language: values[which] for language, values in by_language.items()})
 
 
+def _english_retrieved(cell: dict, step: int | None) -> float | None:
+    """With another English translation, the mean of both directions; of the source where no step is given."""
+    by_task = cell.get("source", {}).get("retrieval", {}) if step is None else cell["retrieval"][step]
+    return sum(by_task["English"]["eng"][:2]) / 2 if "English" in by_task else None
+
+
+def _tested(cell: dict, task: str, which: int) -> float:
+    return mean({language: values[which] for language, values in cell["test"]["retrieval"][task].items()})
+
+
 def _by_word(cell: dict, step: int) -> float | None:
     by_step = cell.get("bits_per_character_by_word")
     return None if by_step is None else mean(by_step[step])
@@ -96,7 +107,7 @@ def spread_of(values: list[float], digits: int) -> str:
 
 
 def tables(cells: list[dict], source: str) -> str:
-    """Two tables of a source, with a row for each initialisation: losses and cost, and retrieval."""
+    """Tables of a source, with a row for each initialisation: losses and cost, retrieval, test and English."""
     of_source = [cell for cell in cells if cell["cell"]["source"] == source]
     steps = of_source[0]["cell"]["steps"]
     by_name: dict[str, list[dict]] = {}
@@ -129,14 +140,36 @@ def tables(cells: list[dict], source: str) -> str:
             ("after", _spread(lambda c, t=task: retrieved(c, t, steps, THERE_CENTRED), 1)),
         ]
     title = f"{SOURCES[source]}, {steps} steps"
-    return "\n".join(
-        [
-            f"**{title}: loss and cost**\n",
-            *_table(by_name, losses),
-            f"\n**{title}: retrieval, top-1 in percent**\n",
-            *_table(by_name, retrieval),
-        ]
-    )
+    lines = [
+        f"**{title}: loss and cost**\n",
+        *_table(by_name, losses),
+        f"\n**{title}: retrieval, top-1 in percent**\n",
+        *_table(by_name, retrieval),
+    ]
+    # Newer than some cells.
+    tested = {name: some for name, found in by_name.items() if (some := [cell for cell in found if "test" in cell])}
+    if tested:
+        lines += [f"\n**{title}: test, and English (dev)**\n", *_table(tested, _test_and_english(steps))]
+    return "\n".join(lines)
+
+
+def _test_and_english(steps: int) -> list[Column]:
+    english = "english_bits_per_character_by_word"
+    columns: list[Column] = [
+        ("bits/char., words masked", _spread(lambda c: mean(c["test"]["bits_per_character_by_word"]), 2))
+    ]
+    for task in ("Bible", "Tatoeba"):
+        for direction, which in (("X", THERE), ("English", BACK)):
+            columns.append((f"{task} → {direction}", _spread(lambda c, t=task, w=which: _tested(c, t, w), 1)))
+    return [
+        *columns,
+        ("English bits/char.: source", _spread(lambda c: c["source"][english], 2)),
+        ("before", _spread(lambda c: c[english][0], 2)),
+        ("after", _spread(lambda c: c[english][steps], 2)),
+        ("English → English: source", _spread(lambda c: _english_retrieved(c, None), 1)),
+        ("before", _spread(lambda c: _english_retrieved(c, 0), 1)),
+        ("after", _spread(lambda c: _english_retrieved(c, steps), 1)),
+    ]
 
 
 def _table(by_name: dict[str, list[dict]], columns: Sequence[Column]) -> list[str]:

@@ -28,12 +28,15 @@ def study(monkeypatch):
 
 @pytest.fixture
 def folder(tmp_path, tiny_tokenizers):
-    ids = [f"b.MAT.1.{number}" for number in range(60)]
+    ids = [f"b.MAT.1.{number}" for number in range(80)]
     for index, language in enumerate(["eng", "deu", "swh", "rus"]):
         lines = [f"{name}\t{TEXT[(index * 3 + number) % len(TEXT)]} {number}" for number, name in enumerate(ids)]
         (tmp_path / f"{language}_Latn.tsv.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
-    (tmp_path / "train_exclude.txt").write_text("\n".join(ids[:20]))
-    (tmp_path / "split_dev.tsv").write_text("verse_id\tn\n" + "\n".join(f"{name}\t44" for name in ids[:20]))
+    another = "\n".join(f"{name}\tand {TEXT[number % len(TEXT)]} {number}" for number, name in enumerate(ids))
+    (tmp_path / "eng_Latn-KJV.tsv.gz").write_bytes(gzip.compress(another.encode()))
+    (tmp_path / "train_exclude.txt").write_text("\n".join(ids[:30]))
+    for split, some in (("dev", ids[:20]), ("test", ids[20:30])):
+        (tmp_path / f"split_{split}.tsv").write_text("verse_id\tn\n" + "\n".join(f"{name}\t44" for name in some))
     pairs = "\n".join(f"Haus {number}\thouse {number}" for number in range(30))
     (tmp_path / "tatoeba").mkdir()
     (tmp_path / "tatoeba" / "deu-eng.tsv.gz").write_bytes(gzip.compress(pairs.encode()))
@@ -79,7 +82,16 @@ def test_cells_tables_and_pictures(study, folder, monkeypatch):
             "rus",
             "swh",
         }
-        assert set(cell["retrieval"]) == {"0", "3", "6"} and set(cell["retrieval"]["6"]) == {"Bible", "Tatoeba"}
+        tasks = {"Bible", "Tatoeba", "English"}
+        assert set(cell["retrieval"]) == {"0", "3", "6"} and set(cell["retrieval"]["6"]) == tasks
+        assert set(cell["test"]["retrieval"]) == tasks and set(cell["test"]["retrieval"]["Bible"]) == {
+            "deu",
+            "rus",
+            "swh",
+        }
+        assert cell["test"]["bits_per_character_by_word"] != cell["bits_per_character_by_word"]["6"]  # of other verses
+        assert set(cell["english_bits_per_character_by_word"]) == {"0", "6"}
+        assert set(cell["source"]["retrieval"]) == {"English"}
         assert sum(cell["loss"]["6"].values()) < sum(cell["loss"]["0"].values()) - 0.01  # it learns
         assert cell["tokens"] > 0
         for kind in ("", "_by_word"):
@@ -92,7 +104,7 @@ def test_cells_tables_and_pictures(study, folder, monkeypatch):
     table = (out / "results.md").read_text(encoding="utf-8")
     assert "| FVT, calibrated bias | 1 |" in table and "source of four languages" in table
     assert (out / "curves-minilm.png").stat().st_size > 10_000
-    assert "bits/char. after, words masked | tokens masked" in table
+    assert "bits/char. after, words masked | tokens masked" in table and "test, and English" in table
     main()  # all there: nothing is computed again
     assert {path.stem: path.read_bytes() for path in (out / "cells").iterdir()} == cells
     with pytest.raises(ValueError, match="choose another output folder"):
@@ -125,6 +137,11 @@ def test_a_training_that_broke_off_goes_on(study, folder, monkeypatch, name):
     with pytest.raises(KeyboardInterrupt):
         run.main()
     assert file.with_suffix(".state").is_file() and not file.exists()
+    given = sys.argv
+    monkeypatch.setattr(sys, "argv", [*given, "--steps", "12"])
+    with pytest.raises(ValueError, match=r"'steps': 6.*remove it"):
+        run.main()
+    monkeypatch.setattr(sys, "argv", given)
     run.main()
     again = json.loads(file.read_text())
     assert len(called) == 8 and not file.with_suffix(".state").exists()  # steps 3 to 6 after the break
