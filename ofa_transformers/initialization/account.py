@@ -76,7 +76,7 @@ def make_report(
             *inputs.rules.notes,
             *source.special.notes,
             *_note_chat_template(inputs),
-            *_note_biases(inputs, source, head_bias),
+            *_note_head(inputs, source, mapping, model, settings.authors_compatible, head_bias),
             *([f"The result could not be compared with the source: {proof['reason']}"] if "reason" in proof else []),
         ],
         tokens_by_language=by_language,
@@ -89,10 +89,24 @@ def make_report(
     )
 
 
-def _note_biases(inputs: Inputs, source: Source, head_bias: str | None) -> list[str]:
-    """What a person who passed target_text should know of biases that aren't calibrated to it."""
+def _note_head(
+    inputs: Inputs,
+    source: Source,
+    mapping: TokenMapping,
+    model: PreTrainedModel,
+    authors_compatible: bool,
+    head_bias: str | None,
+) -> list[str]:
+    """What a person should know of a head that isn't calibrated to text."""
     if inputs.text is None:
-        return []
+        # What calibration would change.
+        predicts = model.get_output_embeddings() is not None and not model.config.is_encoder_decoder
+        if not predicts or authors_compatible or not mapping.new.any():
+            return []
+        return [
+            "The head knows nothing of how frequent the new tokens are, and training begins some nats higher than it "
+            "need: pass text of the languages as target_text (--target-text)."
+        ]
     if head_bias == "log_probability":
         return [
             "The head's bias has the log probabilities of the target text's tokens; it is not calibrated to the head's "

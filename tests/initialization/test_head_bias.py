@@ -296,6 +296,21 @@ def test_what_target_text_does_not_set_is_said(tiny_tokenizers, word_vectors, go
     assert any("is not calibrated" in note for note in report.warnings)
 
 
+def test_that_no_text_was_given_is_said_of_heads(tiny_tokenizers, word_vectors, goal):
+    tokenizer = tiny_tokenizers["wordpiece"]
+
+    def said(source, target=goal, **options) -> bool:
+        report = adapt(source, tokenizer, target, word_vectors, **options).report
+        return any("pass text of the languages as target_text" in note for note in report.warnings)
+
+    config = make_config("xlm-roberta", vocab_size=len(tokenizer))
+    assert said(LM_HEADS["xlm-roberta"](config).eval())
+    assert not said(LM_HEADS["xlm-roberta"](config).eval(), target_text=LINES)
+    assert not said(LM_HEADS["xlm-roberta"](config).eval(), authors_compatible=True)
+    assert not said(LM_HEADS["xlm-roberta"](config).eval(), target=tokenizer)  # nothing is new
+    assert not said(transformers.XLMRobertaModel(config).eval())
+
+
 def untied_masked_lm(kind: str, tokenizer):
     """A random model with a head of its own and a bias drawn."""
     torch.manual_seed(0)
