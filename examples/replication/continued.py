@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from sources import TOKENS, encode, mask_tokens, masked_loss
+from states import TrainingState
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ofa_transformers.evaluation import embed_texts, score_masked_lm
@@ -18,13 +19,11 @@ from ofa_transformers.text.parallel import ParallelText
 from ofa_transformers.training.alignment import Alignment
 from ofa_transformers.training.objective import count_labels, training_loss
 from ofa_transformers.training.optimization import parameter_groups
-from ofa_transformers.utils.files import new_file
 from ofa_transformers.workflows.pretraining import pair_batches
 
 
 WEIGHT_DECAY, WARMUP_STEPS = 0.01, 10
 SAMPLES, LINES = 16, 3  # samples of a step, and lines that are joined to one
-SECONDS_TO_STATE = 300
 
 
 @dataclass(frozen=True)
@@ -99,35 +98,14 @@ def continue_pretraining(
     }
     seconds = cpu_seconds = tokens = 0.0
     curve: dict[int, dict[str, float]] = {}
-    first, state = 0, None if energy else state
-    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
     settings = {"pairs": pairs, "rate": rate, "steps": steps, "seed": seed, "decay": decay}
-    if state is not None and state.is_file():
-        kept = torch.load(state, weights_only=True)
-        if kept["settings"] != settings:
-            raise ValueError(f"{state} is of a training with {kept['settings']}, not {settings}; remove it.")
-        for name, part in parts.items():
-            part.load_state_dict(kept[name])
-        set_dropout_state(model, kept["dropout"])
-        generator.set_state(kept["masks"])
-        first, found, curve = kept["step"], kept["found"], kept["curve"]
-        seconds, cpu_seconds, tokens = kept["sums"]
-    written = time.monotonic()
-    for step in range(first, steps + 1):
-        if state is not None and time.monotonic() - written > SECONDS_TO_STATE:
-            kept = {
-                **{name: part.state_dict() for name, part in parts.items()},
-                "settings": settings,
-                "dropout": dropout_state(model),
-                "masks": generator.get_state(),
-                "step": step,
-                "found": found,
-                "curve": curve,
-                "sums": [seconds, cpu_seconds, tokens],
-            }
-            with new_file(state) as temporary:
-                torch.save(kept, temporary)
-            written = time.monotonic()
+    parts = {"optimizer": optimizer, "schedule": schedule}
+    kept = TrainingState(None if energy else state, settings, model, parts, generator)
+    if kept.values:
+        found, curve = kept.values["found"], kept.values["curve"]
+        seconds, cpu_seconds, tokens = kept.values["sums"]
+    for step in range(kept.values.get("step", 0), steps + 1):
+        kept.keep(step=step, found=found, curve=curve, sums=[seconds, cpu_seconds, tokens])
         if step in loss_steps:
             found["loss"][step] = held_out_loss(model, masks, list(held.lines))
             curve[step] = {"seconds": round(seconds, 2), "cpu_seconds": round(cpu_seconds, 2)}
@@ -167,21 +145,8 @@ def continue_pretraining(
             "english_bits_per_character_by_word": english_bits(model, tokenizer, test),
             "retrieval": retrieval(model, tokenizer, test.pairs),
         }
-    if state is not None:
-        state.unlink(missing_ok=True)
+    kept.remove()
     return {**found, "curve": curve, "tokens": int(tokens)}
-
-
-def dropout_state(model: PreTrainedModel) -> torch.Tensor:
-    """Of the generator that dropout draws from."""
-    return torch.cuda.get_rng_state(model.device) if model.device.type == "cuda" else torch.get_rng_state()
-
-
-def set_dropout_state(model: PreTrainedModel, state: torch.Tensor) -> None:
-    if model.device.type == "cuda":
-        torch.cuda.set_rng_state(state, model.device)
-    else:
-        torch.set_rng_state(state)
 
 
 class EnergyMeter:

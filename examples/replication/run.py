@@ -5,8 +5,9 @@
 BIBLE holds `LNG_Script.tsv.gz` (lines `verse_id<TAB>text`), `split_dev.tsv`, `split_test.tsv` and `train_exclude.txt`;
 with another English translation (`eng_Latn-KJV.tsv.gz`), English verses are retrieved with it, too. TATOEBA holds
 `LNG-eng.tsv.gz` (lines `text<TAB>English`); MINILM is all-MiniLM-L6-v2, a folder or a Hub id. Tokenizers and word
-vectors are made of the Bibles' other verses, the sources too: MiniLM gets a masked-LM head, and "multilingual" is that
-model after it has been adapted to four of the languages and trained on them.
+vectors are made of the Bibles' other verses, the sources too: MiniLM gets a masked-LM head, "multilingual" is that
+model after it has been adapted to four of the languages and trained on them, and "base" a model of XLM-R base's shape,
+trained on these four from nothing: hours of a GPU, in parts as short as you like.
 
 Each cell (source, initialisation, seed) is a JSON file in results/cells, and one that is there already is not computed
 again: a run that broke off goes on. Tables and pictures are written at the end, and by `--summary` of what is there.
@@ -26,7 +27,7 @@ from pathlib import Path
 import torch
 from continued import Held, continue_pretraining, english_bits, retrieval
 from initializations import INITIALIZATIONS, Inputs, initialize
-from sources import encoder_with_head, of_several_languages
+from sources import encoder_with_head, from_nothing, of_several_languages
 from summary import write_summary
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
@@ -39,7 +40,8 @@ from ofa_transformers.utils.files import new_file
 
 
 LANGUAGES = ["eng", "deu", "fra", "spa", "rus", "ara", "cmn", "hye", "swh", "tgl", "eus", "zul"]
-SOURCE_LANGUAGES = {"minilm": ["eng"], "multilingual": ["eng", "deu", "rus", "ara"]}
+FOUR = ["eng", "deu", "rus", "ara"]
+SOURCE_LANGUAGES = {"minilm": ["eng"], "multilingual": FOUR, "base": FOUR}
 # Three seeds tell what holds; the others show the rest of the paper's table once.
 DECISIVE = ["random", "random-c", "fvt-c", "ofa", "rules-c", "offset0.2-c", "offset0.2-c-200"]
 # FOCUS trains fastText, by gensim.
@@ -57,6 +59,9 @@ SETTINGS = {
     "head_steps": 100,
     "source_steps": 400,
     "source_vocab_size": 12_000,
+    "base_steps": 20_000,
+    "base_layers": 12,
+    "base_width": 768,
     "vector_size": 200,
     "alignment_weight": 1.0,
 }
@@ -71,6 +76,9 @@ QUICK_SETTINGS = {
     "head_steps": 10,
     "source_steps": 20,
     "source_vocab_size": 3000,
+    "base_steps": 20,
+    "base_layers": 2,
+    "base_width": 64,
     "vector_size": 50,
     "alignment_weight": 1.0,
 }
@@ -163,11 +171,15 @@ def prepare(args: argparse.Namespace, text: dict[str, dict[str, str]]) -> None:
         vectors = WordVectors.from_parallel(pairs, dim=args.vector_size, alignment_weight=args.alignment_weight)
         vectors.save(args.output / "vectors")
     sources = args.output / "sources"
-    english = encoder_with_head(
-        args.minilm, lines["eng"], args.head_steps, args.source_steps, sources / "minilm", args.device
-    )
+    known = {language: text[language] for language in FOUR if language in text}
+    if "base" in args.sources:
+        size = (args.source_vocab_size, args.base_layers, args.base_width)
+        from_nothing(known, *size, args.base_steps, sources / "base", args.device)
+    if {"minilm", "multilingual"} & set(args.sources):
+        english = encoder_with_head(
+            args.minilm, lines["eng"], args.head_steps, args.source_steps, sources / "minilm", args.device
+        )
     if "multilingual" in args.sources:
-        known = {language: text[language] for language in SOURCE_LANGUAGES["multilingual"] if language in text}
         of_several_languages(
             english,
             known,
@@ -273,6 +285,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--all", action="store_true", help="all initialisations but FOCUS")
     parser.add_argument("--seeds", nargs="+", type=int, help="default: 0 1 2")
     parser.add_argument("--languages", nargs="+", metavar="LNG", help="default: " + " ".join(LANGUAGES))
+    parser.add_argument("--base-steps", type=int, help="of 256 lines, of the source base (default: 20,000)")
     parser.add_argument("--steps", type=int, help="of 16 samples of up to 64 tokens (default: 120)")
     parser.add_argument("--vocab-size", type=int, help="target tokens (default: 20,000)")
     parser.add_argument("--verses", type=int, help="to retrieve, a language (default: 60)")
@@ -293,7 +306,8 @@ def parse_arguments() -> argparse.Namespace:
     if args.all:
         args.initializations = DECISIVE + OTHERS
     if not args.summary:
-        if missing := [name for name in ("bible", "tatoeba", "minilm") if getattr(args, name) is None]:
+        needed = ["bible", "tatoeba", *(["minilm"] if set(args.sources) - {"base"} else [])]
+        if missing := [name for name in needed if getattr(args, name) is None]:
             parser.error(f"pass --{' and --'.join(missing)}")
         if "eng" not in args.languages:
             parser.error("--languages must have eng, which the others are retrieved with")

@@ -1,4 +1,4 @@
-"""The source models: a sentence encoder that gets a masked-LM head, and one that then learns several languages."""
+"""The source models: a sentence encoder that gets a masked-LM head, one that then learns several languages, and one from nothing."""
 
 import logging
 import random
@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from states import TrainingState
 from transformers import (
     AutoModelForMaskedLM,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    XLMRobertaConfig,
 )
 
 from ofa_transformers import OfaInitializer, WordVectors
@@ -79,6 +81,43 @@ def of_several_languages(
     return path
 
 
+def from_nothing(
+    texts: dict[str, dict[str, str]],
+    vocab_size: int,
+    layers: int,
+    width: int,
+    steps: int,
+    path: Path,
+    device: str = "cpu",
+) -> Path:
+    """A masked LM shaped like XLM-R, of some languages, each line as often as any other.
+
+    Worth its name from some ten thousand steps of 256 lines on, on a GPU; it goes on where it broke off.
+    """
+    if not path.exists():
+        lines = {language: list(verses.values()) for language, verses in texts.items()}
+        tokenizer = train_tokenizer(lines, vocab_size, algorithm="unigram")
+        ids = {f"{role}_token_id": getattr(tokenizer, f"{role}_token_id") for role in ("bos", "eos", "pad")}
+        config = XLMRobertaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=width,
+            num_hidden_layers=layers,
+            num_attention_heads=max(1, width // 64),
+            intermediate_size=4 * width,
+            max_position_embeddings=514,
+            type_vocab_size=1,
+            layer_norm_eps=1e-5,
+            **ids,
+        )
+        torch.manual_seed(0)
+        model = AutoModelForMaskedLM.from_config(config).to(device)
+        every = [line for some in lines.values() for line in some]
+        more = {"batch_size": 256, "warmup": max(30, steps // 20), "state": path.with_name(f"{path.name}.state")}
+        _train(model, tokenizer, every, steps, 2e-4, "from nothing", **more)
+        _save(model, tokenizer, path)
+    return path
+
+
 def mask_tokens(
     encoded: dict[str, torch.Tensor], tokenizer: PreTrainedTokenizerBase, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -110,25 +149,43 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> dict[str, to
     )
 
 
-def _train(model, tokenizer, lines: Sequence[str], steps: int, rate: float, name: str) -> None:
-    """AdamW with a short warm-up and a linear fall, 32 lines a step."""
+def _train(
+    model,
+    tokenizer,
+    lines: Sequence[str],
+    steps: int,
+    rate: float,
+    name: str,
+    *,
+    batch_size: int = 32,
+    warmup: int = 30,
+    state: Path | None = None,
+) -> None:
+    """AdamW with a warm-up and a linear fall, some lines a step."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.01, fused=True)
     draws, generator = random.Random(0), torch.Generator().manual_seed(0)
     model.train()
-    losses = []
+    settings = {"steps": steps, "rate": rate, "batch_size": batch_size, "warmup": warmup}
+    kept = TrainingState(state, settings, model, {"optimizer": optimizer}, generator)
+    first, losses = kept.values.get("step", 0), []
     for step in range(steps):
-        encoded = encode(tokenizer, draws.sample(lines, 32))
+        drawn = draws.sample(lines, min(batch_size, len(lines)))
+        if step < first:
+            continue
+        kept.keep(step=step)
+        encoded = encode(tokenizer, drawn)
         loss = masked_loss(model, encoded, *mask_tokens(encoded, tokenizer, generator))
         loss.backward()
         for group in optimizer.param_groups:
-            group["lr"] = rate * min(1, (step + 1) / 30) * (1 - step / steps)
+            group["lr"] = rate * min(1, (step + 1) / warmup) * (1 - step / steps)
         optimizer.step()
         optimizer.zero_grad()
         losses.append(loss.item())
         if step % 50 == 49 or step == steps - 1:
             logger.info("%s, step %d: loss %.3f", name, step + 1, sum(losses) / len(losses))
             losses.clear()
+    kept.remove()
 
 
 def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:

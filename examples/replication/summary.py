@@ -19,6 +19,7 @@ THERE, BACK, THERE_CENTRED, BACK_CENTRED = range(4)
 SOURCES = {
     "minilm": "English source: all-MiniLM-L6-v2",
     "multilingual": "source of four languages (English, German, Russian, Arabic)",
+    "base": "source of XLM-R base's shape, trained on four languages from nothing",
 }
 # Okabe and Ito's colours, which all kinds of colour vision tell apart.
 COLOURS = {

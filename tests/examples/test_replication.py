@@ -4,16 +4,18 @@ import gzip
 import json
 import sys
 from dataclasses import replace
+from functools import partial
 
 import pytest
+import torch
 from adapted_models import make_source
 from conftest import REPOSITORY, TEXT
-from transformers import AutoModel
+from transformers import AutoModel, AutoModelForMaskedLM
 
 from ofa_transformers.initialization.methods import methods
 
 
-MODULES = ("initializations", "run", "sources", "summary", "continued")
+MODULES = ("initializations", "run", "sources", "states", "summary", "continued")
 
 
 @pytest.fixture
@@ -48,7 +50,14 @@ def folder(tmp_path, tiny_tokenizers):
 
 def test_cells_tables_and_pictures(study, folder, monkeypatch):
     run = study["run"]
-    small = {"steps": 6, "vector_size": 6, "vocab_size": 300, "source_vocab_size": 250, "head_steps": 2}
+    small = {
+        "steps": 6,
+        "vector_size": 6,
+        "vocab_size": 300,
+        "source_vocab_size": 250,
+        "head_steps": 2,
+        "base_steps": 2,
+    }
     monkeypatch.setattr(run, "QUICK_SETTINGS", {**run.QUICK_SETTINGS, **small, "source_steps": 2})
     arms = study["initializations"].INITIALIZATIONS
     for name, arm in arms.items():  # six steps are enough to learn something
@@ -66,7 +75,8 @@ def test_cells_tables_and_pictures(study, folder, monkeypatch):
         "--quick",
     ]
     names = ["random", "fvt-c", "wechsel-u", "mixture0.4", "offset0.2-c-200"]
-    arguments += ["--threads", "1", "--sources", "minilm", "multilingual", "--initializations", *names]
+    sources = ["minilm", "multilingual"]
+    arguments += ["--threads", "1", "--sources", *sources, "--initializations", *names]
 
     def main(*more: str) -> None:
         monkeypatch.setattr(sys, "argv", ["run.py", *map(str, arguments), *more])
@@ -74,7 +84,7 @@ def test_cells_tables_and_pictures(study, folder, monkeypatch):
 
     main()
     cells = {path.stem: path.read_bytes() for path in (out / "cells").iterdir()}
-    assert set(cells) == {f"{source}-{name}-0" for source in ("minilm", "multilingual") for name in names}
+    assert set(cells) == {f"{source}-{name}-0" for source in sources for name in names}
     for content in cells.values():
         cell = json.loads(content)
         assert set(cell["loss"]) == {"0", "1", "2", "3", "4", "5", "6"} and set(cell["loss"]["6"]) == {
@@ -111,18 +121,20 @@ def test_cells_tables_and_pictures(study, folder, monkeypatch):
         main("--steps", "8")
 
 
-@pytest.mark.parametrize("name", ["fvt-c", "offset0.4-c-pairs-4e-4-decay"])
-def test_a_training_that_broke_off_goes_on(study, folder, monkeypatch, name):
+@pytest.mark.parametrize(("name", "source"), [("fvt-c", "base"), ("offset0.4-c-pairs-4e-4-decay", "minilm")])
+def test_a_training_that_broke_off_goes_on(study, folder, monkeypatch, name, source):
     run, continued = study["run"], study["continued"]
-    small = {"steps": 6, "vector_size": 6, "vocab_size": 300, "head_steps": 2, "source_steps": 2}
+    small = {"steps": 6, "vector_size": 6, "vocab_size": 300, "head_steps": 2, "source_steps": 2, "base_steps": 2}
     monkeypatch.setattr(run, "QUICK_SETTINGS", {**run.QUICK_SETTINGS, **small})
-    monkeypatch.setattr(continued, "SECONDS_TO_STATE", -1)
-    arguments = f"--bible {folder} --tatoeba {folder / 'tatoeba'} --minilm {folder / 'minilm'} -o {folder / 'out'}"
+    monkeypatch.setattr(study["states"], "SECONDS_TO_STATE", -1)
+    arguments = f"--bible {folder} --tatoeba {folder / 'tatoeba'} -o {folder / 'out'} --sources {source}"
+    if source == "minilm":
+        arguments += f" --minilm {folder / 'minilm'}"
     monkeypatch.setattr(
         sys, "argv", ["run.py", *arguments.split(), *f"--quick --threads 1 --initializations {name}".split()]
     )
     run.main()
-    file = folder / "out" / "cells" / f"minilm-{name}-0.json"
+    file = folder / "out" / "cells" / f"{source}-{name}-0.json"
     whole = json.loads(file.read_text())
     file.unlink()
     measure, called = continued.held_out_loss, []
@@ -148,6 +160,31 @@ def test_a_training_that_broke_off_goes_on(study, folder, monkeypatch, name):
     for cell in (whole, again):
         del cell["curve"], cell["seconds"]
     assert again == whole
+
+
+def test_a_source_from_nothing_goes_on_where_it_broke_off(study, tmp_path, monkeypatch):
+    sources = study["sources"]
+    monkeypatch.setattr(study["states"], "SECONDS_TO_STATE", -1)
+    texts = {language: {str(i): f"{TEXT[i % len(TEXT)]} {i}" for i in range(40)} for language in ("eng", "deu")}
+    make = partial(sources.from_nothing, texts, 300, 2, 64, 6)
+    whole = AutoModelForMaskedLM.from_pretrained(make(tmp_path / "whole"))
+    masked_loss, called = sources.masked_loss, []
+
+    def fail_at_the_fourth(*arguments):
+        called.append(arguments)
+        if len(called) == 4:
+            raise KeyboardInterrupt
+        return masked_loss(*arguments)
+
+    monkeypatch.setattr(sources, "masked_loss", fail_at_the_fourth)
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path / "again")
+    assert (tmp_path / "again.state").is_file() and not (tmp_path / "again").exists()
+    again = AutoModelForMaskedLM.from_pretrained(make(tmp_path / "again"))
+    assert len(called) == 7 and not (tmp_path / "again.state").exists()
+    assert again.config.num_attention_heads == 1 and again.config.hidden_size == 64
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor), name
 
 
 def test_every_initialization_is_a_method_of_the_package(study):

@@ -16,7 +16,8 @@ FOLDER/gpu.md.
     step            a training step at 401,000 tokens, factorized beside dense, 32 x 512 tokens
     step-largest    the same, each at the largest batch that fits
     loss            the blocked loss beside plain logits, cut-cross-entropy and Liger
-    replication     examples/replication with 3,000 steps, cell by cell; needs --minilm and shared/data
+    replication     examples/replication with 3,000 steps, cell by cell, from a source of XLM-R base's shape that is
+                    trained first, and from --minilm; needs shared/data; call it again until it is done
 
 Without a GPU it says so and ends; `--tiny` runs there. The exit code is 1 where something is wrong.
 """
@@ -133,7 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--tiny", action="store_true", help="tiny sizes, in seconds; on the CPU where there is no GPU")
     parser.add_argument("--wheels", type=Path, help="folder of wheels, for what is missing")
     parser.add_argument("--data", type=Path, help="the folder shared/data (default: that beside the clone)")
-    parser.add_argument("--minilm", type=Path, help="folder with all-MiniLM-L6-v2, for the replication")
+    parser.add_argument("--minilm", type=Path, help="folder with all-MiniLM-L6-v2, for more of the replication")
     parser.add_argument("--minutes", type=float, default=8, help="that a part may take (default: %(default)g)")
     args = parser.parse_args(arguments)
     if unknown := [part for part in args.parts if part not in NAMES]:
