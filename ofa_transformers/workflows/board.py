@@ -128,6 +128,14 @@ class Board:
         """By bits per character for a language model, or else by plain retrieval, at the last number of steps."""
         return self.verdicts()[0].best
 
+    def _leaders(self) -> Iterator[tuple[str, str]]:
+        """Each candidate that leads, and in what; nothing where it leads in all."""
+        led: dict[str, list[str]] = {}
+        for verdict in self.verdicts():
+            led.setdefault(verdict.best, []).append(verdict.measure)
+        for name, measures in led.items():
+            yield name, "" if len(led) == 1 else " and ".join(measures)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
@@ -231,7 +239,7 @@ class Board:
                 )
         return {
             "inputs": list(_shown_inputs(self.inputs)),
-            "best": self.best,
+            "leaders": list(self._leaders()),
             "verdicts": list(map(str, self.verdicts())),
             "languages": self.languages,
             "sections": sections,

@@ -255,6 +255,20 @@ def test_the_verdict_says_who_is_told_apart():
     assert str(Board({}, cells, cells).verdict("top-1", 0)) == "top-1 before training: a alone, beside nothing."
 
 
+def test_the_page_is_headed_by_all_who_lead(tmp_path):
+    def heading(cells) -> str:
+        Board({}, cells, cells).save(tmp_path)
+        page = (tmp_path / "board.html").read_text(encoding="utf-8")
+        return re.sub("<.*?>", "", re.search("<h1>(.*)</h1>", page)[1]).strip()
+
+    cells = {"a": cell(0.5, 0.4, 0.6), "b": cell(0.1, 0.05, 0.15)}
+    assert heading(cells) == "a leads"
+    for name, centred in (("a", 0.6), ("b", 0.7)):
+        measured = cells[name][0]["measured"]["0"]
+        measured += [{**one, "metric": "top-1, centred", "value": centred} for one in measured]
+    assert heading(cells) == "a leads in top-1, b in top-1, centred"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
