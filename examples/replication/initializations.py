@@ -94,6 +94,7 @@ INITIALIZATIONS = {
         )
         for name, title, method, offset, rates, falling_rates in (
             ("fvt-c", "FVT", "fvt", 0.0, ["2e-4"], ["4e-4"]),
+            ("fvt0.4-c", "FVT, offset 0.4", "fvt", 0.4, ["2e-4"], []),
             ("offset0.4-c", "OFA, our rules, offset 0.4", "ofa", 0.4, ["2e-4", "4e-4"], ["4e-4"]),
             ("offset0.5-c", "OFA, our rules, offset 0.5", "ofa", 0.5, ["2e-4", "3e-4"], []),
             ("offset0.6-c", "OFA, our rules, offset 0.6", "ofa", 0.6, ["2e-4"], ["4e-4"]),
