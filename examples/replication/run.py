@@ -102,14 +102,16 @@ def main() -> None:
     ]
     left = [cell for cell in cells if not is_done(args, cell)]
     logger.info("%d cells, %d of them to be computed", len(cells), len(left))
+    of_sources = {source: measure_source(args, held[0], source) for source in {cell["source"] for cell in left}}
+    shared = (args, text, *held, of_sources)
     if args.workers > 1:
-        with multiprocessing.get_context("spawn").Pool(args.workers, start_worker, (args, text, *held)) as pool:
+        with multiprocessing.get_context("spawn").Pool(args.workers, start_worker, shared) as pool:
             for done in pool.imap_unordered(run_in_worker, left):
                 logger.info(done)
     else:
         torch.set_num_threads(args.threads)
         for cell in left:
-            logger.info(run_cell(args, text, *held, cell))
+            logger.info(run_cell(*shared, cell))
     write_summary(args.output)
 
 
@@ -206,8 +208,15 @@ def is_done(args: argparse.Namespace, cell: dict) -> bool:
     return True
 
 
-def run_cell(args: argparse.Namespace, text: dict[str, dict[str, str]], held: Held, test: Held, cell: dict) -> str:
-    """Computes and writes a cell; a line about it."""
+def run_cell(
+    args: argparse.Namespace,
+    text: dict[str, dict[str, str]],
+    held: Held,
+    test: Held,
+    of_sources: dict[str, dict],
+    cell: dict,
+) -> str:
+    """Computes and writes a cell; a line about it. `of_sources` has what `measure_source` found."""
     start = time.perf_counter()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -225,7 +234,6 @@ def run_cell(args: argparse.Namespace, text: dict[str, dict[str, str]], held: He
     path = cell_file(args, cell)
     path.parent.mkdir(parents=True, exist_ok=True)
     shares = (0, 1 / 12, 1 / 6, 1 / 5, 1 / 3, 1 / 2, 2 / 3, 5 / 6, 1)
-    of_source = measure_source(inputs.source, held, args.device)
     results = continue_pretraining(
         model,
         inputs.tokenizer,
@@ -242,7 +250,7 @@ def run_cell(args: argparse.Namespace, text: dict[str, dict[str, str]], held: He
         state=path.with_suffix(".state"),
         test=test,
     )
-    results["source"] = of_source
+    results["source"] = of_sources[cell["source"]]
     results["seconds"] = {"initialization": round(made - start, 1), "all": round(time.perf_counter() - start, 1)}
     with new_file(path) as temporary:
         temporary.write_text(json.dumps({"cell": cell, **results}, indent=1) + "\n", encoding="utf-8")
@@ -250,10 +258,11 @@ def run_cell(args: argparse.Namespace, text: dict[str, dict[str, str]], held: He
     return f"{path.stem}: loss {sum(final.values()) / len(final):.3f}, {results['seconds']['all']:.0f} s"
 
 
-def measure_source(folder: Path, held: Held, device: str) -> dict:
+def measure_source(args: argparse.Namespace, held: Held, source: str) -> dict:
     """English of the source: bits per character, and retrieval with another English translation, where there is one."""
+    folder = args.output / "sources" / source
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForMaskedLM.from_pretrained(folder).to(device)
+    model = AutoModelForMaskedLM.from_pretrained(folder).to(args.device)
     pairs = {task: texts for task, texts in held.pairs.items() if task == "English"}
     return {
         "english_bits_per_character_by_word": english_bits(model, tokenizer, held),

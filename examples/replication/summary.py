@@ -70,7 +70,10 @@ def mean(by_language: dict[str, float]) -> float:
 
 def retrieved(cell: dict, task: str, step: int, which: int) -> float | None:
     """The mean over languages; None where it wasn't measured."""
-    by_language = cell["retrieval"][step][task]
+    return _accuracy(cell["retrieval"][step][task], which)
+
+
+def _accuracy(by_language: dict[str, list[float]], which: int) -> float | None:
     if any(which >= len(values) for values in by_language.values()):
         return None
     return mean({language: values[which] for language, values in by_language.items()})
@@ -80,10 +83,6 @@ def _english_retrieved(cell: dict, step: int | None) -> float | None:
     """With another English translation, the mean of both directions; of the source where no step is given."""
     by_task = cell.get("source", {}).get("retrieval", {}) if step is None else cell["retrieval"][step]
     return sum(by_task["English"]["eng"][:2]) / 2 if "English" in by_task else None
-
-
-def _tested(cell: dict, task: str, which: int) -> float:
-    return mean({language: values[which] for language, values in cell["test"]["retrieval"][task].items()})
 
 
 def _by_word(cell: dict, step: int) -> float | None:
@@ -161,7 +160,12 @@ def _test_and_english(steps: int) -> list[Column]:
     ]
     for task in ("Bible", "Tatoeba"):
         for direction, which in (("X", THERE), ("English", BACK)):
-            columns.append((f"{task} → {direction}", _spread(lambda c, t=task, w=which: _tested(c, t, w), 1)))
+            columns.append(
+                (
+                    f"{task} → {direction}",
+                    _spread(lambda c, t=task, w=which: _accuracy(c["test"]["retrieval"][t], w), 1),
+                )
+            )
     return [
         *columns,
         ("English bits/char.: source", _spread(lambda c: c["source"][english], 2)),

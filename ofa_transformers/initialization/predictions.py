@@ -1,12 +1,12 @@
 """What a language model predicts at random positions of lines, masked if it predicts masked tokens."""
 
-import inspect
 from collections.abc import Sequence
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..models.embeddings import token_table
+from ..models.forward import accepted
 from ..scoring.batching import Rows, longest_input
 from ..scoring.masked_lm import decode_only
 
@@ -52,8 +52,7 @@ class PredictedLines:
         self._causal = tokenizer.mask_token_id is None or model.can_generate()
         self._mask, self._share = tokenizer.mask_token_id, share
         self._draws = torch.Generator().manual_seed(seed)
-        takes = inspect.signature(model.forward).parameters
-        self._options = {"use_cache": False} if "use_cache" in takes else {}
+        self._options = accepted(model, use_cache=False)
 
     def logits(self, model: PreTrainedModel, batch: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Logits (n, V) at the drawn positions of a batch of lines, and the tokens that they should predict (n,), -100

@@ -1,6 +1,5 @@
 """The proof of a result: for text of copied tokens it gives what the source gives."""
 
-import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
+from ..models.forward import accepted
 from ..scoring.batching import evaluation_mode
 from .inputs import Source
 from .mapping.token_mapping import TokenKind, TokenMapping
@@ -202,15 +202,12 @@ def _outputs(
 ) -> Outputs:
     """Last hidden states, and logits of the given tokens, of a language model; of another one, its base model's."""
     runner = model if model.get_output_embeddings() is not None else model.base_model
-    takes = inspect.signature(runner.forward).parameters
     device = model.device
     inputs = {"input_ids": ids.to(device), "attention_mask": attention.to(device)}
-    if "decoder_input_ids" in takes:
-        inputs["decoder_input_ids"] = inputs["input_ids"]
-    options = {name: value for name, value in (("use_cache", False), ("return_dict", True)) if name in takes}
+    inputs |= accepted(runner, decoder_input_ids=inputs["input_ids"], use_cache=False, return_dict=True)
     with evaluation_mode(model), torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)  # Reformer draws its hashes
-        result = runner(**inputs, **options, output_hidden_states=True)
+        result = runner(**inputs, output_hidden_states=True)
     kept = attention.bool().to(device)
     states = [result.get(name) for name in ("decoder_hidden_states", "hidden_states")]
     states = [found[-1] for found in states if found] + [result.get("last_hidden_state")]

@@ -5,7 +5,6 @@ beside it or names it. The families of `families_ofa.py` need none of this: they
 """
 
 import copy
-import inspect
 import json
 import os
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from ..utils.reading import in_one_line, reading
 from .checkpoints import load_config, model_class
 from .embeddings import ModelEmbeddings, find_embeddings, tables_beside
 from .factorization import decompose, project
+from .forward import accepted
 from .mixin_ofa import FactorizedResizing, OfaPreTrainedMixin
 from .modules_ofa import Factorized, FactorizedEmbedding, FactorizedLinear, factorized_like
 
@@ -363,14 +363,12 @@ def _try_out(model: PreTrainedModel) -> None:
 
 def _run(model: PreTrainedModel, ids: torch.Tensor) -> list[torch.Tensor]:
     """The floating outputs of a model for ids (B, L)."""
-    takes = inspect.signature(model.forward).parameters
-    inputs = {"input_ids": ids}
-    if model.config.is_encoder_decoder and "decoder_input_ids" in takes:
-        inputs["decoder_input_ids"] = ids
-    options = {"use_cache": False} if "use_cache" in takes else {}
+    inputs = {"input_ids": ids, **accepted(model, use_cache=False)}
+    if model.config.is_encoder_decoder:
+        inputs |= accepted(model, decoder_input_ids=ids)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # some draw, Reformer its hashes
-        outputs = model(**inputs, **options)
+        outputs = model(**inputs)
     found = [value.float() for value in outputs.values() if torch.is_tensor(value) and value.is_floating_point()]
     if not found or not all(torch.isfinite(value).all() for value in found):
         raise RuntimeError("no finite outputs")

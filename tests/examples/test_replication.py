@@ -50,14 +50,7 @@ def folder(tmp_path, tiny_tokenizers):
 
 def test_cells_tables_and_pictures(study, folder, monkeypatch):
     run = study["run"]
-    small = {
-        "steps": 6,
-        "vector_size": 6,
-        "vocab_size": 300,
-        "source_vocab_size": 250,
-        "head_steps": 2,
-        "base_steps": 2,
-    }
+    small = {"steps": 6, "vector_size": 6, "vocab_size": 300, "source_vocab_size": 250, "head_steps": 2}
     monkeypatch.setattr(run, "QUICK_SETTINGS", {**run.QUICK_SETTINGS, **small, "source_steps": 2})
     arms = study["initializations"].INITIALIZATIONS
     for name, arm in arms.items():  # six steps are enough to learn something
@@ -121,6 +114,20 @@ def test_cells_tables_and_pictures(study, folder, monkeypatch):
         main("--steps", "8")
 
 
+def break_off_at_the_fourth(monkeypatch, module, name: str) -> list:
+    """Lets the fourth call of a module's function be interrupted; the arguments of all calls."""
+    function, called = getattr(module, name), []
+
+    def interrupted(*arguments):
+        called.append(arguments)
+        if len(called) == 4:
+            raise KeyboardInterrupt
+        return function(*arguments)
+
+    monkeypatch.setattr(module, name, interrupted)
+    return called
+
+
 @pytest.mark.parametrize(("name", "source"), [("fvt-c", "base"), ("offset0.4-c-pairs-4e-4-decay", "minilm")])
 def test_a_training_that_broke_off_goes_on(study, folder, monkeypatch, name, source):
     run, continued = study["run"], study["continued"]
@@ -137,15 +144,7 @@ def test_a_training_that_broke_off_goes_on(study, folder, monkeypatch, name, sou
     file = folder / "out" / "cells" / f"{source}-{name}-0.json"
     whole = json.loads(file.read_text())
     file.unlink()
-    measure, called = continued.held_out_loss, []
-
-    def fail_at_the_fourth(*arguments):
-        called.append(arguments)
-        if len(called) == 4:
-            raise KeyboardInterrupt
-        return measure(*arguments)
-
-    monkeypatch.setattr(continued, "held_out_loss", fail_at_the_fourth)
+    called = break_off_at_the_fourth(monkeypatch, continued, "held_out_loss")
     with pytest.raises(KeyboardInterrupt):
         run.main()
     assert file.with_suffix(".state").is_file() and not file.exists()
@@ -168,15 +167,7 @@ def test_a_source_from_nothing_goes_on_where_it_broke_off(study, tmp_path, monke
     texts = {language: {str(i): f"{TEXT[i % len(TEXT)]} {i}" for i in range(40)} for language in ("eng", "deu")}
     make = partial(sources.from_nothing, texts, 300, 2, 64, 6)
     whole = AutoModelForMaskedLM.from_pretrained(make(tmp_path / "whole"))
-    masked_loss, called = sources.masked_loss, []
-
-    def fail_at_the_fourth(*arguments):
-        called.append(arguments)
-        if len(called) == 4:
-            raise KeyboardInterrupt
-        return masked_loss(*arguments)
-
-    monkeypatch.setattr(sources, "masked_loss", fail_at_the_fourth)
+    called = break_off_at_the_fourth(monkeypatch, sources, "masked_loss")
     with pytest.raises(KeyboardInterrupt):
         make(tmp_path / "again")
     assert (tmp_path / "again.state").is_file() and not (tmp_path / "again").exists()
