@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from sources import TOKENS, encode, mask_tokens, masked_loss
+from sources import TOKENS, encode, low_precision, mask_tokens, masked_loss
 from states import TrainingState
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -98,7 +98,9 @@ def continue_pretraining(
     }
     seconds = cpu_seconds = tokens = 0.0
     curve: dict[int, dict[str, float]] = {}
-    settings = {"pairs": pairs, "rate": rate, "steps": steps, "seed": seed, "decay": decay}
+    precision = low_precision(model.device)
+    kind = "bfloat16" if precision._enabled else "float32"
+    settings = {"pairs": pairs, "rate": rate, "steps": steps, "seed": seed, "decay": decay, "precision": kind}
     parts = {"optimizer": optimizer, "schedule": schedule}
     kept = TrainingState(None if energy else state, settings, model, parts, generator)
     if kept.values:
@@ -127,7 +129,8 @@ def continue_pretraining(
         else:
             encoded = {name: tensor.to(model.device) for name, tensor in translations[step].items()}
             count = count_labels(encoded["labels"], causal=False)
-            loss = sum(training_loss(model, model, encoded, count, False, Alignment(weight=pairs)))
+            with precision:
+                loss = sum(training_loss(model, model, encoded, count, False, Alignment(weight=pairs)))
         loss.backward()
         optimizer.step()
         schedule.step()

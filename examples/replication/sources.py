@@ -132,10 +132,15 @@ def masked_loss(
 ) -> torch.Tensor:
     """Cross-entropy of the masked tokens, which alone are decoded; but for the loss itself in bfloat16, where the processor can."""
     device = model.device
-    low = device.type != "cpu" or cpu_bfloat16("The study's autocast")
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=low), decode_only(model, masked.to(device)):
+    with low_precision(device), decode_only(model, masked.to(device)):
         logits = model(input_ids=inputs.to(device), attention_mask=encoded["attention_mask"].to(device)).logits
     return torch.nn.functional.cross_entropy(logits.float(), encoded["input_ids"][masked].to(device), **options)
+
+
+def low_precision(device: torch.device) -> torch.autocast:
+    """bfloat16, where the processor can; otherwise float32."""
+    low = device.type != "cpu" or cpu_bfloat16("The study's autocast")
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=low)
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> dict[str, torch.Tensor]:

@@ -89,15 +89,15 @@ def contrastive_loss(
     own = torch.arange(len(segments), device=segments.device) + rank * len(segments)
     same = segments[:, None] == every_segment[None]
     same[torch.arange(len(segments), device=segments.device), own] = False
-    return (
-        sum(
+    # A script's autocast would take cosines in 8 bits, and their differences are divided by the temperature.
+    with torch.autocast(vectors.device.type, enabled=False):
+        losses = [
             nn.functional.cross_entropy(
                 (queries @ candidates.T / temperature).masked_fill(same, -torch.inf), own, reduction="sum"
             )
             for queries, candidates in ((first, every_second), (second, every_first))
-        )
-        / 2
-    )
+        ]
+    return sum(losses) / 2
 
 
 def _gather(rows: torch.Tensor) -> torch.Tensor:

@@ -122,6 +122,13 @@ def test_the_loss_is_that_of_plain_lines():
     torch.testing.assert_close(shifted, contrastive_loss(vectors.detach(), segments, temperature=0.1, centered=True), atol=1e-3, rtol=1e-4)  # fmt: skip
 
 
+def test_autocast_leaves_the_precision_of_the_loss():
+    vectors = torch.randn(10, 384, generator=torch.Generator().manual_seed(0))
+    plain = contrastive_loss(vectors, torch.arange(5))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(contrastive_loss(vectors, torch.arange(5)), plain)
+
+
 def test_sentence_vectors_leave_out_what_is_no_content():
     states = torch.arange(24.0).reshape(2, 3, 4)
     content = torch.tensor([[False, True, True], [True, False, False]])
