@@ -45,6 +45,7 @@ def continue_pretraining(
     held: Held,
     *,
     pairs: float | None = None,
+    share: float = 1.0,
     rate: float,
     steps: int,
     loss_steps: Sequence[int],
@@ -58,10 +59,10 @@ def continue_pretraining(
     """Trains, and measures the held-out loss and retrieval at given steps, and the energy of training if asked.
 
     Samples, their order and their masks depend on the seed alone, those of the held-out text on nothing. With `pairs`,
-    the weight of the contrastive loss, samples are pairs of translations, about as many tokens a step. With `decay` the
-    rate falls in a line to nothing, otherwise it stays. A training that broke off goes on from the file `state`, which
-    is written every few minutes and removed at the end, but for a measured energy, which would lack a part. `test` is
-    measured once, at the end.
+    the weight of the contrastive loss, samples are pairs of translations, about as many tokens a step, in a `share` of
+    the steps, which lie at even distances. With `decay` the rate falls in a line to nothing, otherwise it stays. A
+    training that broke off goes on from the file `state`, which is written every few minutes and removed at the end,
+    but for a measured energy, which would lack a part. `test` is measured once, at the end.
 
     Raises:
         ValueError: the file `state` is of another training.
@@ -70,7 +71,8 @@ def continue_pretraining(
     lines = {language: list(verses.values()) for language, verses in texts.items()}
     translations = None
     if pairs is not None:
-        options = {"steps": steps, "batch_size": SAMPLES, "sequence_length": TOKENS, "seed": seed}
+        number = int(steps * share)
+        options = {"steps": number, "batch_size": SAMPLES, "sequence_length": TOKENS, "seed": seed}
         translations = pair_batches(texts, tokenizer, **options)
     masks = [
         (encoded, *mask_tokens(encoded, tokenizer, torch.Generator().manual_seed(7)))
@@ -100,7 +102,8 @@ def continue_pretraining(
     curve: dict[int, dict[str, float]] = {}
     precision = low_precision(model.device)
     kind = "bfloat16" if precision._enabled else "float32"
-    settings = {"pairs": pairs, "rate": rate, "steps": steps, "seed": seed, "decay": decay, "precision": kind}
+    settings = {"pairs": pairs, "share": share, "rate": rate, "steps": steps, "seed": seed, "decay": decay}
+    settings["precision"] = kind
     parts = {"optimizer": optimizer, "schedule": schedule}
     kept = TrainingState(None if energy else state, settings, model, parts, generator)
     if kept.values:
@@ -123,11 +126,11 @@ def continue_pretraining(
             meter.go_on()
         start, cpu_start = time.perf_counter(), time.process_time()
         model.train()
-        if translations is None:
+        if translations is None or int(step * share) == int((step + 1) * share):
             encoded = encode(tokenizer, batch(lines, step, seed))
             loss = masked_loss(model, encoded, *mask_tokens(encoded, tokenizer, generator))
         else:
-            encoded = {name: tensor.to(model.device) for name, tensor in translations[step].items()}
+            encoded = {name: tensor.to(model.device) for name, tensor in translations[int(step * share)].items()}
             count = count_labels(encoded["labels"], causal=False)
             with precision:
                 loss = sum(training_loss(model, model, encoded, count, False, Alignment(weight=pairs)))

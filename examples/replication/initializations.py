@@ -23,6 +23,7 @@ class Initialization:
             to that text, as `target_text` has it.
         size: of the factorized embeddings, as a share of the hidden size; None for full size.
         pairs: training takes pairs of translations, with this weight of the contrastive loss; None for masked LM alone.
+        share: of the steps that take pairs; the others are of masked LM.
         rate: the learning rate.
         decay: it falls in a line to nothing.
     """
@@ -34,6 +35,7 @@ class Initialization:
     bias: str = "calibrated"
     size: float | None = None
     pairs: float | None = None
+    share: float = 1.0
     rate: float = 1e-4
     decay: bool = False
 
@@ -99,6 +101,7 @@ INITIALIZATIONS = {
             ("offset0.5-c", "OFA, our rules, offset 0.5", "ofa", 0.5, ["2e-4", "3e-4"], []),
             ("offset0.6-c", "OFA, our rules, offset 0.6", "ofa", 0.6, ["2e-4"], ["4e-4"]),
             ("mixture0.4-c", "0.7 OFA + 0.3 FVT, offset 0.4", "mixture", 0.4, ["2e-4"], ["4e-4"]),
+            ("focus-c", "FOCUS", "focus", 0.0, ["2e-4"], []),
         )
         for decay, some in ((False, rates), (True, falling_rates))
         for rate in some
@@ -106,6 +109,28 @@ INITIALIZATIONS = {
     "offset0.4-c-200-pairs": Initialization(
         "OFA-200, our rules, calibrated bias, offset 0.4, trained on pairs", offset=0.4, size=SHARES["200"], pairs=0.3
     ),
+    # What `ofa run` does, and what could take its place: in the embeddings' size, and in what is trained on.
+    **{
+        f"offset0.4-c-{name}-2e-4": Initialization(
+            f"OFA, our rules, calibrated bias, offset 0.4, {title}, rate of 2e-4", offset=0.4, rate=2e-4, **changed
+        )
+        for name, title, changed in (
+            ("200-pairs", "size 200 of 768, trained on pairs", {"size": SHARES["200"], "pairs": 0.3}),
+            ("half", "masked LM and pairs in turn", {"pairs": 0.3, "share": 0.5}),
+            ("unaligned", "pairs without the contrastive loss", {"pairs": 0.0}),
+            ("alone", "masked LM alone", {}),
+        )
+    },
+    **{
+        f"{name}-200-pairs-2e-4": Initialization(
+            f"{title}, calibrated bias, size 200 of 768, trained on pairs at a rate of 2e-4",
+            method,
+            size=SHARES["200"],
+            pairs=0.3,
+            rate=2e-4,
+        )
+        for name, title, method in (("fvt-c", "FVT", "fvt"), ("focus-c", "FOCUS", "focus"))
+    },
 }
 
 

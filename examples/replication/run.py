@@ -240,6 +240,7 @@ def run_cell(
         text,
         held,
         pairs=INITIALIZATIONS[name].pairs,
+        share=INITIALIZATIONS[name].share,
         rate=INITIALIZATIONS[name].rate,
         steps=steps,
         loss_steps=sorted({round(share * steps) for share in shares}),
