@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -48,15 +48,16 @@ def continue_pretraining(
     share: float = 1.0,
     rate: float,
     steps: int,
-    loss_steps: Sequence[int],
-    retrieval_steps: Sequence[int],
+    loss_steps: Collection[int],
+    retrieval_steps: Collection[int],
+    bits_steps: Collection[int],
     seed: int,
     decay: bool = False,
     energy: bool = False,
     state: Path | None = None,
     test: Held | None = None,
 ) -> dict:
-    """Trains, and measures the held-out loss and retrieval at given steps, and the energy of training if asked.
+    """Trains, and measures the held-out loss, retrieval and bits at given steps, and the energy of training if asked.
 
     Samples, their order and their masks depend on the seed alone, those of the held-out text on nothing. With `pairs`,
     the weight of the contrastive loss, samples are pairs of translations, about as many tokens a step, in a `share` of
@@ -116,7 +117,7 @@ def continue_pretraining(
             curve[step] = {"seconds": round(seconds, 2), "cpu_seconds": round(cpu_seconds, 2)}
         if step in retrieval_steps:
             found["retrieval"][step] = retrieval(model, tokenizer, held.pairs)
-        if step in (0, steps):
+        if step in bits_steps:
             found["bits_per_character"][step] = bits_per_character(model, tokenizer, held.lines, "token")
             found["bits_per_character_by_word"][step] = bits_per_character(model, tokenizer, held.lines, "word")
             found["english_bits_per_character_by_word"][step] = english_bits(model, tokenizer, held)

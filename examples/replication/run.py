@@ -233,6 +233,7 @@ def run_cell(
     made = time.perf_counter()
     path = cell_file(args, cell)
     path.parent.mkdir(parents=True, exist_ok=True)
+    between = {step for step in args.measure if step < steps}
     shares = (0, 1 / 12, 1 / 6, 1 / 5, 1 / 3, 1 / 2, 2 / 3, 5 / 6, 1)
     results = continue_pretraining(
         model,
@@ -243,8 +244,9 @@ def run_cell(
         share=INITIALIZATIONS[name].share,
         rate=INITIALIZATIONS[name].rate,
         steps=steps,
-        loss_steps=sorted({round(share * steps) for share in shares}),
-        retrieval_steps=(0, steps // 2, steps),
+        loss_steps=sorted({round(share * steps) for share in shares} | between),
+        retrieval_steps={0, steps // 2, steps} | between,
+        bits_steps={0, steps} | between,
         seed=cell["seed"],
         decay=INITIALIZATIONS[name].decay,
         energy=args.energy,
@@ -297,6 +299,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--languages", nargs="+", metavar="LNG", help="default: " + " ".join(LANGUAGES))
     parser.add_argument("--base-steps", type=int, help="of 256 lines, of the source base (default: 20,000)")
     parser.add_argument("--steps", type=int, help="of 16 samples of up to 64 tokens (default: 120)")
+    parser.add_argument(
+        "--measure", nargs="+", type=int, default=[], metavar="STEP", help="measure all after these, too"
+    )
     parser.add_argument("--vocab-size", type=int, help="target tokens (default: 20,000)")
     parser.add_argument("--verses", type=int, help="to retrieve, a language (default: 60)")
     parser.add_argument("--pairs", type=int, help="of Tatoeba, a language (default: 60)")

@@ -128,7 +128,10 @@ def break_off_at_the_fourth(monkeypatch, module, name: str) -> list:
     return called
 
 
-@pytest.mark.parametrize(("name", "source"), [("fvt-c", "base"), ("offset0.4-c-pairs-4e-4-decay", "minilm")])
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [("fvt-c", "base"), ("offset0.4-c-pairs-4e-4-decay", "minilm"), ("offset0.4-c-half-2e-4", "minilm")],
+)
 def test_a_training_that_broke_off_goes_on(study, folder, monkeypatch, name, source):
     run, continued = study["run"], study["continued"]
     small = {"steps": 6, "vector_size": 6, "vocab_size": 300, "head_steps": 2, "source_steps": 2, "base_steps": 2}
