@@ -21,6 +21,15 @@ def cpu_multiplies_bfloat16() -> bool:
     return any(found.get(name) for name in _CAPABILITIES) or any(getattr(torch.cpu, name, bool)() for name in _PROBES)
 
 
+def multiplies_bfloat16(use_cpu: bool = False) -> bool:
+    """As `cpu_multiplies_bfloat16`, of what a model would be trained on: the GPU, where there is one, unless `use_cpu`."""
+    if use_cpu or not torch.accelerator.is_available():
+        return cpu_multiplies_bfloat16()
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return False
+
+
 def cpu_bfloat16(asked: str) -> bool:
     """As `cpu_multiplies_bfloat16`; where it doesn't, a warning says that what was `asked` for is done in float32."""
     if found := cpu_multiplies_bfloat16():

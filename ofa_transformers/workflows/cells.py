@@ -19,6 +19,7 @@ from ..initialization.initializer import OfaInitializer
 from ..initialization.run import Run
 from ..scoring.batching import longest_input
 from ..utils.files import reserved
+from ..utils.precision import multiplies_bfloat16
 from ..utils.reading import read_json, reading
 from ..utils.strict_json import write
 from ..utils.targets import check_workspace, writing_to
@@ -126,7 +127,8 @@ def _cell(
         if number:  # each number has a warmup and a decay of its own
             if untrained:
                 model.load_state_dict(untrained)
-            continue_pretraining(model, batches[:number], learning_rate=_RATE, seed=seed, causal=comparison.is_causal)
+            options = {"causal": comparison.is_causal, "bf16": multiplies_bfloat16(model.device.type == "cpu")}
+            continue_pretraining(model, batches[:number], learning_rate=_RATE, seed=seed, **options)
         measured[str(number)] = [asdict(found) for found in _measure(comparison, name, seed, model, adapted.tokenizer)]
     return {
         "seed": seed,

@@ -20,6 +20,7 @@ from ..training.encoding import Batch
 from ..training.masking import IGNORED
 from ..training.run import LINES_OF_LANGUAGE
 from ..training.timing import pass_seconds, stand_in, update_seconds
+from ..utils.precision import multiplies_bfloat16
 from .comparison import BATCH, Comparison
 from .comparison import TOKENS as SHORT
 from .route import Route
@@ -66,9 +67,10 @@ class _Trial:
         config: of the source.
         vocab_size: of the new model, about.
         taught: it has no head, and its vectors are compared with a teacher's.
+        bf16: it is trained in bfloat16.
     """
 
-    def __init__(self, auto: type, config: PreTrainedConfig, vocab_size: int, taught: bool) -> None:
+    def __init__(self, auto: type, config: PreTrainedConfig, vocab_size: int, taught: bool, bf16: bool) -> None:
         config = copy.deepcopy(config)
         text = config.get_text_config()
         text.vocab_size, text.pad_token_id = vocab_size, 0
@@ -78,14 +80,18 @@ class _Trial:
         self.alignment = Alignment(layer=default_layer(model))
         if taught:
             self.alignment = Alignment(vectors=SentenceVectors(text.num_hidden_layers))
-        self.vocab_size, self.width = vocab_size, text.hidden_size
+        self.vocab_size, self.width, self.bf16 = vocab_size, text.hidden_size, bf16
         self.generator = np.random.default_rng(0)
 
     def seconds(self, rows: Iterable[np.ndarray], pairs: int = 0) -> tuple[float, float]:
-        """Of a pass forward and back, and of a token with padding, over batches with rows of these sizes."""
+        """Of a pass forward and back as in training, and of a token with padding in float32, as models are measured:
+        over batches with rows of these sizes."""
         batches = [self._batch(sizes, pairs) for sizes in rows]
-        found = pass_seconds(self.model, batches, causal=self.causal, alignment=self.alignment)
-        return found, found / float(np.mean([batch["input_ids"].numel() for batch in batches]))
+        options = {"causal": self.causal, "alignment": self.alignment}
+        plain = found = pass_seconds(self.model, batches, **options)
+        if self.bf16:
+            found = pass_seconds(self.model, batches, bf16=True, **options)
+        return found, plain / float(np.mean([batch["input_ids"].numel() for batch in batches]))
 
     def _batch(self, sizes: np.ndarray, pairs: int) -> Batch:
         """Rows of these sizes, padded: samples, or both sides of so many pairs."""
@@ -115,7 +121,8 @@ def measure_route(route: Route, config: PreTrainedConfig, vocab_size: int, steps
         steps: of its training.
     """
     taught = route.distills
-    trial = _Trial(AutoModel if taught else route.head or AutoModelForMaskedLM, config, vocab_size, taught)
+    auto = AutoModel if taught else route.head or AutoModelForMaskedLM
+    trial = _Trial(auto, config, vocab_size, taught, route.in_bfloat16)
     lines = [line for some in route.lines.values() for line in some]
     lengths = np.array([len(line) for line in lines[:: -(-len(lines) // 10_000)]]) / _CHARACTERS
     most = sample_tokens(route.source)
@@ -157,7 +164,7 @@ def comparison_seconds(comparison: Comparison) -> float:
     config = load_config(comparison.source, {})
     taught = not comparison.is_trainable
     auto = AutoModel if taught else AutoModelForCausalLM if comparison.is_causal else AutoModelForMaskedLM
-    trial = _Trial(auto, config, len(tokenizer), taught)
+    trial = _Trial(auto, config, len(tokenizer), taught, multiplies_bfloat16(use_cpu=True))
     seconds, token = trial.seconds([np.full(BATCH, SHORT)] * _DRAWS, BATCH // 2 if taught else 0)
     step = seconds + update_seconds(trial.model) if max(comparison.steps) else 0.0
 

@@ -73,16 +73,21 @@ def continue_pretraining(
     learning_rate: float,
     seed: int,
     causal: bool = False,
+    bf16: bool = False,
     show_progress: bool = False,
 ) -> None:
-    """One step of AdamW a batch, warmup over a tenth of them, then linear decay. Changes `model`; `seed` is of dropout."""
+    """One step of AdamW a batch, warmup over a tenth of them, then linear decay. Changes `model`; `seed` is of dropout.
+
+    With `bf16` it computes in bfloat16; weights stay float32.
+    """
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
     schedule = get_linear_schedule_with_warmup(optimizer, len(batches) // 10, len(batches))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for batch in tqdm(batches, desc="continued pretraining", unit="step", leave=False, disable=not show_progress):
-            tokens, pairs = training_loss(model, model, batch, count_labels(batch["labels"], causal), causal)
+            with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+                tokens, pairs = training_loss(model, model, batch, count_labels(batch["labels"], causal), causal)
             (tokens if pairs is None else tokens + pairs).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()

@@ -19,6 +19,7 @@ from ..models.sentence_modules import SentenceModules
 from ..text.corpus import LanguageText, find_text
 from ..text.parallel import evenly
 from ..text.segments import pivot_of, read_ids, read_translations
+from ..utils.precision import multiplies_bfloat16
 from ..utils.strict_json import dumps
 from .route_settings import check_overrides
 
@@ -166,6 +167,14 @@ class Route:
     def is_causal(self) -> bool:
         """Whether the source is a decoder."""
         return self.head is AutoModelForCausalLM
+
+    @property
+    def in_bfloat16(self) -> bool:
+        """Whether training computes in bfloat16: where the hardware multiplies it, and no other precision is asked for."""
+        asked = self.overrides.get("train", {})
+        if {"bf16", "fp16"} & asked.keys():
+            return bool(asked.get("bf16", False))
+        return multiplies_bfloat16(self.cpu)
 
     @property
     def layer(self) -> int | None:

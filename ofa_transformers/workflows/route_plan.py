@@ -87,6 +87,7 @@ def plan_route(route: Route, output: Path, *, timed: bool = True) -> RoutePlan:
     kind = "trained or extended, as the source's serves"
     if route.tokenizer is not None:
         kind = f"{route.tokenizer}ed" if route.tokenizer in ("train", "extend") else Path(route.tokenizer).name
+    precision = "bfloat16" if route.in_bfloat16 else "float32"
     rows = [
         ("vectors", f"word vectors of {languages} languages, {making}", _VECTORS * characters, text, 40e6),
         ("tokenizer", kind, _TOKENIZER * characters, text, 2e6),
@@ -100,7 +101,7 @@ def plan_route(route: Route, output: Path, *, timed: bool = True) -> RoutePlan:
         ("before", "source and adapted on held-out lines", 2 * costs.measurement, 4 * source, 1e5),
         (
             "trained",
-            f"{steps:,} steps of about {costs.tokens:,} tokens, {_EVALUATIONS} evaluations",
+            f"{steps:,} steps of about {costs.tokens:,} tokens, {precision}, {_EVALUATIONS} evaluations",
             costs.teacher
             + costs.removal
             + steps * costs.step

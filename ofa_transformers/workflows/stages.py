@@ -312,12 +312,14 @@ class _Run:
             "report_to": "none",
             "disable_tqdm": not logging.is_progress_bar_enabled(),
             "use_cpu": route.cpu,
+            "bf16": route.in_bfloat16,
             "seed": route.seed,
             **options,
         }
         if settings["max_steps"] % settings["eval_steps"]:
             settings["max_steps"] -= settings["max_steps"] % settings["eval_steps"]  # the last one is measured, too
-        self.say(f"train: {settings['max_steps']:,} steps at {settings['learning_rate']:g}")
+        low = " in bfloat16" if settings["bf16"] else ""
+        self.say(f"train: {settings['max_steps']:,} steps at {settings['learning_rate']:g}{low}")
         pretrain(
             ModelArguments(str(self.folder / "adapted")),
             DataArguments(**{"train": texts, "max_seq_length": sample_tokens(route.source), **pairs, **data}),

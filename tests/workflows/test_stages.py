@@ -18,6 +18,7 @@ import ofa_transformers as ofa
 from ofa_transformers.cli import app
 from ofa_transformers.models.sentence_modules import SentenceModules
 from ofa_transformers.report import OfaReport
+from ofa_transformers.utils.precision import multiplies_bfloat16
 from ofa_transformers.workflows import Route
 from ofa_transformers.workflows.route_settings import default_learning_rate, default_steps
 from ofa_transformers.workflows.stages import _Run
@@ -156,7 +157,18 @@ def test_a_masked_language_model_keeps_its_head_and_is_measured_in_bits(folder):
     report = OfaReport.load(folder / "masked-out" / "adapted")
     assert report.settings["language_offset"] == 0.4
     checkpoint = max(outcome.model.glob("checkpoint-*"))
-    assert json.loads((checkpoint / "data_state.json").read_text())["settings"]["parallel_share"] == 1
+    settings = json.loads((checkpoint / "data_state.json").read_text())["settings"]
+    assert settings["parallel_share"] == 1 and settings["bf16"] is multiplies_bfloat16()
+
+
+def test_training_computes_in_bfloat16_where_the_hardware_can_unless_told(folder, monkeypatch):
+    def computes(**training):
+        return Route(str(folder / "masked"), [folder / "text"], overrides={"train": training}).in_bfloat16
+
+    for able in (True, False):
+        monkeypatch.setattr("ofa_transformers.workflows.route.multiplies_bfloat16", lambda use_cpu, able=able: able)
+        assert computes() is able
+        assert computes(bf16=True) and not computes(bf16=False) and not computes(fp16=True)
 
 
 def test_a_decoder_goes_all_the_way_with_rows_of_its_pieces(folder, tmp_path):
