@@ -3,23 +3,23 @@
 import random
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
+from initializations import Initialization
 from sources import TOKENS, encode, low_precision, mask_tokens, masked_loss
 from states import TrainingState
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from translations import draw_translations, let_learn
 
 from ofa_transformers.evaluation import embed_texts, score_masked_lm
 from ofa_transformers.scoring.score import MaskedLMScore
 from ofa_transformers.scoring.sentences import default_layer, translation_ranks
 from ofa_transformers.text.parallel import ParallelText
-from ofa_transformers.training.alignment import Alignment
 from ofa_transformers.training.objective import count_labels, training_loss
 from ofa_transformers.training.optimization import parameter_groups
-from ofa_transformers.workflows.pretraining import pair_batches
 
 
 WEIGHT_DECAY, WARMUP_STEPS = 0.01, 10
@@ -44,37 +44,33 @@ def continue_pretraining(
     texts: dict[str, dict[str, str]],
     held: Held,
     *,
-    pairs: float | None = None,
-    share: float = 1.0,
-    rate: float,
+    initialization: Initialization,
+    teacher: Path,
     steps: int,
     loss_steps: Collection[int],
     retrieval_steps: Collection[int],
     bits_steps: Collection[int],
     seed: int,
-    decay: bool = False,
     energy: bool = False,
     state: Path | None = None,
     test: Held | None = None,
 ) -> dict:
     """Trains, and measures the held-out loss, retrieval and bits at given steps, and the energy of training if asked.
 
-    Samples, their order and their masks depend on the seed alone, those of the held-out text on nothing. With `pairs`,
-    the weight of the contrastive loss, samples are pairs of translations, about as many tokens a step, in a `share` of
-    the steps, which lie at even distances. With `decay` the rate falls in a line to nothing, otherwise it stays. A
-    training that broke off goes on from the file `state`, which is written every few minutes and removed at the end,
-    but for a measured energy, which would lack a part. `test` is measured once, at the end.
+    Samples, their order and their masks depend on the seed alone, those of the held-out text on nothing. What the model
+    began with says what it is trained on; pairs of translations have about as many tokens a step as other samples. The
+    `teacher` is the source, for distillation. A training that broke off goes on from the file `state`, which is written
+    every few minutes and removed at the end, but for a measured energy, which would lack a part. `test` is measured
+    once, at the end.
 
     Raises:
         ValueError: the file `state` is of another training.
     """
     meter = EnergyMeter() if energy else None
     lines = {language: list(verses.values()) for language, verses in texts.items()}
-    translations = None
-    if pairs is not None:
-        number = int(steps * share)
-        options = {"steps": number, "batch_size": SAMPLES, "sequence_length": TOKENS, "seed": seed}
-        translations = pair_batches(texts, tokenizer, **options)
+    rate, decay = initialization.rate, initialization.decay
+    options = {"layer": default_layer(model), "steps": steps, "samples": SAMPLES, "seed": seed}
+    translations = draw_translations(initialization, texts, tokenizer, teacher, **options)
     masks = [
         (encoded, *mask_tokens(encoded, tokenizer, torch.Generator().manual_seed(7)))
         for encoded in (encode(tokenizer, lines) for lines in held.lines.values())
@@ -103,8 +99,7 @@ def continue_pretraining(
     curve: dict[int, dict[str, float]] = {}
     precision = low_precision(model.device)
     kind = "bfloat16" if precision._enabled else "float32"
-    settings = {"pairs": pairs, "share": share, "rate": rate, "steps": steps, "seed": seed, "decay": decay}
-    settings["precision"] = kind
+    settings = {**asdict(initialization), "steps": steps, "seed": seed, "precision": kind}
     parts = {"optimizer": optimizer, "schedule": schedule}
     kept = TrainingState(None if energy else state, settings, model, parts, generator)
     if kept.values:
@@ -127,14 +122,16 @@ def continue_pretraining(
             meter.go_on()
         start, cpu_start = time.perf_counter(), time.process_time()
         model.train()
-        if translations is None or int(step * share) == int((step + 1) * share):
+        let_learn(model, initialization.trained, step / steps)
+        pairs = translations.of_step(step)
+        if pairs is None:
             encoded = encode(tokenizer, batch(lines, step, seed))
             loss = masked_loss(model, encoded, *mask_tokens(encoded, tokenizer, generator))
         else:
-            encoded = {name: tensor.to(model.device) for name, tensor in translations[int(step * share)].items()}
+            encoded = {name: tensor.to(model.device) for name, tensor in pairs.items()}
             count = count_labels(encoded["labels"], causal=False)
             with precision:
-                loss = sum(training_loss(model, model, encoded, count, False, Alignment(weight=pairs)))
+                loss = sum(training_loss(model, model, encoded, count, False, translations.alignment))
         loss.backward()
         optimizer.step()
         schedule.step()

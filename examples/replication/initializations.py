@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from transformers import AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from ofa_transformers import OfaInitializer, WordVectors
+from ofa_transformers.initialization.calibration import calibrate_bias
 from ofa_transformers.initialization.head_bias import read_target_text
+from ofa_transformers.initialization.mapping import TokenKind
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,10 @@ class Initialization:
         size: of the factorized embeddings, as a share of the hidden size; None for full size.
         pairs: training takes pairs of translations, with this weight of the contrastive loss; None for masked LM alone.
         share: of the steps that take pairs; the others are of masked LM.
+        distils: pairs aren't masked, but drawn to the source's vectors of their English lines.
+        trained: "all", "outer" (embeddings, head, and the two layers next to either), "body" (all but the embeddings),
+            or "rows first" (the embeddings alone in the first fifth of the steps).
+        norms: composed rows get the mean norm of the source's.
         rate: the learning rate.
         decay: it falls in a line to nothing.
     """
@@ -36,6 +43,9 @@ class Initialization:
     size: float | None = None
     pairs: float | None = None
     share: float = 1.0
+    distils: bool = False
+    trained: str = "all"
+    norms: bool = False
     rate: float = 1e-4
     decay: bool = False
 
@@ -119,6 +129,11 @@ INITIALIZATIONS = {
             ("half", "masked LM and pairs in turn", {"pairs": 0.3, "share": 0.5}),
             ("unaligned", "pairs without the contrastive loss", {"pairs": 0.0}),
             ("alone", "masked LM alone", {}),
+            ("distilled", "masked LM and distillation in turn", {"pairs": 0.3, "share": 0.5, "distils": True}),
+            ("rows-first", "pairs, embeddings alone in the first fifth", {"pairs": 0.3, "trained": "rows first"}),
+            ("outer", "pairs, no inner layers", {"pairs": 0.3, "trained": "outer"}),
+            ("body", "pairs, no embeddings", {"pairs": 0.3, "trained": "body"}),
+            ("norms", "pairs, norms as the source's", {"pairs": 0.3, "norms": True}),
         )
     },
     **{
@@ -167,4 +182,12 @@ def initialize(name: str, inputs: Inputs, seed: int) -> PreTrainedModel:
     if chosen.bias == "unigram":
         text = read_target_text(inputs.tokenizer, inputs.training_lines)
         adapted.model.get_output_embeddings().bias.data.copy_(text.log_probabilities)
+    if chosen.norms:
+        rows = adapted.model.get_input_embeddings().weight.data
+        composed = torch.from_numpy(adapted.mapping.kinds == TokenKind.COMPOSED)
+        norms = source.get_input_embeddings().weight.detach().norm(dim=1)
+        rows[composed] *= norms.mean() / rows[composed].norm(dim=1, keepdim=True)
+        text = read_target_text(inputs.tokenizer, inputs.training_lines)
+        adapted.model.get_output_embeddings().bias.data.copy_(text.log_probabilities)
+        calibrate_bias(adapted.model, inputs.tokenizer, text)
     return adapted.model

@@ -15,7 +15,7 @@ from transformers import AutoModel, AutoModelForMaskedLM
 from ofa_transformers.initialization.methods import methods
 
 
-MODULES = ("initializations", "run", "sources", "states", "summary", "continued")
+MODULES = ("initializations", "run", "sources", "states", "summary", "translations", "continued")
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def break_off_at_the_fourth(monkeypatch, module, name: str) -> list:
 
 @pytest.mark.parametrize(
     ("name", "source"),
-    [("fvt-c", "base"), ("offset0.4-c-pairs-4e-4-decay", "minilm"), ("offset0.4-c-half-2e-4", "minilm")],
+    [("fvt-c", "base"), ("offset0.4-c-pairs-4e-4-decay", "minilm"), ("offset0.4-c-distilled-2e-4", "minilm")],
 )
 def test_a_training_that_broke_off_goes_on(study, folder, monkeypatch, name, source):
     run, continued = study["run"], study["continued"]
@@ -179,6 +179,52 @@ def test_a_source_from_nothing_goes_on_where_it_broke_off(study, tmp_path, monke
     assert again.config.num_attention_heads == 1 and again.config.hidden_size == 64
     for name, tensor in whole.state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor), name
+
+
+@pytest.mark.parametrize(
+    ("trained", "progress", "still"),
+    [
+        ("all", 0.0, set()),
+        ("outer", 0.0, {"layer.2", "layer.3"}),
+        ("body", 0.0, {"embeddings.word_embeddings"}),
+        ("rows first", 0.1, {*(f"layer.{i}" for i in range(6)), "LayerNorm", "position", "token_type", "transform"}),
+        ("rows first", 0.2, set()),
+    ],
+)
+def test_what_learns(study, tiny_tokenizers, trained, progress, still):
+    config = make_source("bert", tiny_tokenizers["wordpiece"]).config
+    config.num_hidden_layers = 6
+    model = AutoModelForMaskedLM.from_config(config)
+    study["translations"].let_learn(model, trained, progress)
+    for name, parameter in model.named_parameters():
+        assert parameter.requires_grad is not any(part in name for part in still), name
+
+
+def test_steps_of_pairs_lie_at_even_distances(study):
+    translations = study["translations"].Translations
+    some = translations([{"number": i} for i in range(6)], None, 0.5)
+    assert [None if (pairs := some.of_step(step)) is None else pairs["number"] for step in range(12)] == [
+        None, 0, None, 1, None, 2, None, 3, None, 4, None, 5,
+    ]  # fmt: skip
+    every = translations([{"number": i} for i in range(6)], None, 1.0)
+    assert [every.of_step(step)["number"] for step in range(6)] == list(range(6))
+    assert translations([], None, 0.0).of_step(3) is None
+
+
+def test_norms_of_composed_rows_become_the_sources(study, folder, monkeypatch):
+    run, found = study["run"], {}
+    small = {"steps": 1, "vector_size": 6, "vocab_size": 300, "head_steps": 2, "source_steps": 2}
+    monkeypatch.setattr(run, "QUICK_SETTINGS", {**run.QUICK_SETTINGS, **small})
+    monkeypatch.setattr(run, "continue_pretraining", lambda model, *_, **__: found.update(model=model) or {"loss": {1: {"deu": 1.0}}})  # fmt: skip
+    monkeypatch.setattr(run, "write_summary", lambda output: None)
+    arguments = f"--bible {folder} --tatoeba {folder / 'tatoeba'} -o {folder / 'out'} --minilm {folder / 'minilm'}"
+    names = "--quick --threads 1 --initializations offset0.4-c-norms-2e-4"
+    monkeypatch.setattr(sys, "argv", ["run.py", *arguments.split(), *names.split()])
+    run.main()
+    source = AutoModelForMaskedLM.from_pretrained(folder / "out" / "sources" / "minilm")
+    wanted = source.get_input_embeddings().weight.norm(dim=1).mean()
+    norms = found["model"].get_input_embeddings().weight.norm(dim=1)
+    assert (norms - wanted).abs().lt(1e-5).sum() > 20
 
 
 def test_every_initialization_is_a_method_of_the_package(study):
