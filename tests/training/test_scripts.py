@@ -64,6 +64,27 @@ def killed_and_resumed(script: str, folder: Path, name: str, twice: bool = True,
 
 
 STREAMED = {"streaming": True, "dataloader_num_workers": 1}
+# Translations: half of the batches with a contrastive loss, or all of them with a teacher's vectors as targets.
+TAUGHT = ("pairs", "distilled")
+
+
+def taught(folder: Path) -> list[dict]:
+    """Runs on translations, in one process, in two, and in two with sharded weights."""
+    words = [f"word{number}" for number in range(12)]
+    (folder / "parallel").mkdir()
+    for number, language in enumerate(("eng_Latn", "deu_Latn", "swh_Latn")):
+        lines = [f"v{i}\t{' '.join(words[(i * 5 + number + n * n) % 12] for n in range(4))}" for i in range(40)]
+        (folder / "parallel" / f"{language}.tsv").write_text("\n".join(lines) + "\n")
+    options = {
+        "pairs": {"parallel": folder / "parallel", "parallel_share": 0.5},
+        "distilled": {"parallel": folder / "parallel", "distill": True, "teacher": folder / "gpt2"},
+    }
+    processes = {"one": {}, "two": {"ranks": 2}, "fsdp2": {"ranks": 2, "fsdp2": True}}
+    return [
+        run("run_mlm", folder, f"{how}-{kind}", model="plain", extra=options[kind], **more)
+        for kind in TAUGHT
+        for how, more in processes.items()
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +111,7 @@ def runs(tmp_path_factory) -> tuple[Path, dict[str, list[int]]]:
         run(trainer, folder, "nan", nan=SAVE * ACCUMULATION + 2),
         run(loop, folder, "loop-nan", nan=SAVE * ACCUMULATION + 2),
         run(trainer, folder, "full", fail=5),
+        *taught(folder),
     ]
     file = folder / "runs.json"
     file.write_text(json.dumps(jobs))
@@ -140,6 +162,22 @@ def test_the_same_global_batches_give_the_same_model(runs, name: str):
         )
     moved = [key for key in expected if not torch.allclose(start[key], expected[key], atol=1e-3)]
     assert len(moved) > len(expected) / 2
+
+
+@pytest.mark.parametrize("kind", TAUGHT)
+@pytest.mark.parametrize("how", ["two", "fsdp2"])
+def test_translations_train_the_same_model_in_two_processes(runs, how: str, kind: str):
+    """Each has half of the pairs of a batch, which are told apart from those of both."""
+    folder, codes = runs
+    assert codes[f"one-{kind}"] == codes[f"{how}-{kind}"] == [0], log(folder)[-5000:]
+    expected, actual = weights(folder / f"one-{kind}"), weights(folder / f"{how}-{kind}")
+    start = load_file(folder / "plain" / "model.safetensors")
+    for key, tensor in expected.items():
+        torch.testing.assert_close(
+            actual[key], tensor, rtol=1e-4, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}"
+        )
+    body = [key for key in expected if ".layer." in key]
+    assert sum(not torch.allclose(start[key], expected[key], atol=1e-3) for key in body) > len(body) / 3
 
 
 @pytest.mark.parametrize("name", ["fsdp2-plain", "fsdp2-trainer"])
