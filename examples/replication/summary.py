@@ -150,7 +150,35 @@ def tables(cells: list[dict], source: str) -> str:
     tested = {name: some for name, found in by_name.items() if (some := [cell for cell in found if "test" in cell])}
     if tested:
         lines += [f"\n**{title}: test, and English (dev)**\n", *_table(tested, _test_and_english(steps))]
+    if {step for cell in of_source for step in cell["bits_per_character"]} - {0, steps}:
+        lines += [f"\n**{title}: on the way**\n", *_on_the_way(of_source)]
     return "\n".join(lines)
+
+
+def _on_the_way(cells: list[dict]) -> list[str]:
+    """A table with a row for each initialisation and each step at which all was measured, but for the first."""
+    head = ["initialisation", "step", "seeds", "loss", "bits/char., words masked", "tokens masked"]
+    head += ["Bible → X", "→ English", "Tatoeba → X", "→ English", "English bits/char.", "English → English"]
+    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
+    for name, chosen in INITIALIZATIONS.items():
+        found = [cell for cell in cells if cell["cell"]["initialization"] == name]
+        for step in sorted({step for cell in found for step in cell["bits_per_character"] if step}):
+            there = [cell for cell in found if step in cell["bits_per_character"]]
+            columns = [
+                _spread(lambda c, s=step: mean(c["loss"][s]), 2),
+                _spread(lambda c, s=step: _by_word(c, s), 2),
+                _spread(lambda c, s=step: mean(c["bits_per_character"][s]), 2),
+                *(
+                    _spread(lambda c, s=step, t=task, w=which: retrieved(c, t, s, w), 1)
+                    for task in ("Bible", "Tatoeba")
+                    for which in (THERE, BACK)
+                ),
+                _spread(lambda c, s=step: c.get("english_bits_per_character_by_word", {}).get(s), 2),
+                _spread(lambda c, s=step: _english_retrieved(c, s), 1),
+            ]
+            row = [chosen.title, f"{step:,}", str(len(there)), *(show(there) for show in columns)]
+            lines.append("| " + " | ".join(row) + " |")
+    return lines
 
 
 def _test_and_english(steps: int) -> list[Column]:

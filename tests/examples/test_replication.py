@@ -75,7 +75,7 @@ def test_cells_tables_and_pictures(study, folder, monkeypatch):
         monkeypatch.setattr(sys, "argv", ["run.py", *map(str, arguments), *more])
         run.main()
 
-    main()
+    main("--measure", "4", "9")
     cells = {path.stem: path.read_bytes() for path in (out / "cells").iterdir()}
     assert set(cells) == {f"{source}-{name}-0" for source in sources for name in names}
     for content in cells.values():
@@ -86,20 +86,24 @@ def test_cells_tables_and_pictures(study, folder, monkeypatch):
             "swh",
         }
         tasks = {"Bible", "Tatoeba", "English"}
-        assert set(cell["retrieval"]) == {"0", "3", "6"} and set(cell["retrieval"]["6"]) == tasks
+        assert set(cell["retrieval"]) == {"0", "3", "4", "6"} and set(cell["retrieval"]["6"]) == tasks
         assert set(cell["test"]["retrieval"]) == tasks and set(cell["test"]["retrieval"]["Bible"]) == {
             "deu",
             "rus",
             "swh",
         }
         assert cell["test"]["bits_per_character_by_word"] != cell["bits_per_character_by_word"]["6"]  # of other verses
-        assert set(cell["english_bits_per_character_by_word"]) == {"0", "6"}
+        assert set(cell["english_bits_per_character_by_word"]) == {"0", "4", "6"}
         assert set(cell["source"]["retrieval"]) == {"English"}
         assert sum(cell["loss"]["6"].values()) < sum(cell["loss"]["0"].values()) - 0.01  # it learns
         assert cell["tokens"] > 0
         for kind in ("", "_by_word"):
             bits = cell[f"bits_per_character{kind}"]
-            assert set(bits) == {"0", "6"} and set(bits["6"]) == {"deu", "rus", "swh"} and min(bits["6"].values()) > 0
+            assert (
+                set(bits) == {"0", "4", "6"}
+                and set(bits["6"]) == {"deu", "rus", "swh"}
+                and min(bits["6"].values()) > 0
+            )
         for by_language in cell["retrieval"]["6"].values():
             assert all(len(values) == 4 and 0 <= min(values) <= max(values) <= 100 for values in by_language.values())
     parameters = {name: json.loads(cells[f"minilm-{name}-0"])["parameters"] for name in names}
@@ -108,6 +112,8 @@ def test_cells_tables_and_pictures(study, folder, monkeypatch):
     assert "| FVT, calibrated bias | 1 |" in table and "source of four languages" in table
     assert (out / "curves-minilm.png").stat().st_size > 10_000
     assert "bits/char. after, words masked | tokens masked" in table and "test, and English" in table
+    way = table[table.index("steps: on the way") :].partition("**\n\n")[2].partition("\n\n")[0].splitlines()
+    assert [row.split(" | ")[1] for row in way[2:]] == ["4", "6"] * len(names)
     main()  # all there: nothing is computed again
     assert {path.stem: path.read_bytes() for path in (out / "cells").iterdir()} == cells
     with pytest.raises(ValueError, match="choose another output folder"):
