@@ -26,12 +26,13 @@ def make_report(
     made: TargetRows,
     model: PreTrainedModel,
     head_bias: str | None,
+    of_states: bool,
     proof: dict[str, Any],
     run: Run,
 ) -> OfaReport:
     """Counts and measures what was made; `head_bias` says where the head's bias came from, None without one.
 
-    `proof` is what [`Reference.prove`] found.
+    `of_states` says whether new output rows are [`rows_of_states`]; `proof` is what [`Reference.prove`] found.
     """
     words, size = inputs.word_vectors, settings.embedding_size
     with run("report"):
@@ -65,7 +66,7 @@ def make_report(
             "unused": unused,
             "metadata": dict(words.metadata),
         },
-        settings={**held.to_dict(), "head_bias": head_bias},
+        settings={**held.to_dict(), "head_bias": head_bias, "output_rows": "states" if of_states else None},
         tokens=total,
         tokens_by_script=by_script,
         reconstruction_error=None if size is None else made.reconstruction_error(size),

@@ -5,8 +5,6 @@ Everything is computed on one thread: the number of them would show in the last 
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -17,6 +15,7 @@ from ..models.embeddings import find_head_bias
 from ..models.loss_ofa import OutputProjection
 from ..scoring.batching import evaluation_mode
 from ..utils.reading import in_one_line
+from ..utils.threads import one_thread
 from .head_bias import TargetText
 from .mapping.token_mapping import TokenMapping
 from .predictions import PredictedLines
@@ -99,7 +98,7 @@ def calibrate_bias(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, t
         return False
     former = bias.clone()
     bias.zero_()
-    with evaluation_mode(model), _one_thread():
+    with evaluation_mode(model), one_thread():
         outputs = _Outputs(model, tokenizer, text)
         if outputs.moments.count < 2:
             bias.copy_(former)
@@ -147,7 +146,7 @@ def calibrate_rows(
         return False
     new = new.to(weight.device)
     bias = torch.zeros(len(weight), device=weight.device)
-    with evaluation_mode(model), _one_thread():
+    with evaluation_mode(model), one_thread():
         try:
             outputs = _Outputs(model, tokenizer, text)
         except Exception as error:  # models that need more than text
@@ -181,21 +180,15 @@ class _Outputs:
         lines = PredictedLines(model, tokenizer, text.sample)
         count = min(int(np.searchsorted(np.cumsum(lines.ids.lengths), _TOKENS)) + 1, len(text.sample))
         states: list[torch.Tensor] = []
-        called: list[tuple[torch.Tensor, torch.Tensor]] = []
-        hook = self._projection.register_forward_hook(lambda _, given, made: called.append((given[0], made)))
-        try:
-            for start in range(0, count, _BATCH):
-                called.clear()
-                found = lines.logits(model, range(start, min(start + _BATCH, count)))
-                if found is None:
-                    continue
-                if not self.moments.count:
-                    self.scale = _ratio(found[0], called[-1][1]) if called else 1.0
-                self.moments.add(found[0])
-                if len(called) == 1 and _are_close(found[0], called[0][1], self.scale):
-                    states.append(called[0][0])
-        finally:
-            hook.remove()
+        for start in range(0, count, _BATCH):
+            found = lines.predict(model, range(start, min(start + _BATCH, count)))
+            if found is None:
+                continue
+            if not self.moments.count:
+                self.scale = found.scale
+            self.moments.add(found.logits)
+            if found.states is not None:
+                states.append(found.states)
         drawn = sum(map(len, states))
         self.states = torch.cat(states) if states and drawn == self.moments.count else None
 
@@ -208,19 +201,6 @@ class _Outputs:
             logits = self._projection(some).float() * self.scale + added
             total = torch.logaddexp(total, (logits - logits.logsumexp(dim=1, keepdim=True)).logsumexp(dim=0))
         return (total - math.log(len(states))).to(bias)
-
-
-def _ratio(logits: torch.Tensor, outputs: torch.Tensor) -> float:
-    """Of a model that scales what its output embeddings give (Granite's, Cohere's)."""
-    if logits.shape != outputs.shape or torch.equal(logits, outputs):
-        return 1.0
-    place = outputs.abs().argmax()
-    return float(logits.flatten()[place] / outputs.flatten()[place])
-
-
-def _are_close(logits: torch.Tensor, outputs: torch.Tensor, scale: float) -> bool:
-    """Up to rounding in half precision; false for logits that are bounded (Gemma 2's)."""
-    return logits.shape == outputs.shape and torch.allclose(logits.float(), scale * outputs.float(), rtol=0.01)
 
 
 def _unit(projection: torch.nn.Module, states: torch.Tensor) -> torch.Tensor | None:
@@ -262,13 +242,3 @@ class _Moments:
 
     def variance(self) -> torch.Tensor:
         return ((self.squares - self.sums.square() / self.count) / (self.count - 1)).float()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -12,7 +12,7 @@ from .mapping.token_mapping import TokenMapping
 from .settings import InitializationSettings
 
 
-_LINES = 512  # of the text that are kept
+_LINES, _SAMPLE = 4096, 512  # of the text that are kept, and those of them that a sample is
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,16 @@ class TargetText:
 
     Attributes:
         log_probabilities: (V_t,) float32, the log of each token's relative frequency, one added to every count.
-        sample: some of its lines, in random order.
+        lines: some thousand of its lines, in random order.
     """
 
     log_probabilities: torch.Tensor
-    sample: list[str]
+    lines: list[str]
+
+    @property
+    def sample(self) -> list[str]:
+        """The first of the lines, some hundred."""
+        return self.lines[:_SAMPLE]
 
 
 def read_target_text(tokenizer: PreTrainedTokenizerBase, lines: Iterable[str]) -> TargetText:

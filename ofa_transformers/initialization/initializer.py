@@ -28,6 +28,7 @@ from .head_bias import make_bias
 from .inputs import read_inputs, read_source
 from .mapping.token_mapping import TokenMapping
 from .method import make_mapping
+from .output_rows import rows_of_states
 from .rows import make_rows
 from .run import Run
 from .saving import write_checkpoint
@@ -228,9 +229,13 @@ class OfaInitializer:
             carried = inputs.text is None and not settings.authors_compatible
             model, proof = put_together(read, mapping, rows, bias, carried)
         fit_rows(model, inputs.target_tokenizer, mapping, rows, states, settings, run)
+        of_states = False
+        if inputs.text is not None and not settings.authors_compatible:
+            with run("head bias"):
+                of_states = rows_of_states(model, inputs.target_tokenizer, inputs.text, mapping, rows)
         head_bias = calibrate_head(model, inputs.target_tokenizer, inputs.text, mapping, rows, run)
         # 6. Report.
-        report = make_report(inputs, read, settings, mapping, rows, model, head_bias, proof, run)
+        report = make_report(inputs, read, settings, mapping, rows, model, head_bias, of_states, proof, run)
         logger.info("%s", report)
         tokenizer = limited_tokenizer(inputs.target_tokenizer, model)
         modules = read.sentence_modules

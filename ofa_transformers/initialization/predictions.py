@@ -1,6 +1,7 @@
 """What a language model predicts at random positions of lines, masked if it predicts masked tokens."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -15,6 +16,23 @@ from ..scoring.masked_lm import decode_only
 LINE_TOKENS = 64
 _MASKED = 0.15
 _IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model makes of a batch at the drawn positions.
+
+    Attributes:
+        logits: (n, V).
+        labels: (n,) int64, the tokens that they should predict, -100 where a line ends.
+        states: (n, D), what the output embeddings are given; None where the logits aren't their outputs times `scale`.
+        scale: 1 for most models; others multiply what their output embeddings give (Granite, Cohere).
+    """
+
+    logits: torch.Tensor
+    labels: torch.Tensor
+    states: torch.Tensor | None
+    scale: float
 
 
 class PredictedLines:
@@ -76,3 +94,32 @@ class PredictedLines:
         logits = next(one for one in result.values() if torch.is_tensor(one) and one.shape[-1:] == (size,))
         # A model that doesn't call its output embeddings as a module gives those of all positions.
         return logits[on_device] if logits.dim() == 3 else logits, labels[chosen].to(logits.device)
+
+    def predict(self, model: PreTrainedModel, batch: Sequence[int]) -> Prediction | None:
+        """As `logits`, with what the output embeddings are given."""
+        called: list[tuple[torch.Tensor, torch.Tensor]] = []
+        projection = model.get_output_embeddings()
+        hook = projection.register_forward_hook(lambda _, given, made: called.append((given[0], made)))
+        try:
+            found = self.logits(model, batch)
+        finally:
+            hook.remove()
+        if found is None:
+            return None
+        logits, labels = found
+        scale = _ratio(logits, called[-1][1]) if called else 1.0
+        seen = len(called) == 1 and _are_close(logits, called[0][1], scale)
+        return Prediction(logits, labels, called[0][0] if seen else None, scale)
+
+
+def _ratio(logits: torch.Tensor, outputs: torch.Tensor) -> float:
+    """Of a model that scales what its output embeddings give (Granite's, Cohere's)."""
+    if logits.shape != outputs.shape or torch.equal(logits, outputs):
+        return 1.0
+    place = outputs.abs().argmax()
+    return float(logits.flatten()[place] / outputs.flatten()[place])
+
+
+def _are_close(logits: torch.Tensor, outputs: torch.Tensor, scale: float) -> bool:
+    """Up to rounding in half precision; false for logits that are bounded (Gemma 2's)."""
+    return logits.shape == outputs.shape and torch.allclose(logits.float(), scale * outputs.float(), rtol=0.01)

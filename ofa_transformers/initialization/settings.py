@@ -50,6 +50,7 @@ _NO_SETTINGS = (
     "output",
     "record",
     "head_bias",
+    "output_rows",
 )
 
 

@@ -237,8 +237,10 @@ def input_facts(report: OfaReport) -> dict[str, list[tuple[str, str]]]:
 
 
 def _is_shown(setting: str, value: Any) -> bool:
-    """A model without a head's bias or without factors has no such setting; what else is None stands for all."""
-    return setting not in _SHOWN_ELSEWHERE and not (value is None and setting in ("head_bias", "primitives"))
+    """A model without a head's bias, rows of states or factors has no such setting; what else is None stands for all."""
+    return setting not in _SHOWN_ELSEWHERE and not (
+        value is None and setting in ("head_bias", "output_rows", "primitives")
+    )
 
 
 def _spaced(name: str) -> str:
