@@ -261,9 +261,9 @@ def lines_of_text(paths: list[Path]) -> Mapping[str, Iterable[str]] | Iterable[s
 def translations(paths: list[Path], settings: InitializationSettings) -> Iterator[tuple[str, str]]:
     """(line of the source's language, its translation) from files by language with common ids."""
     from ..evaluation import read_segments_by_id
+    from ..initialization.settings import pivot_of_source
 
-    pivot = settings.source_languages[0] if settings.source_languages else "eng"
-    for text in read_segments_by_id(paths, pivot=pivot):
+    for text in read_segments_by_id(paths, pivot=pivot_of_source(settings.source_languages)):
         yield from zip(text.translations, text.texts)
 
 

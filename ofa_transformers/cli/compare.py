@@ -84,6 +84,7 @@ def compare(
     with stage(STARTING):
         from rich.console import Console
 
+        from ..initialization.settings import codes_of, pivot_of_source
         from ..text.held_out import read_held_out
         from ..text.parallel import read_segments_by_id
         from ..workflows import Comparison
@@ -92,7 +93,8 @@ def compare(
 
     quiet_unless_interactive()
     keep_workspace(output, dry_run)
-    pivot = source_languages[0] if source_languages else "eng"
+    known = codes_of(source_languages)
+    pivot = pivot_of_source(known)
     comparison = Comparison(
         source,
         target_tokenizer,
@@ -106,7 +108,7 @@ def compare(
         sizes=[None if size == "full" else whole(size, "sizes") for size in sizes.split(",")],
         steps=[whole(number, "steps") for number in steps.split(",")],
         seeds=range(seeds),
-        source_languages=source_languages,
+        source_languages=known,
         max_texts=max_texts,
         max_pairs=max_pairs,
         files={

@@ -1,7 +1,7 @@
 """`InitializationSettings`: what decides an initialisation beside its inputs; checked, completed, written and read here."""
 
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -101,7 +101,7 @@ class InitializationSettings:
 
     def __post_init__(self) -> None:
         for name in ("source_languages", "target_languages"):
-            object.__setattr__(self, name, _codes(getattr(self, name)))
+            object.__setattr__(self, name, codes_of(getattr(self, name)))
         _check_at_least("num_neighbors", self.num_neighbors, 1, "must be at least 1 (the paper uses 10).")
         if not self.temperature > 0 or not np.isfinite(self.temperature):
             raise ValueError(f"temperature is {self.temperature}, but must be a positive number (the paper uses 0.1).")
@@ -303,12 +303,17 @@ def _names() -> list[str]:
     return [entry.name for entry in fields(InitializationSettings) if entry.name != "unknown"]
 
 
-def _codes(languages: str | Iterable[str] | None) -> tuple[str, ...] | None:
+def codes_of(languages: str | Iterable[str] | None) -> tuple[str, ...] | None:
     """Codes; one string may name several with commas between."""
     if languages is None:
         return None
     given = [languages] if isinstance(languages, str) else languages
     return tuple(sorted({code.strip() for value in given for code in value.split(",") if code.strip()}))
+
+
+def pivot_of_source(languages: Sequence[str] | None) -> str:
+    """What translations are paired with: English, where the source knows it or nothing is said; else the first language."""
+    return "eng" if not languages or "eng" in languages else languages[0]
 
 
 def named_value(setting: str) -> tuple[str, Any]:

@@ -8,7 +8,7 @@ import typer
 
 import ofa_transformers as ofa
 from ofa_transformers.cli import app
-from ofa_transformers.initialization.settings import InitializationSettings
+from ofa_transformers.initialization.settings import InitializationSettings, pivot_of_source
 
 
 NAMES = [entry.name for entry in dataclasses.fields(InitializationSettings) if entry.name != "unknown"]
@@ -59,6 +59,14 @@ def test_they_are_values():
     assert len({settings, InitializationSettings(source_languages=("deu", "eng"), target_languages=["rus"])}) == 1
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.seed = 1
+
+
+@pytest.mark.parametrize(
+    ("known", "pivot"),
+    [(None, "eng"), ((), "eng"), (("deu", "eng"), "eng"), (("fra",), "fra"), (("deu", "fra"), "deu")],
+)
+def test_translations_are_of_english_where_the_source_knows_it(known, pivot):
+    assert pivot_of_source(known) == pivot
 
 
 def test_those_of_a_newer_version_survive_with_a_warning(monkeypatch):

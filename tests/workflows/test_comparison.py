@@ -295,7 +295,9 @@ def test_the_command_predicts_compares_and_its_winner_is_taken(inputs, tmp_path)
     arguments += [part for name in LINES for part in ("--text", str(tmp_path / f"{name}.txt"))]
     arguments += ["--parallel", str(tmp_path / "bible"), "-o", str(tmp_path / "board")]
     arguments += ["--methods", "fvt,mean", "--max-texts", "4", "--max-pairs", "6"]
-    planned = CliRunner().invoke(app, [*arguments, "--dry-run"])
+    for more in ([], ["--source-language", "deu,eng"]):  # English is what the translations are of
+        planned = CliRunner().invoke(app, [*arguments, *more, "--dry-run"])
+        assert planned.exit_code == 0, planned.output
     assert planned.exit_code == 0 and "2 cells (fvt, mean), about" in planned.output
     assert not (tmp_path / "board").exists()
     result = CliRunner().invoke(app, arguments)
