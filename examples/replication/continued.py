@@ -82,7 +82,10 @@ def continue_pretraining(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(falling(step), (step + 1) / WARMUP_STEPS))
     torch.manual_seed(seed)  # dropout
     generator = torch.Generator().manual_seed(seed)
+    precision = low_precision(model.device)
+    kind = "bfloat16" if precision._enabled else "float32"
     found = {
+        "precision": kind,
         "parameters": model.num_parameters(),
         "embedding_parameters": model.get_input_embeddings().weight.numel(),
         "loss": {},
@@ -97,8 +100,6 @@ def continue_pretraining(
     }
     seconds = cpu_seconds = tokens = 0.0
     curve: dict[int, dict[str, float]] = {}
-    precision = low_precision(model.device)
-    kind = "bfloat16" if precision._enabled else "float32"
     settings = {**asdict(initialization), "steps": steps, "seed": seed, "precision": kind}
     parts = {"optimizer": optimizer, "schedule": schedule}
     kept = TrainingState(None if energy else state, settings, model, parts, generator)

@@ -8,8 +8,8 @@ To read in this order:
 4. `method`, which calls `mapping.build`: map the target's tokens onto the source's; `mapping.token_mapping` applies it.
 5. `factors`, then `rows`: factorize the source's embeddings, and make the target's rows of them.
 6. `head_bias`: the head's bias, carried over or of text.
-7. `special_tokens`, then `assembly`: put the model together; `calibration`: let its head predict tokens as often as they
-   occur.
+7. `special_tokens`, then `assembly`: put the model together; `output_rows` and `calibration`: let its head tell new
+   tokens apart, and predict them as often as they occur.
 8. `account`: tell in a report what was done. `saving`: write it all to a folder.
 
 `run` keeps time, and what several sizes have in common; `memory` estimates and refuses; `planning` is the dry run.
