@@ -6,7 +6,10 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import stdev
 from typing import Any
+
+from scipy.special import stdtrit
 
 from ..evaluation.results import Measurement, to_csv
 from ..evaluation.tables import with_spread
@@ -26,7 +29,8 @@ LESS_IS_BETTER = {BITS: True, PLAIN: False, CENTRED: False}
 
 @dataclass(frozen=True)
 class Score:
-    """The mean of a measure over languages and seeds, with its 95 % interval by the bootstrap over texts."""
+    """The mean of a measure over languages and seeds, with its 95 % interval: by the bootstrap over texts, and of several
+    seeds by Student's t, the two squared and added up."""
 
     value: float
     low: float
@@ -90,7 +94,12 @@ class Board:
         ]
         if not found:
             return None
-        return Score(*(sum(m[field] for m in found) / len(found) for field in ("value", "low", "high")))
+        value, low, high = (sum(m[field] for m in found) / len(found) for field in ("value", "low", "high"))
+        seeds = 0.0
+        if len(found) > 1:  # all on the same texts
+            spread = stdev(m["value"] for m in found) / math.sqrt(len(found))
+            seeds = float(stdtrit(len(found) - 1, 0.975)) * spread
+        return Score(value, value - math.hypot(value - low, seeds), value + math.hypot(high - value, seeds))
 
     def seconds(self, name: str) -> float:
         """Of a candidate, mean over its seeds."""

@@ -255,6 +255,19 @@ def test_the_verdict_says_who_is_told_apart():
     assert str(Board({}, cells, cells).verdict("top-1", 0)) == "top-1 before training: a alone, beside nothing."
 
 
+def test_seeds_that_differ_widen_the_interval():
+    cells = {"a": cell(0.5, 0.4, 0.7) + cell(0.6, 0.5, 0.8) + cell(0.7, 0.6, 0.9), "b": cell(0.9, 0.85, 0.95) * 3}
+    board = Board({}, cells, cells)
+    score, alike = board.score("a", "top-1", 0), board.score("b", "top-1", 0)
+    half = 4.302653 * 0.1 / 3**0.5  # Student's t of two degrees of freedom
+    assert score.value == pytest.approx(0.6)
+    assert score.low == pytest.approx(0.6 - (0.1**2 + half**2) ** 0.5, abs=1e-6)
+    assert score.high == pytest.approx(0.6 + (0.2**2 + half**2) ** 0.5, abs=1e-6)
+    assert (alike.low, alike.high) == pytest.approx((0.85, 0.95))
+    assert board.verdict("top-1", 0).rivals == ("a",)  # which single seeds wouldn't be
+    assert Board({}, cells, {name: some[1:2] for name, some in cells.items()}).verdict("top-1", 0).rivals == ()
+
+
 def test_the_page_is_headed_by_all_who_lead(tmp_path):
     def heading(cells) -> str:
         Board({}, cells, cells).save(tmp_path)
