@@ -170,10 +170,13 @@ class Route:
 
     @property
     def in_bfloat16(self) -> bool:
-        """Whether training computes in bfloat16: where the hardware multiplies it, and no other precision is asked for."""
+        """Whether training computes in bfloat16: where the hardware multiplies it, and no precision is asked for, be it by
+        options or by `accelerate launch`."""
         asked = self.overrides.get("train", {})
         if {"bf16", "fp16"} & asked.keys():
             return bool(asked.get("bf16", False))
+        if launched := os.environ.get("ACCELERATE_MIXED_PRECISION"):
+            return launched == "bf16"
         return multiplies_bfloat16(self.cpu)
 
     @property

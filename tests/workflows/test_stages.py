@@ -168,6 +168,10 @@ def test_training_computes_in_bfloat16_where_the_hardware_can_unless_told(folder
     for able in (True, False):
         monkeypatch.setattr("ofa_transformers.workflows.route.multiplies_bfloat16", lambda use_cpu, able=able: able)
         assert computes() is able
+        for launched in ("no", "fp16", "bf16"):
+            monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", launched)
+            assert computes() is (launched == "bf16")
+        monkeypatch.delenv("ACCELERATE_MIXED_PRECISION")
         assert computes(bf16=True) and not computes(bf16=False) and not computes(fp16=True)
 
 
