@@ -22,10 +22,22 @@ logger = logging.get_logger(__name__)
 
 # Of the text that are read: no more than make so many multiplications in the body, some 15 s of one thread.
 _TOKENS, _PRODUCTS = 1 << 17, 1.5e12
+_RATE = 4e10  # multiplications a second
 _BATCH = 16  # lines
 # As many states of a token count as much as its composed row; and the share of their mean variance that is added to all of
 # their dimensions'. Chosen on held-out states.
 _PRIOR, _RIDGE = 5.0, 10.0
+
+
+def has_rows_of_states(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, untied: bool) -> bool:
+    """Whether text gives rows to a model, by its kind; `untied` says that its output embeddings aren't the input's."""
+    predicts_masked = tokenizer.mask_token_id is not None and not model.can_generate()
+    return untied and predicts_masked and not model.config.is_encoder_decoder
+
+
+def seconds_to_read(body: int) -> float:
+    """Of one thread, of a text that is long enough, by the parameters of the body."""
+    return min(_TOKENS * body, _PRODUCTS) / _RATE
 
 
 @torch.no_grad()
@@ -53,14 +65,12 @@ def rows_of_states(
 
     Returns:
         Whether it did: not where output embeddings are the input's, nor for decoders, whose states are far from normally
-        distributed, and encoder-decoders; not where outputs aren't finite; and with a warning where the model can't be
+        distributed, and encoder-decoders; not where outputs aren't finite, or all alike; and with a warning where the model can't be
         run.
     """
     projection = model.get_output_embeddings()
     weight = getattr(projection, "weight", None)
-    if weight is None or "output" not in made.rows or not mapping.new.any():
-        return False
-    if tokenizer.mask_token_id is None or model.can_generate() or model.config.is_encoder_decoder:
+    if weight is None or not has_rows_of_states(model, tokenizer, "output" in made.rows) or not mapping.new.any():
         return False
     with evaluation_mode(model), one_thread():
         try:
@@ -78,7 +88,10 @@ def rows_of_states(
         states -= states.mean(dim=0)
         sums = torch.zeros(len(weight), states.shape[1], dtype=states.dtype).index_add_(0, labels, states)
         covariance = states.T @ states / len(states)
-        covariance += _RIDGE * covariance.diagonal().mean() * torch.eye(len(covariance), dtype=states.dtype)
+        variance = covariance.diagonal().mean()
+        if not variance > 0:
+            return False
+        covariance += _RIDGE * variance * torch.eye(len(covariance), dtype=states.dtype)
         moved = torch.from_numpy(mapping.new) & (counts > 0)
         counts, sums = counts[moved, None], sums[moved]
         of_text = torch.linalg.solve(covariance, (sums / counts).T).T / scale
@@ -96,7 +109,8 @@ def _states(
     """What the output embeddings are given (n, D) float64, for which tokens (n,), and what the model multiplies their
     outputs by; None where logits are something else, or nothing can be said of their covariance."""
     projection = model.get_output_embeddings()
-    body = model.num_parameters() - sum(table.weight.numel() for table in (model.get_input_embeddings(), projection))
+    tables = (model.get_input_embeddings(), projection)
+    body = model.num_parameters() - sum(table.weight.numel() for table in tables)
     lines = PredictedLines(model, tokenizer, text.lines, seed=1)
     tokens = min(_TOKENS, _PRODUCTS / max(body, 1))
     count = min(int(np.searchsorted(np.cumsum(lines.ids.lengths), tokens)) + 1, len(text.lines))

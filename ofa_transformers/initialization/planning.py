@@ -16,6 +16,7 @@ from ..utils.precision import cpu_multiplies_bfloat16
 from .inputs import check_rows, read_inputs
 from .mapping.matches import match_tokens
 from .memory import needed_memory, refuse_too_little_memory
+from .output_rows import has_rows_of_states, seconds_to_read
 from .run import Run
 from .settings import InitializationSettings
 from .sizes import sizes_of
@@ -138,6 +139,8 @@ def plan_adaptation(
         + _SECONDS_PER_WORD * num_words
         + (len(target) - shared) * with_vectors * words.dimension / _NEIGHBOR_RATES[cpu_multiplies_bfloat16()]
     )
+    if inputs.text is not None and has_rows_of_states(model, inputs.target_tokenizer, embeddings.output is not None):
+        cpu_seconds += seconds_to_read(sizes.parameters[0] - sizes.embedding_parameters[0])
     if embedding_size is not None:
         decomposed = rows if chosen.primitives == "source" else len(target)
         operations = hidden_size * (decomposed * hidden_size + 2 * rows * embedding_size)

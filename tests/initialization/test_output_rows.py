@@ -8,7 +8,7 @@ import torch
 from adapted_models import adapt, dense_rows, make_source
 from conftest import TEXT
 
-from ofa_transformers.initialization import initializer, output_rows
+from ofa_transformers.initialization import initializer, output_rows, planning
 from ofa_transformers.initialization.head_bias import read_target_text
 from ofa_transformers.initialization.output_rows import rows_of_states
 from ofa_transformers.initialization.predictions import PredictedLines
@@ -145,3 +145,17 @@ def test_as_many_threads_as_there_are_give_the_same(make, goal):
     finally:
         torch.set_num_threads(threads)
     assert torch.equal(*found)
+
+
+@pytest.mark.parametrize(("source", "longer"), [("roberta-untied", True), ("roberta", False), ("llama-untied", False)])
+def test_a_dry_run_counts_what_is_read(source, longer, tiny_tokenizers, word_vectors, goal, monkeypatch):
+    bodies = []
+    monkeypatch.setattr(planning, "seconds_to_read", lambda body: bodies.append(body) or 1000.0)
+    tokenizer = tiny_tokenizers["byte_bpe"]
+    model = make_source(source, tokenizer)
+    options = {"target_tokenizer": goal, "word_vectors": word_vectors, "source_tokenizer": tokenizer}
+    plan = planning.plan_adaptation(model, **options, target_text=LINES)
+    assert (plan.seconds > 500) == longer
+    tables = (model.get_input_embeddings(), model.get_output_embeddings())
+    body = model.num_parameters() - sum(table.weight.numel() for table in tables)
+    assert bodies == ([pytest.approx(body, abs=len(tokenizer))] if longer else [])
