@@ -20,9 +20,9 @@ from .rows import TargetRows
 
 logger = logging.get_logger(__name__)
 
-# Of the text that are read: no more than make so many multiplications in the body, some 15 s of one thread.
+# Of the text that are read: no more than make so many multiplications in the body, some 50 s of one thread.
 _TOKENS, _PRODUCTS = 1 << 17, 1.5e12
-_RATE = 4e10  # multiplications a second
+_RATE = 3e10  # multiplications a second
 _BATCH = 16  # lines
 # As many states of a token count as much as its composed row; and the share of their mean variance that is added to all of
 # their dimensions'. Chosen on held-out states.
