@@ -5,8 +5,9 @@ import copy
 import numpy as np
 import pytest
 import torch
-from adapted_models import adapt, dense_rows, make_source
+from adapted_models import DECODER, SIZES, adapt, dense_rows, make_source
 from conftest import TEXT
+from transformers import EuroBertConfig, EuroBertForMaskedLM, RemBertConfig, RemBertForMaskedLM
 
 from ofa_transformers.initialization import initializer, output_rows, planning
 from ofa_transformers.initialization.head_bias import read_target_text
@@ -32,7 +33,8 @@ def make(tiny_tokenizers, word_vectors, goal, monkeypatch):
             if not of_text:
                 patch.setattr(initializer, "rows_of_states", lambda *_: False)
             options = {"target_text": LINES, "primitives": "source", **options}
-            return adapt(make_source(source, tokenizer), tokenizer, goal, word_vectors, **options)
+            model = make_source(source, tokenizer) if isinstance(source, str) else source
+            return adapt(model, tokenizer, goal, word_vectors, **options)
 
     return made
 
@@ -159,3 +161,23 @@ def test_a_dry_run_counts_what_is_read(source, longer, tiny_tokenizers, word_vec
     tables = (model.get_input_embeddings(), model.get_output_embeddings())
     body = model.num_parameters() - sum(table.weight.numel() for table in tables)
     assert bodies == ([pytest.approx(body, abs=len(tokenizer))] if longer else [])
+
+
+@pytest.mark.parametrize("kind", ["eurobert", "eurobert-factorized", "rembert"])
+def test_families_that_have_them(kind, make, tiny_tokenizers):
+    tokenizer = tiny_tokenizers["byte_bpe"]
+    common = {"vocab_size": len(tokenizer)} | {
+        f"{role}_token_id": getattr(tokenizer, f"{role}_token_id") for role in ("bos", "eos", "pad")
+    }
+    torch.manual_seed(0)
+    if kind == "rembert":
+        sizes = {"input_embedding_size": 16, "output_embedding_size": 24}
+        source = RemBertForMaskedLM(RemBertConfig(**SIZES, **common, **sizes)).eval()
+    else:
+        source = EuroBertForMaskedLM(EuroBertConfig(**DECODER, **common, mask_token_id=tokenizer.mask_token_id)).eval()
+    options = {"embedding_size": 8} if kind == "eurobert-factorized" else {}
+    result, composed = make(source, **options), make(source, of_text=False, **options)
+    assert result.report.settings["output_rows"] == "states"
+    was, now = (one.model.get_output_embeddings().weight.detach() for one in (composed, result))
+    assert not torch.equal(was, now) and torch.isfinite(now).all()
+    assert torch.equal(*(dense_rows(one.model.get_input_embeddings()) for one in (composed, result)))
