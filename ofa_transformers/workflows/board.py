@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from statistics import stdev
+from statistics import variance
 from typing import Any
 
 from scipy.special import stdtrit
@@ -30,7 +32,7 @@ LESS_IS_BETTER = {BITS: True, PLAIN: False, CENTRED: False}
 @dataclass(frozen=True)
 class Score:
     """The mean of a measure over languages and seeds, with its 95 % interval: by the bootstrap over texts, and of several
-    seeds by Student's t, the two squared and added up."""
+    seeds by Student's t, the two squared and added up. What seeds differ by is pooled over all candidates."""
 
     value: float
     low: float
@@ -86,20 +88,33 @@ class Board:
 
     def score(self, name: str, measure: str, steps: int, language: str = "all") -> Score | None:
         """Of a candidate; None where it wasn't measured."""
-        found = [
-            m
-            for cell in self.cells[name]
-            for m in cell["measured"][str(steps)]
-            if m["metric"] == measure and m["language"] == language
-        ]
+        found = self._found[measure, steps, language].get(name)
         if not found:
             return None
         value, low, high = (sum(m[field] for m in found) / len(found) for field in ("value", "low", "high"))
         seeds = 0.0
         if len(found) > 1:  # all on the same texts
-            spread = stdev(m["value"] for m in found) / math.sqrt(len(found))
-            seeds = float(stdtrit(len(found) - 1, 0.975)) * spread
+            seeds = self._seeds(measure, steps, language) / math.sqrt(len(found))
         return Score(value, value - math.hypot(value - low, seeds), value + math.hypot(high - value, seeds))
+
+    @cached_property
+    def _found(self) -> dict[tuple[str, int, str], dict[str, list[dict]]]:
+        """By measure, steps and language: each candidate's measurements, one a seed."""
+        found: dict[tuple[str, int, str], dict[str, list[dict]]] = defaultdict(dict)
+        for name, cells in self.cells.items():
+            for cell in cells:
+                for steps, measured in cell["measured"].items():
+                    for m in measured:
+                        found[m["metric"], int(steps), m["language"]].setdefault(name, []).append(m)
+        return found
+
+    def _seeds(self, measure: str, steps: int, language: str) -> float:
+        """Half the 95 % interval of a single seed's value: the spread within candidates, times Student's t."""
+        by_name = [[m["value"] for m in some] for some in self._found[measure, steps, language].values()]
+        several = [values for values in by_name if len(values) > 1]
+        free = sum(len(values) - 1 for values in several)
+        pooled = math.sqrt(sum((len(values) - 1) * variance(values) for values in several) / free)
+        return float(stdtrit(free, 0.975)) * pooled
 
     def seconds(self, name: str) -> float:
         """Of a candidate, mean over its seeds."""
