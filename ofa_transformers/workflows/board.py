@@ -265,6 +265,7 @@ class Board:
             "inputs": list(_shown_inputs(self.inputs)),
             "leaders": list(self._leaders()),
             "verdicts": list(map(str, self.verdicts())),
+            "seeds": max(map(len, self.cells.values())),
             "languages": self.languages,
             "sections": sections,
             "seconds": [(name, f"{self.seconds(name):.0f} s") for name in self.cells],

@@ -255,6 +255,19 @@ def test_the_verdict_says_who_is_told_apart():
     assert str(Board({}, cells, cells).verdict("top-1", 0)) == "top-1 before training: a alone, beside nothing."
 
 
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        (1, "over the held-out texts. They say nothing of other texts, seeds or longer training."),
+        (3, "over the held-out texts, and over up to 3 seeds by Student's t. They say nothing of other texts or longer training."),
+    ],
+)  # fmt: skip
+def test_the_page_says_what_intervals_are(tmp_path, seeds, said):
+    cells = {"a": cell(0.5, 0.4, 0.6) * seeds, "b": cell(0.1, 0.05, 0.15)}
+    Board({}, cells, cells).save(tmp_path)
+    assert said in (tmp_path / "board.html").read_text(encoding="utf-8")
+
+
 def test_seeds_that_differ_widen_the_interval():
     cells = {"a": cell(0.5, 0.4, 0.7) + cell(0.6, 0.5, 0.8) + cell(0.7, 0.6, 0.9), "b": cell(0.9, 0.85, 0.95) * 3}
     board = Board({}, cells, cells)
