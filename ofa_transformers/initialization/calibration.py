@@ -6,7 +6,6 @@ Everything is computed on one thread: the number of them would show in the last 
 
 import math
 
-import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
@@ -26,7 +25,7 @@ from .run import Run
 logger = logging.get_logger(__name__)
 
 _TOKENS = 4096  # of the text that are read
-_BATCH = 16  # lines, or rows that are decoded at a time
+_BATCH = 16  # rows that are decoded at a time
 # States that a bias is compared with, and times that it is; more of either gains next to nothing.
 _COMPARED, _TIMES = 256, 2
 # Of the least squares in `_unit`: a share of the states' mean square, and the standard deviation of h·u around 1 from which
@@ -178,12 +177,8 @@ class _Outputs:
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: TargetText) -> None:
         self.moments, self.scale, self._projection = _Moments(), 1.0, model.get_output_embeddings()
         lines = PredictedLines(model, tokenizer, text.sample)
-        count = min(int(np.searchsorted(np.cumsum(lines.ids.lengths), _TOKENS)) + 1, len(text.sample))
         states: list[torch.Tensor] = []
-        for start in range(0, count, _BATCH):
-            found = lines.predict(model, range(start, min(start + _BATCH, count)))
-            if found is None:
-                continue
+        for found in lines.predictions(model, _TOKENS):
             if not self.moments.count:
                 self.scale = found.scale
             self.moments.add(found.logits)

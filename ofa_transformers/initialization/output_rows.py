@@ -3,7 +3,6 @@
 Beyond the paper; docs/how-it-works.md has the evidence.
 """
 
-import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
@@ -23,7 +22,6 @@ logger = logging.get_logger(__name__)
 # Of the text that are read: no more than make so many multiplications in the body, some 50 s of one thread.
 _TOKENS, _PRODUCTS = 1 << 17, 1.5e12
 _RATE = 3e10  # multiplications a second
-_BATCH = 16  # lines
 # As many states of a token count as much as its composed row; and the share of their mean variance that is added to all of
 # their dimensions'. Chosen on held-out states.
 _PRIOR, _RIDGE = 5.0, 10.0
@@ -112,15 +110,10 @@ def _states(
     tables = (model.get_input_embeddings(), projection)
     body = model.num_parameters() - sum(table.weight.numel() for table in tables)
     lines = PredictedLines(model, tokenizer, text.lines, seed=1)
-    tokens = min(_TOKENS, _PRODUCTS / max(body, 1))
-    count = min(int(np.searchsorted(np.cumsum(lines.ids.lengths), tokens)) + 1, len(text.lines))
     states: list[torch.Tensor] = []
     labels: list[torch.Tensor] = []
     scale = 1.0
-    for start in range(0, count, _BATCH):
-        found = lines.predict(model, range(start, min(start + _BATCH, count)))
-        if found is None:
-            continue
+    for found in lines.predictions(model, min(_TOKENS, _PRODUCTS / max(body, 1))):
         if found.states is None:
             return None
         scale = found.scale if not states else scale

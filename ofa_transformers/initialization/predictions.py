@@ -1,8 +1,9 @@
 """What a language model predicts at random positions of lines, masked if it predicts masked tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -15,6 +16,7 @@ from ..scoring.masked_lm import decode_only
 # Tokens of a line; the rest is cut off.
 LINE_TOKENS = 64
 _MASKED = 0.15
+_BATCH = 16  # lines
 _IGNORED = -100
 
 
@@ -94,6 +96,14 @@ class PredictedLines:
         logits = next(one for one in result.values() if torch.is_tensor(one) and one.shape[-1:] == (size,))
         # A model that doesn't call its output embeddings as a module gives those of all positions.
         return logits[on_device] if logits.dim() == 3 else logits, labels[chosen].to(logits.device)
+
+    def predictions(self, model: PreTrainedModel, tokens: float) -> Iterator[Prediction]:
+        """Of the first lines that have so many tokens together, a batch at a time."""
+        count = min(int(np.searchsorted(np.cumsum(self.ids.lengths), tokens)) + 1, len(self.ids.lengths))
+        for start in range(0, count, _BATCH):
+            found = self.predict(model, range(start, min(start + _BATCH, count)))
+            if found is not None:
+                yield found
 
     def predict(self, model: PreTrainedModel, batch: Sequence[int]) -> Prediction | None:
         """As `logits`, with what the output embeddings are given."""
