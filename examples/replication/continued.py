@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -54,6 +54,7 @@ def continue_pretraining(
     energy: bool = False,
     state: Path | None = None,
     test: Held | None = None,
+    before: dict[str, object] | None = None,
 ) -> dict:
     """Trains, and measures the held-out loss, retrieval and bits at given steps, and the energy of training if asked.
 
@@ -61,7 +62,9 @@ def continue_pretraining(
     began with says what it is trained on; pairs of translations have about as many tokens a step as other samples. The
     `teacher` is the source, for distillation. A training that broke off goes on from the file `state`, which is written
     every few minutes and removed at the end, but for a measured energy, which would lack a part. `test` is measured
-    once, at the end.
+    once, at the end. `before` keeps what was measured before the first step, for trainings that begin alike. Where the
+    processor multiplies bfloat16, training and measuring do (bits differ by less than 0.001 from float32, top-1 of all
+    languages by 0.3 points).
 
     Raises:
         ValueError: the file `state` is of another training.
@@ -86,6 +89,7 @@ def continue_pretraining(
     kind = "bfloat16" if precision._enabled else "float32"
     found = {
         "precision": kind,
+        "measured_in": kind,
         "parameters": model.num_parameters(),
         "embedding_parameters": model.get_input_embeddings().weight.numel(),
         "loss": {},
@@ -102,6 +106,19 @@ def continue_pretraining(
     curve: dict[int, dict[str, float]] = {}
     settings = {**asdict(initialization), "steps": steps, "seed": seed, "precision": kind}
     parts = {"optimizer": optimizer, "schedule": schedule}
+    before = {} if before is None else before
+
+    def measure(name: str, step: int, measured: Callable[[], object]) -> None:
+        """Notes what `measured` finds after a step."""
+        if step == 0 and name in before:
+            found[name][step] = before[name]
+            return
+        with precision:
+            found[name][step] = measured()
+        if step == 0:
+            before[name] = found[name][step]
+
+    scored = partial(bits_per_character, model, tokenizer, held.lines)
     kept = TrainingState(None if energy else state, settings, model, parts, generator)
     if kept.values:
         found, curve = kept.values["found"], kept.values["curve"]
@@ -109,14 +126,14 @@ def continue_pretraining(
     for step in range(kept.values.get("step", 0), steps + 1):
         kept.keep(step=step, found=found, curve=curve, sums=[seconds, cpu_seconds, tokens])
         if step in loss_steps:
-            found["loss"][step] = held_out_loss(model, masks, list(held.lines))
+            measure("loss", step, lambda: held_out_loss(model, masks, list(held.lines)))
             curve[step] = {"seconds": round(seconds, 2), "cpu_seconds": round(cpu_seconds, 2)}
         if step in retrieval_steps:
-            found["retrieval"][step] = retrieval(model, tokenizer, held.pairs)
+            measure("retrieval", step, lambda: retrieval(model, tokenizer, held.pairs))
         if step in bits_steps:
-            found["bits_per_character"][step] = bits_per_character(model, tokenizer, held.lines, "token")
-            found["bits_per_character_by_word"][step] = bits_per_character(model, tokenizer, held.lines, "word")
-            found["english_bits_per_character_by_word"][step] = english_bits(model, tokenizer, held)
+            measure("bits_per_character", step, lambda: scored("token"))
+            measure("bits_per_character_by_word", step, lambda: scored("word"))
+            measure("english_bits_per_character_by_word", step, lambda: english_bits(model, tokenizer, held))
         if step == steps:
             break
         if meter:
@@ -132,7 +149,8 @@ def continue_pretraining(
             encoded = {name: tensor.to(model.device) for name, tensor in pairs.items()}
             count = count_labels(encoded["labels"], causal=False)
             with precision:
-                loss = sum(training_loss(model, model, encoded, count, False, translations.alignment))
+                tokens_loss, pairs_loss = training_loss(model, model, encoded, count, False, translations.alignment)
+            loss = tokens_loss if pairs_loss is None else tokens_loss + pairs_loss
         loss.backward()
         optimizer.step()
         schedule.step()
@@ -145,11 +163,12 @@ def continue_pretraining(
     if meter:
         found["watt_hours"] = round(meter.stop(), 4)
     if test is not None:
-        found["test"] = {
-            "bits_per_character_by_word": bits_per_character(model, tokenizer, test.lines, "word"),
-            "english_bits_per_character_by_word": english_bits(model, tokenizer, test),
-            "retrieval": retrieval(model, tokenizer, test.pairs),
-        }
+        with precision:
+            found["test"] = {
+                "bits_per_character_by_word": bits_per_character(model, tokenizer, test.lines, "word"),
+                "english_bits_per_character_by_word": english_bits(model, tokenizer, test),
+                "retrieval": retrieval(model, tokenizer, test.pairs),
+            }
     kept.remove()
     return {**found, "curve": curve, "tokens": int(tokens)}
 

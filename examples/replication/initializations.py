@@ -28,6 +28,7 @@ class Initialization:
         pairs: training takes pairs of translations, with this weight of the contrastive loss; None for masked LM alone.
         share: of the steps that take pairs; the others are of masked LM.
         distils: pairs aren't masked, but drawn to the source's vectors of their English lines.
+        joined: both sides of a pair are one sample (translation language modelling).
         trained: "all", "outer" (embeddings, head, and the two layers next to either), "body" (all but the embeddings),
             or "rows first" (the embeddings alone in the first fifth of the steps).
         norms: composed rows get the mean norm of the source's.
@@ -44,15 +45,35 @@ class Initialization:
     pairs: float | None = None
     share: float = 1.0
     distils: bool = False
+    joined: bool = False
     trained: str = "all"
     norms: bool = False
     rate: float = 1e-4
     decay: bool = False
 
+    @property
+    def beginning(self) -> "Initialization":
+        """All that the model before training depends on: this, with nothing said of what it is trained on."""
+        fields = (self.method, self.rules, self.offset, self.bias, self.size)
+        return Initialization("", *fields, norms=self.norms)
+
 
 PUBLISHED = (("word_weighting", "uniform"), ("overlap", "all"), ("primitives", "source"))
 # The paper's sizes 100, 200 and 400 as shares of 768.
 SHARES = {"100": 100 / 768, "200": 200 / 768, "400": 400 / 768}
+# Rows, full or factorized, that are compared trained on each of the following: title, method and offset.
+ROWS = {
+    "offset0.4-c": ("OFA, our rules, offset 0.4", "ofa", 0.4),
+    "fvt-c": ("FVT", "fvt", 0.0),
+    "focus-c": ("FOCUS", "focus", 0.0),
+}
+TRAININGS: dict[str, tuple[str, dict]] = {
+    "alone": ("masked LM alone", {}),
+    "joined": ("masked LM and translation LM in turn", {"pairs": 0.0, "share": 0.5, "joined": True}),
+    "half": ("masked LM and pairs in turn", {"pairs": 0.3, "share": 0.5}),
+    "distilled": ("masked LM and distillation in turn", {"pairs": 0.3, "share": 0.5, "distils": True}),
+    "pairs": ("pairs", {"pairs": 0.3}),
+}
 INITIALIZATIONS = {
     "random": Initialization("random", method="random", bias="carried"),
     "random-u": Initialization("random, unigram bias", method="random", bias="unigram"),
@@ -105,13 +126,12 @@ INITIALIZATIONS = {
             decay=decay,
         )
         for name, title, method, offset, rates, falling_rates in (
-            ("fvt-c", "FVT", "fvt", 0.0, ["2e-4"], ["4e-4"]),
+            ("fvt-c", "FVT", "fvt", 0.0, [], ["4e-4"]),
             ("fvt0.4-c", "FVT, offset 0.4", "fvt", 0.4, ["2e-4"], []),
-            ("offset0.4-c", "OFA, our rules, offset 0.4", "ofa", 0.4, ["2e-4", "4e-4"], ["4e-4"]),
+            ("offset0.4-c", "OFA, our rules, offset 0.4", "ofa", 0.4, ["4e-4"], ["4e-4"]),
             ("offset0.5-c", "OFA, our rules, offset 0.5", "ofa", 0.5, ["2e-4", "3e-4"], []),
             ("offset0.6-c", "OFA, our rules, offset 0.6", "ofa", 0.6, ["2e-4"], ["4e-4"]),
             ("mixture0.4-c", "0.7 OFA + 0.3 FVT, offset 0.4", "mixture", 0.4, ["2e-4"], ["4e-4"]),
-            ("focus-c", "FOCUS", "focus", 0.0, ["2e-4"], []),
         )
         for decay, some in ((False, rates), (True, falling_rates))
         for rate in some
@@ -119,32 +139,31 @@ INITIALIZATIONS = {
     "offset0.4-c-200-pairs": Initialization(
         "OFA-200, our rules, calibrated bias, offset 0.4, trained on pairs", offset=0.4, size=SHARES["200"], pairs=0.3
     ),
-    # What `ofa run` does, and what could take its place: in the embeddings' size, and in what is trained on.
+    # What `ofa run` does (offset 0.4, pairs), what else rows could be trained on, and other rows trained alike.
+    **{
+        f"{name}{size}-{training}-2e-4": Initialization(
+            f"{title}, calibrated bias{', size 200 of 768' if size else ''}, {trained_on}, rate of 2e-4",
+            method,
+            offset=offset,
+            size=SHARES["200"] if size else None,
+            rate=2e-4,
+            **changed,
+        )
+        for name, (title, method, offset) in ROWS.items()
+        for size in ("", "-200")
+        for training, (trained_on, changed) in TRAININGS.items()
+    },
     **{
         f"offset0.4-c-{name}-2e-4": Initialization(
             f"OFA, our rules, calibrated bias, offset 0.4, {title}, rate of 2e-4", offset=0.4, rate=2e-4, **changed
         )
         for name, title, changed in (
-            ("200-pairs", "size 200 of 768, trained on pairs", {"size": SHARES["200"], "pairs": 0.3}),
-            ("half", "masked LM and pairs in turn", {"pairs": 0.3, "share": 0.5}),
             ("unaligned", "pairs without the contrastive loss", {"pairs": 0.0}),
-            ("alone", "masked LM alone", {}),
-            ("distilled", "masked LM and distillation in turn", {"pairs": 0.3, "share": 0.5, "distils": True}),
             ("rows-first", "pairs, embeddings alone in the first fifth", {"pairs": 0.3, "trained": "rows first"}),
             ("outer", "pairs, no inner layers", {"pairs": 0.3, "trained": "outer"}),
             ("body", "pairs, no embeddings", {"pairs": 0.3, "trained": "body"}),
             ("norms", "pairs, norms as the source's", {"pairs": 0.3, "norms": True}),
         )
-    },
-    **{
-        f"{name}-200-pairs-2e-4": Initialization(
-            f"{title}, calibrated bias, size 200 of 768, trained on pairs at a rate of 2e-4",
-            method,
-            size=SHARES["200"],
-            pairs=0.3,
-            rate=2e-4,
-        )
-        for name, title, method in (("fvt-c", "FVT", "fvt"), ("focus-c", "FOCUS", "focus"))
     },
 }
 
@@ -160,9 +179,8 @@ class Inputs:
     training_lines: Sequence[str]
 
 
-def initialize(name: str, inputs: Inputs, seed: int) -> PreTrainedModel:
+def initialize(chosen: Initialization, inputs: Inputs, seed: int) -> PreTrainedModel:
     """The model that training begins with."""
-    chosen = INITIALIZATIONS[name]
     source = AutoModelForMaskedLM.from_pretrained(inputs.source)
     size = None if chosen.size is None else round(chosen.size * source.config.hidden_size)
     adapted = OfaInitializer.from_pretrained(

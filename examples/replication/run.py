@@ -15,6 +15,7 @@ again: a run that broke off goes on. Tables and pictures are written at the end,
 """
 
 import argparse
+import copy
 import json
 import logging
 import multiprocessing
@@ -27,9 +28,9 @@ from pathlib import Path
 import torch
 from continued import Held, continue_pretraining, english_bits, retrieval
 from initializations import INITIALIZATIONS, Inputs, initialize
-from sources import encoder_with_head, from_nothing, of_several_languages
+from sources import encoder_with_head, from_nothing, low_precision, of_several_languages
 from summary import write_summary
-from transformers import AutoModelForMaskedLM, AutoTokenizer
+from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from ofa_transformers import WordVectors
@@ -45,7 +46,7 @@ SOURCE_LANGUAGES = {"minilm": ["eng"], "multilingual": FOUR, "base": FOUR}
 # Three seeds tell what holds; the others show the rest of the paper's table once.
 DECISIVE = ["random", "random-c", "fvt-c", "ofa", "rules-c", "offset0.2-c", "offset0.2-c-200"]
 # FOCUS trains fastText, by gensim.
-COSTLY = ["focus-u", "focus-c"]
+COSTLY = [name for name, chosen in INITIALIZATIONS.items() if chosen.method == "focus"]
 OTHERS = [name for name, chosen in INITIALIZATIONS.items() if name not in DECISIVE and name not in COSTLY]
 # What isn't named on the command line.
 SETTINGS = {
@@ -228,28 +229,33 @@ def run_cell(
         WordVectors.load(args.output / "vectors"),
         [line for some in lines.values() for line in some[:2000]],
     )
-    name, steps = cell["initialization"], cell["steps"]
-    model = initialize(name, inputs, cell["seed"]).to(args.device)
+    chosen, steps = INITIALIZATIONS[cell["initialization"]], cell["steps"]
+    beginning = (cell["source"], chosen.beginning, cell["seed"])
+    if beginning not in _begun:
+        _begun.clear()
+        _begun[beginning] = initialize(chosen, inputs, cell["seed"]), {}
+    model, before = copy.deepcopy(_begun[beginning][0]).to(args.device), _begun[beginning][1]
     made = time.perf_counter()
     path = cell_file(args, cell)
     path.parent.mkdir(parents=True, exist_ok=True)
     between = {step for step in args.measure if step < steps}
-    shares = (0, 1 / 12, 1 / 6, 1 / 5, 1 / 3, 1 / 2, 2 / 3, 5 / 6, 1)
+    shares = (0, 1) if args.brief else (0, 1 / 12, 1 / 6, 1 / 5, 1 / 3, 1 / 2, 2 / 3, 5 / 6, 1)
     results = continue_pretraining(
         model,
         inputs.tokenizer,
         text,
         held,
-        initialization=INITIALIZATIONS[name],
+        initialization=chosen,
         teacher=inputs.source,
         steps=steps,
         loss_steps=sorted({round(share * steps) for share in shares} | between),
-        retrieval_steps={0, steps // 2, steps} | between,
+        retrieval_steps={0, steps} | between | ({steps // 2} if not args.brief else set()),
         bits_steps={0, steps} | between,
         seed=cell["seed"],
         energy=args.energy,
         state=path.with_suffix(".state"),
         test=test,
+        before=before,
     )
     results["source"] = of_sources[cell["source"]]
     results["seconds"] = {"initialization": round(made - start, 1), "all": round(time.perf_counter() - start, 1)}
@@ -265,13 +271,16 @@ def measure_source(args: argparse.Namespace, held: Held, source: str) -> dict:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForMaskedLM.from_pretrained(folder).to(args.device)
     pairs = {task: texts for task, texts in held.pairs.items() if task == "English"}
-    return {
-        "english_bits_per_character_by_word": english_bits(model, tokenizer, held),
-        "retrieval": retrieval(model, tokenizer, pairs),
-    }
+    with low_precision(model.device):
+        return {
+            "english_bits_per_character_by_word": english_bits(model, tokenizer, held),
+            "retrieval": retrieval(model, tokenizer, pairs),
+        }
 
 
 _shared: tuple = ()
+# The last beginning of a training, and what was measured of it: arms that differ in training alone begin alike.
+_begun: dict[tuple, tuple[PreTrainedModel, dict]] = {}
 
 
 def start_worker(*shared: object) -> None:
@@ -299,6 +308,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="of 16 samples of up to 64 tokens (default: 120)")
     parser.add_argument(
         "--measure", nargs="+", type=int, default=[], metavar="STEP", help="measure all after these, too"
+    )
+    parser.add_argument(
+        "--brief", action="store_true", help="measure before training, after --measure's steps and at the end alone"
     )
     parser.add_argument("--vocab-size", type=int, help="target tokens (default: 20,000)")
     parser.add_argument("--verses", type=int, help="to retrieve, a language (default: 60)")

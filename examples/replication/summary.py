@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from initializations import INITIALIZATIONS
+from initializations import INITIALIZATIONS, ROWS, TRAININGS
 
 from ofa_transformers.utils.files import new_file
 
@@ -109,7 +109,13 @@ def spread_of(values: list[float], digits: int) -> str:
 def tables(cells: list[dict], source: str) -> str:
     """Tables of a source, with a row for each initialisation: losses and cost, retrieval, test and English."""
     of_source = [cell for cell in cells if cell["cell"]["source"] == source]
-    steps = of_source[0]["cell"]["steps"]
+    lines = []
+    for steps in sorted({cell["cell"]["steps"] for cell in of_source}):
+        lines += [*_of_length([cell for cell in of_source if cell["cell"]["steps"] == steps], source, steps), ""]
+    return "\n".join([*lines, *rows_by_training(of_source)]).rstrip()
+
+
+def _of_length(of_source: list[dict], source: str, steps: int) -> list[str]:
     by_name: dict[str, list[dict]] = {}
     for name in INITIALIZATIONS:
         if found := [cell for cell in of_source if cell["cell"]["initialization"] == name]:
@@ -121,7 +127,7 @@ def tables(cells: list[dict], source: str) -> str:
     losses: list[Column] = [
         ("parameters, M", lambda cells: f"{cells[0]['parameters'] / 1e6:.1f}"),
         ("loss before", _spread(lambda c: mean(c["loss"][0]), 2)),
-        (f"loss, step {round(steps / 5)}", _spread(lambda c: mean(c["loss"][round(steps / 5)]), 2)),
+        (f"loss, step {round(steps / 5)}", _spread(lambda c: _loss(c, round(steps / 5)), 2)),
         (f"loss, step {steps}", _spread(lambda c: mean(c["loss"][steps]), 2)),
         ("bits/char. after, words masked", _spread(lambda c: _by_word(c, steps), 2)),
         ("tokens masked", _spread(lambda c: mean(c["bits_per_character"][steps]), 2)),
@@ -152,7 +158,62 @@ def tables(cells: list[dict], source: str) -> str:
         lines += [f"\n**{title}: test, and English (dev)**\n", *_table(tested, _test_and_english(steps))]
     if {step for cell in of_source for step in cell["bits_per_character"]} - {0, steps}:
         lines += [f"\n**{title}: on the way**\n", *_on_the_way(of_source)]
-    return "\n".join(lines)
+    return lines
+
+
+def rows_by_training(cells: list[dict]) -> list[str]:
+    """Tables of all rows on all trainings, where there are cells of several: after as many steps, and at their ends.
+
+    Ends are of equal CPU seconds where the cells' steps were chosen so.
+    """
+    found = {
+        (rows + size, training): some
+        for rows in ROWS
+        for size in ("", "-200")
+        for training in TRAININGS
+        if (some := [cell for cell in cells if cell["cell"]["initialization"] == f"{rows}{size}-{training}-2e-4"])
+    }
+    trainings = [training for training in TRAININGS if any(training == other for _, other in found)]
+    if len(trainings) < 2:
+        return []
+    measures: list[tuple[str, Callable[[dict, int], float | None], int]] = [
+        ("bits/char., words masked", _by_word, 2),
+        ("tokens masked", lambda c, step: mean(c["bits_per_character"][step]), 2),
+        ("Bible → X", lambda c, step: retrieved(c, "Bible", step, THERE), 1),
+        ("→ English", lambda c, step: retrieved(c, "Bible", step, BACK), 1),
+        ("Tatoeba → X", lambda c, step: retrieved(c, "Tatoeba", step, THERE), 1),
+        ("→ English", lambda c, step: retrieved(c, "Tatoeba", step, BACK), 1),
+        ("English bits/char.", lambda c, step: c["english_bits_per_character_by_word"][step], 2),
+        ("training, CPU s", lambda c, step: c["curve"][step]["cpu_seconds"], 0),
+    ]
+    common = set.intersection(*(set(c["bits_per_character"]) - {0} for some in found.values() for c in some))
+    if not common:
+        return []
+    ends: list[tuple[str, Callable[[dict], int]]] = [
+        ("equal steps", lambda cell: max(common)),
+        ("to the end", lambda cell: cell["cell"]["steps"]),
+    ]
+    lines = []
+    for name, chosen in ends:
+        lines += [f"**All rows on all trainings, {name}**\n"]
+        lines += ["| rows | measure | " + " | ".join(TRAININGS[training][0] for training in trainings) + " |"]
+        lines += ["| --- | --- |" + " ---: |" * len(trainings)]
+        of_trainings = [[c for (_, other), some in found.items() if other == t for c in some] for t in trainings]
+        lengths = [", ".join(sorted({str(chosen(cell)) for cell in some}, key=int)) for some in of_trainings]
+        lines += ["| all | steps | " + " | ".join(lengths) + " |"]
+        for rows in dict.fromkeys(rows for rows, _ in found):
+            title = ROWS[rows.removesuffix("-200")][0] + (", size 200 of 768" if rows.endswith("-200") else "")
+            for measure, value, digits in measures:
+                shown = _spread(lambda cell, v=value, at=chosen: v(cell, at(cell)), digits)
+                row = [title, measure, *(shown(found.get((rows, training), [])) for training in trainings)]
+                lines.append("| " + " | ".join(row) + " |")
+        lines.append("")
+    return lines
+
+
+def _loss(cell: dict, step: int) -> float | None:
+    """Mean over languages; None where it wasn't measured after this step."""
+    return mean(cell["loss"][step]) if step in cell["loss"] else None
 
 
 def _on_the_way(cells: list[dict]) -> list[str]:

@@ -15,11 +15,14 @@ from ofa_transformers.training.distillation import SentenceVectors, read_targets
 from ofa_transformers.training.masking import MaskingCollator
 from ofa_transformers.training.pairs import PairCollator, PairedText, PairSamples
 from ofa_transformers.training.samples import Encoder
-from ofa_transformers.workflows.pretraining import pair_batches
 
 
 OUTER = 2  # layers next to the embeddings, and next to the head
 FIRST = 1 / 5  # share of the steps in which rows learn alone
+
+
+# The text of a process by what is left of it: encoding it takes as long as some dozen steps.
+_encoded: dict[tuple, PairedText] = {}
 
 
 @dataclass(frozen=True)
@@ -60,20 +63,24 @@ def draw_translations(
     """
     if chosen.pairs is None:
         return Translations([], Alignment(), 0.0)
-    number = int(steps * chosen.share)
-    if not chosen.distils:
-        options = {"steps": number, "batch_size": samples, "sequence_length": TOKENS, "seed": seed}
-        return Translations(pair_batches(texts, tokenizer, **options), Alignment(weight=chosen.pairs), chosen.share)
-    english = texts["eng"]
-    texts = {name: {key: line for key, line in lines.items() if key in english} for name, lines in texts.items()}
-    encoder = Encoder(tokenizer, TOKENS)
-    text = PairedText(texts, encoder)
+    if chosen.distils:
+        english = texts["eng"]
+        texts = {name: {key: line for key, line in lines.items() if key in english} for name, lines in texts.items()}
+    encoder = Encoder(tokenizer, 2 * TOKENS if chosen.joined else TOKENS)
+    key = (tuple(texts), chosen.distils, encoder.max_length)
+    if key not in _encoded:
+        _encoded[key] = PairedText(texts, encoder)
+    text = _encoded[key]
     drawn = PairSamples(text, alpha=0.0, seed=seed)
+    number = int(steps * chosen.share)
     pairs = [[drawn[step * samples + i] for i in range(samples)] for step in range(number)]
-    needed = np.unique([pair["segment"] for some in pairs for pair in some])
-    targets = read_targets(str(teacher), [english[key] for key in text.segments], layer, str(teacher.parent), needed)
-    collate = PairCollator(encoder, MaskingCollator(tokenizer, seed=seed), targets=targets)
-    alignment = Alignment(weight=chosen.pairs, vectors=SentenceVectors(layer), spread=targets.spread)
+    targets, alignment = None, Alignment(weight=chosen.pairs)
+    if chosen.distils:
+        needed = np.unique([pair["segment"] for some in pairs for pair in some])
+        lines = [english[key] for key in text.segments]
+        targets = read_targets(str(teacher), lines, layer, str(teacher.parent), needed)
+        alignment = Alignment(weight=chosen.pairs, vectors=SentenceVectors(layer), spread=targets.spread)
+    collate = PairCollator(encoder, MaskingCollator(tokenizer, seed=seed), chosen.joined, targets)
     return Translations([collate(some) for some in pairs], alignment, chosen.share)
 
 

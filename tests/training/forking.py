@@ -1,6 +1,7 @@
 """Processes of a distributed run, forked from one in which everything is imported already."""
 
 import contextlib
+import faulthandler
 import gc
 import os
 import signal
@@ -60,6 +61,7 @@ def run_ranks(ranks: int, function: Callable[[int], object]) -> list[int]:
 
 
 def _child(ranks: int, rank: int, port: int, function: Callable[[int], object]) -> None:
+    faulthandler.enable()  # a crash within gloo or FSDP2 would leave no trace
     torch.set_num_threads(1)
     os.environ["ACCELERATE_USE_CPU"] = "true"
     if ranks > 1:
