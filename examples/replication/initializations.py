@@ -27,7 +27,8 @@ class Initialization:
         size: of the factorized embeddings, as a share of the hidden size; None for full size.
         pairs: training takes pairs of translations, with this weight of the contrastive loss; None for masked LM alone.
         share: of the steps that take pairs; the others are of masked LM.
-        distils: pairs aren't masked, but drawn to the source's vectors of their English lines.
+        distils: pairs are drawn to the source's vectors of their English lines; they aren't masked, unless
+        masked: says that their tokens are predicted, too, in which case the squared error counts less.
         joined: both sides of a pair are one sample (translation language modelling).
         trained: "all", "outer" (embeddings, head, and the two layers next to either), "body" (all but the embeddings),
             or "rows first" (the embeddings alone in the first fifth of the steps).
@@ -45,6 +46,7 @@ class Initialization:
     pairs: float | None = None
     share: float = 1.0
     distils: bool = False
+    masked: bool = False
     joined: bool = False
     trained: str = "all"
     norms: bool = False
@@ -73,6 +75,7 @@ TRAININGS: dict[str, tuple[str, dict]] = {
     "half": ("masked LM and pairs in turn", {"pairs": 0.3, "share": 0.5}),
     "distilled": ("masked LM and distillation in turn", {"pairs": 0.3, "share": 0.5, "distils": True}),
     "pairs": ("pairs", {"pairs": 0.3}),
+    "taught": ("pairs and distillation in one", {"pairs": 0.3, "distils": True, "masked": True}),
 }
 INITIALIZATIONS = {
     "random": Initialization("random", method="random", bias="carried"),

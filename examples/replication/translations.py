@@ -15,6 +15,7 @@ from ofa_transformers.training.distillation import SentenceVectors, read_targets
 from ofa_transformers.training.masking import MaskingCollator
 from ofa_transformers.training.pairs import PairCollator, PairedText, PairSamples
 from ofa_transformers.training.samples import Encoder
+from ofa_transformers.training.setup import MASKED_TARGET_WEIGHT
 
 
 OUTER = 2  # layers next to the embeddings, and next to the head
@@ -79,8 +80,14 @@ def draw_translations(
         needed = np.unique([pair["segment"] for some in pairs for pair in some])
         lines = [english[key] for key in text.segments]
         targets = read_targets(str(teacher), lines, layer, str(teacher.parent), needed)
-        alignment = Alignment(weight=chosen.pairs, vectors=SentenceVectors(layer), spread=targets.spread)
-    collate = PairCollator(encoder, MaskingCollator(tokenizer, seed=seed), chosen.joined, targets)
+        alignment = Alignment(
+            weight=chosen.pairs,
+            vectors=SentenceVectors(layer),
+            spread=targets.spread,
+            target_weight=MASKED_TARGET_WEIGHT if chosen.masked else 1.0,
+            masked=chosen.masked,
+        )
+    collate = PairCollator(encoder, MaskingCollator(tokenizer, seed=seed), chosen.joined, targets, chosen.masked)
     return Translations([collate(some) for some in pairs], alignment, chosen.share)
 
 

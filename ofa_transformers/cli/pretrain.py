@@ -83,6 +83,16 @@ def pretrain(
             hidden=True,
         ),
     ] = None,
+    distillation_weight: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Weigh the error to these vectors so.",
+            show_default="1, beside masks 0.3",
+            min=0,
+            hidden=True,
+        ),
+    ] = None,
     parallel_share: Annotated[
         float | None,
         typer.Option(metavar="X", help="Take so many batches from translations.", min=0, max=1, hidden=True),
@@ -236,6 +246,7 @@ def pretrain(
         parallel_share=parallel_share,
         distill=distill,
         teacher=teacher,
+        distillation_weight=distillation_weight,
         joined_pairs=joined_pairs or causal,
         alignment_weight=alignment_weight,
         mlm_probability=mask,

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..models.sentence_modules import SentenceModules, pooled
 from ..text.parallel import ParallelText
@@ -161,4 +161,9 @@ def centered(vectors: torch.Tensor) -> torch.Tensor:
 
 def default_layer(model: PreTrainedModel) -> int:
     """Two thirds of the layers, rounded: the eighth of twelve, which the paper takes."""
-    return round(model.config.get_text_config().num_hidden_layers * 2 / 3)
+    return two_thirds(model.config)
+
+
+def two_thirds(config: PreTrainedConfig) -> int:
+    """`default_layer` of a model with this configuration."""
+    return round(config.get_text_config().num_hidden_layers * 2 / 3)

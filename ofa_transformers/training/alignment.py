@@ -24,6 +24,8 @@ class Alignment:
         centered: take the mean of all vectors of a batch from each.
         vectors: how pairs that have targets become vectors, with distillation.
         spread: of the targets.
+        target_weight: of the squared error to the targets.
+        masked: pairs that have targets are masked, and their tokens predicted, too.
 
     Raises:
         ValueError: a negative weight, or a temperature that isn't positive.
@@ -35,10 +37,14 @@ class Alignment:
     centered: bool = False
     vectors: SentenceVectors | None = field(default=None, repr=False)
     spread: float = field(default=1.0, repr=False)
+    target_weight: float = 1.0
+    masked: bool = False
 
     def __post_init__(self) -> None:
         if not self.weight >= 0:
             raise ValueError(f"alignment_weight must be 0 or more, but is {self.weight}.")
+        if not self.target_weight >= 0:
+            raise ValueError(f"distillation_weight must be 0 or more, but is {self.target_weight}.")
         if not self.temperature > 0:
             raise ValueError(f"alignment_temperature must be positive, but is {self.temperature}.")
 

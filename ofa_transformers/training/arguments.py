@@ -87,6 +87,13 @@ class DataArguments:
         default=None,
         metadata={"help": "Whose vectors they are. Default: the source that the model was adapted from, or itself."},
     )
+    distillation_weight: float | None = field(
+        default=None,
+        metadata={
+            "help": "Of the squared error to these vectors. Default: 1, or 0.3 beside the loss of masked tokens, where a "
+            "masked language model is distilled that is no sentence encoder."
+        },
+    )
     joined_pairs: bool = field(
         default=False,
         metadata={

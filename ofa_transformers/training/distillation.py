@@ -1,7 +1,8 @@
 """Distillation of a sentence encoder (Reimers and Gurevych, 2020): its vector of a line is the target of translations.
 
 The teacher, frozen, reads each line of the pivot language once; its vectors are kept on disk. Both sides of every pair,
-whatever its languages, are drawn to the vector of their segment.
+whatever its languages, are drawn to the vector of their segment. A masked language model predicts masked tokens of both
+sides in the same pass.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from transformers.utils import logging
 from ..models.checkpoints import check_fit, load_config, load_tokenizer, reading_weights
 from ..models.sentence_modules import SentenceModules, pooled
 from ..report import REPORT_FILE
-from ..scoring.sentences import embed_texts
+from ..scoring.sentences import embed_texts, two_thirds
 from ..utils.files import new_file
 from ..utils.progress import stage
 from ..utils.quiet import quiet
@@ -49,12 +50,19 @@ class SentenceVectors:
     modules: SentenceModules | None = None
 
     @classmethod
-    def of(cls, config: object, modules: SentenceModules | None, layer: int | None) -> SentenceVectors:
-        """Of a sentence encoder its own; of others the mean at `layer`, or else at the last one."""
+    def of(
+        cls, config: object, modules: SentenceModules | None, layer: int | None, predicts: bool = False
+    ) -> SentenceVectors:
+        """Of a sentence encoder its own; of others the mean at `layer`, or else at the last one.
+
+        The last states of a model that `predicts` masked tokens serve these: the mean then is of those two thirds up.
+        """
         layers = config.get_text_config().num_hidden_layers
         if modules is not None and layer is None:
             return cls(layers, modules.without_projection().without_normalization())
-        return cls(layers if layer is None else layer)
+        if layer is None:
+            layer = two_thirds(config) if predicts else layers
+        return cls(layer)
 
     def __call__(self, states: torch.Tensor, attention: torch.Tensor, content: torch.Tensor) -> torch.Tensor:
         """(B, D) float32 of states (B, L, D), the attention mask and the tokens that aren't special, (B, L)."""
@@ -113,13 +121,14 @@ def read_targets(
     layer: int | None,
     cache_dir: str | None = None,
     needed: np.ndarray | None = None,
+    predicts: bool = False,
 ) -> Targets:
     """The teacher's vectors of lines, S of them; computed once, and read from the cache from then on.
 
     Args:
         teacher: a folder or Hub id of a sentence encoder, or of any model that AutoModel loads.
         lines: in a language that it knows.
-        layer: see `SentenceVectors.of`.
+        layer, predicts: see `SentenceVectors.of`.
         cache_dir: of the vectors; default: that of `datasets`.
         needed: numbers of lines that a run asks for; all by default. The spread is that of the same lines in any case.
 
@@ -130,7 +139,7 @@ def read_targets(
     with quiet(), reading_weights("teacher", teacher):
         model = AutoModel.from_pretrained(teacher, dtype=torch.float32).eval()
     check_fit(model, tokenizer)
-    how = SentenceVectors.of(config, SentenceModules.read(teacher), layer)
+    how = SentenceVectors.of(config, SentenceModules.read(teacher), layer, predicts)
     entries = [] if how.modules is None else [dict(entry) for entry in how.modules.entries]
     parts = (fingerprint(model, ["pooler.dense.weight", "pooler.dense.bias"]), how.layer, entries)
     identity = hashlib.sha256(repr((*parts, tokenizer.backend_tokenizer.to_str(), list(lines))).encode()).hexdigest()

@@ -41,13 +41,14 @@ def training_loss(
 
     Returns:
         Scalars with gradient: the loss of tokens, a part of the global batch's; and the contrastive loss of this
-        process's pairs, their mean times its weight, or None. Of pairs with `targets` (B, D), the second is the squared
-        error of both sides and the contrastive loss on vectors less the batch's mean, and the first is 0.
+        process's pairs, their mean times its weight, or None. Of pairs with `targets` (B, D), the second has the squared
+        error of both sides, too, and where these aren't masked, the contrastive loss is on vectors less the batch's
+        mean, and the first is 0.
     """
     if "segments" not in batch:
         return token_loss(model, unwrapped, batch, num_items, causal), None
     if "targets" in batch:
-        return _distillation_loss(model, unwrapped, dict(batch), causal, alignment)
+        return _distillation_loss(model, unwrapped, dict(batch), num_items, causal, alignment)
     batch = dict(batch)
     segments, content = batch.pop("segments"), batch.pop("content")
     alignment = alignment or Alignment()
@@ -63,9 +64,14 @@ def training_loss(
 
 
 def _distillation_loss(
-    model: nn.Module, unwrapped: PreTrainedModel, batch: dict[str, torch.Tensor], causal: bool, alignment: Alignment
+    model: nn.Module,
+    unwrapped: PreTrainedModel,
+    batch: dict[str, torch.Tensor],
+    num_items: torch.Tensor | int,
+    causal: bool,
+    alignment: Alignment,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """No loss of tokens (0, with a gradient of the head where there is one), and how far pairs are from their targets."""
+    """The loss of tokens (0 where none is masked, with a gradient of the head), and how far pairs are from their targets."""
     segments, content, targets = batch.pop("segments"), batch.pop("content"), batch.pop("targets")
     attention = batch["attention_mask"]
     if unwrapped.get_output_embeddings() is None:
@@ -73,11 +79,18 @@ def _distillation_loss(
         output = model(**batch, output_hidden_states=True)
         loss = targets.new_zeros(())
     else:
-        loss, output = _token_loss(model, unwrapped, batch, 1, causal, output_hidden_states=True)
+        loss, output = _token_loss(
+            model, unwrapped, batch, torch.as_tensor(num_items).clamp(min=1), causal, output_hidden_states=True
+        )
     vectors = alignment.vectors(output.hidden_states[alignment.vectors.layer], attention, content)
     error = squared_error(vectors, targets, alignment.spread)
-    contrast = contrastive_loss(vectors, segments, temperature=alignment.temperature, centered=True) / len(segments)
-    return loss, error + alignment.weight * contrast
+    contrast = contrastive_loss(
+        vectors,
+        segments,
+        temperature=alignment.temperature,
+        centered=alignment.centered or not alignment.masked,
+    )
+    return loss, alignment.target_weight * error + alignment.weight * contrast / len(segments)
 
 
 def token_loss(

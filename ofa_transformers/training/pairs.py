@@ -140,13 +140,15 @@ class PairCollator:
     With `joined` (translation language modelling, Conneau and Lample, 2019) both sides are one row, so that masked tokens
     can be found in the translation; else each is a row of its own, and the batch says which rows belong together:
     `segments` (B,) int64, alike for pairs of the same segment, and `content` (2 B, L) bool, tokens that are no special
-    ones. With `targets`, which give those of segments, nothing is masked, and the batch has those of its pairs, (B, D).
+    ones. With `targets`, which give those of segments, the batch has those of its pairs, (B, D), and nothing is masked
+    but by `masked`.
     """
 
     encoder: Encoder
     collate: Collator
     joined: bool = False
     targets: Targets | None = field(default=None, repr=False)
+    masked: bool = False
 
     def __call__(self, pairs: Sequence[dict[str, Any]]) -> Batch:
         prefix, suffix = self.encoder.prefix, self.encoder.suffix
@@ -181,8 +183,9 @@ class PairCollator:
         segments = [pair["segment"] for pair in pairs]
         batch["segments"] = torch.tensor(segments)
         if self.targets is not None:
-            batch["input_ids"] = torch.where(batch["labels"] == IGNORED, batch["input_ids"], batch["labels"])
-            batch["labels"] = torch.full_like(batch["labels"], IGNORED)
+            if not self.masked:
+                batch["input_ids"] = torch.where(batch["labels"] == IGNORED, batch["input_ids"], batch["labels"])
+                batch["labels"] = torch.full_like(batch["labels"], IGNORED)
             batch["targets"] = torch.from_numpy(self.targets[segments])
         return batch
 

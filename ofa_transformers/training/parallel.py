@@ -28,6 +28,7 @@ def read_pairs(
     model: str,
     weights: bool,
     passes: tuple[int, int] | None = None,
+    predicts: bool = False,
 ) -> tuple[Pairs, dict[str, tuple[list[str], list[str]]], float]:
     """Pairs of translations to train on, those that are held out to measure retrieval on, and the spread of targets.
 
@@ -37,6 +38,7 @@ def read_pairs(
         weights: read the teacher's vectors where they are needed.
         passes: samples of a pass of all processes, and passes of the run: the teacher is asked for the segments that
             they draw; by default for all.
+        predicts: masked tokens of pairs with targets are predicted, too.
 
     Raises:
         FileNotFoundError, ValueError: a path that isn't there, no common ids, a share out of range.
@@ -51,16 +53,15 @@ def read_pairs(
     text = PairedText(texts, encoder)
     # As many tokens as other samples have, which are full where they are packed.
     room = encoder.max_length if encoder.packed else 2 * text.mean_length
-    collator = PairCollator(encoder, collate, arguments.joined_pairs)
+    collator = PairCollator(encoder, collate, arguments.joined_pairs, masked=predicts)
     samples = PairSamples(text, arguments.alpha, schedule.seed)
     pairs = Pairs(samples, collator, arguments.parallel_share, max(1, round(room / (2 * text.mean_length))))
     targets = None
     if arguments.distill and weights:
         teacher = arguments.teacher or default_teacher(model)
         lines = [texts[pivot][key] for key in text.segments]
-        targets = read_targets(
-            teacher, lines, arguments.alignment_layer, arguments.data_cache_dir, passes and pairs.segments(*passes)
-        )
+        needed = passes and pairs.segments(*passes)
+        targets = read_targets(teacher, lines, arguments.alignment_layer, arguments.data_cache_dir, needed, predicts)
         logger.info("The teacher of %s segments is %s, in %s.", len(lines), teacher, pivot)
         pairs = replace(pairs, collate=replace(collator, targets=targets), targets=targets.identity)
     held_out: dict[str, tuple[list[str], list[str]]] = {}

@@ -56,9 +56,12 @@ DEFAULT_LENGTH = 512
 # Of `DataArguments`, what decides the result of a run and is no text.
 _OPTIONS = (
     "streaming", "alpha", "sampling_sizes", "line_by_line", "mlm_probability", "whole_word_masking", "parallel_share",
-    "joined_pairs", "distill", "alignment_weight", "alignment_temperature", "alignment_layer", "alignment_centered",
+    "joined_pairs", "distill", "distillation_weight", "alignment_weight", "alignment_temperature", "alignment_layer",
+    "alignment_centered",
 )  # fmt: skip
 
+# Of the squared error to a teacher's vectors beside the loss of masked tokens: the replication's evidence.
+MASKED_TARGET_WEIGHT = 0.3
 # Of each language, to see which words the tokenizer can't tell apart.
 _WARNED_LINES = 1000
 
@@ -234,15 +237,22 @@ def prepare(
         arguments.alignment_layer,
         arguments.alignment_centered,
     )
+    predicts = bool(arguments.distill) and modules is None and not is_headless(model_arguments)
     pairs, validation_pairs = None, {}
     if arguments.parallel:
         check_layer(model, alignment)
         pairs, validation_pairs, spread = read_pairs(
-            arguments, encoder, collate, schedule, model_arguments.model_name_or_path, weights, passes
+            arguments, encoder, collate, schedule, model_arguments.model_name_or_path, weights, passes, predicts
         )
         if arguments.distill:
-            vectors = SentenceVectors.of(model.config, modules, alignment.layer)
-            alignment = replace(alignment, vectors=vectors, spread=spread)
+            weight = arguments.distillation_weight
+            alignment = replace(
+                alignment,
+                vectors=SentenceVectors.of(model.config, modules, alignment.layer, predicts),
+                spread=spread,
+                target_weight=(MASKED_TARGET_WEIGHT if predicts else 1.0) if weight is None else weight,
+                masked=predicts,
+            )
     data = TrainingData(
         texts,
         encoder,

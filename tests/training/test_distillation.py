@@ -23,7 +23,9 @@ from ofa_transformers.training import (
     prepare,
     pretrain,
 )
+from ofa_transformers.training.alignment import Alignment, sentence_vectors
 from ofa_transformers.training.distillation import default_teacher, read_targets, squared_error
+from ofa_transformers.training.objective import training_loss
 
 from .workspace import make_workspace
 
@@ -136,6 +138,38 @@ def test_batches_are_whole_lines_in_any_two_languages_with_their_targets(folder,
     assert torch.equal(batch["targets"], torch.from_numpy(pairs.collate.targets[[pair["segment"] for pair in drawn]]))
     row = batch["input_ids"][0][batch["content"][0]]
     assert row.tolist() == drawn[0]["first"].tolist()
+
+
+def test_a_masked_language_model_predicts_in_the_same_pass(folder, tmp_path):
+    setup = trainer_of(
+        folder, tmp_path / "out", "plain", distill=True, parallel_share=1.0, distillation_weight=0.5
+    ).setup
+    layers = setup.model.config.num_hidden_layers
+    assert setup.alignment.masked and setup.alignment.target_weight == 0.5
+    assert setup.alignment.vectors.layer == setup.measured_layer == round(layers * 2 / 3)
+    batch = setup.data.pairs.collate([setup.data.pairs.samples[number] for number in range(8)])
+    predicted = batch["labels"] != -100
+    assert predicted.any() and (batch["input_ids"][predicted] != batch["labels"][predicted]).any()
+    model = setup.model.eval()
+    tokens, pairs = training_loss(model, model, batch, predicted.sum(), False, setup.alignment)
+    untaught = {name: tensor for name, tensor in batch.items() if name != "targets"}
+    same_tokens, contrast = training_loss(model, model, untaught, predicted.sum(), False, Alignment())
+    assert tokens.item() == pytest.approx(same_tokens.item()) and tokens > 0
+    with torch.no_grad():
+        inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+        states = model(**inputs, output_hidden_states=True).hidden_states[setup.measured_layer]
+    error = squared_error(sentence_vectors(states, batch["content"]), batch["targets"], setup.alignment.spread)
+    assert pairs.item() == pytest.approx(contrast.item() + 0.5 * error.item(), rel=1e-5)
+
+
+def test_the_weight_of_the_error_follows_what_is_trained(folder, tmp_path):
+    def weight(model, **changes):
+        return trainer_of(folder, tmp_path / "out", model, **changes).setup.alignment.target_weight
+
+    assert weight("encoder") == weight("factorized") == 1
+    assert weight("plain", distill=True, parallel_share=1.0) == 0.3
+    with pytest.raises(ValueError, match="distillation_weight must be 0 or more, but is -1"):
+        weight("encoder", distillation_weight=-1.0)
 
 
 def test_a_student_comes_nearer_to_its_teacher_and_stays_a_sentence_encoder(folder, tmp_path):
