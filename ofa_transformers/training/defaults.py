@@ -1,4 +1,4 @@
-"""What a run does where its arguments leave it open: whether translations are distilled, and how large their share is."""
+"""What a run does where its arguments leave it open: whether translations are distilled, by whom, and their share."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from transformers.utils import logging
 from ..models.checkpoints import language_model_loader, load_config, model_class
 from ..models.sentence_modules import SentenceModules
 from .arguments import DataArguments, ModelArguments
+from .distillation import default_teacher
 
 
 logger = logging.get_logger(__name__)
@@ -33,7 +34,8 @@ def with_defaults(arguments: DataArguments, model_arguments: ModelArguments, cau
     train = arguments.train
     if not train and not arguments.train_datasets and arguments.parallel and share == 1:
         train = arguments.parallel
-    return replace(arguments, distill=distill, parallel_share=share, train=train)
+    teacher = (arguments.teacher or default_teacher(named)) if distill else arguments.teacher
+    return replace(arguments, distill=distill, teacher=teacher, parallel_share=share, train=train)
 
 
 def is_headless(arguments: ModelArguments) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoModel
+from transformers import AutoModel, PreTrainedConfig
 from transformers.utils import logging
 
 from ..models.checkpoints import check_fit, load_config, load_tokenizer, reading_weights
@@ -51,7 +51,7 @@ class SentenceVectors:
 
     @classmethod
     def of(
-        cls, config: object, modules: SentenceModules | None, layer: int | None, predicts: bool = False
+        cls, config: PreTrainedConfig, modules: SentenceModules | None, layer: int | None, predicts: bool = False
     ) -> SentenceVectors:
         """Of a sentence encoder its own; of others the mean at `layer`, or else at the last one.
 
@@ -63,6 +63,11 @@ class SentenceVectors:
         if layer is None:
             layer = two_thirds(config) if predicts else layers
         return cls(layer)
+
+    def width(self, config: PreTrainedConfig) -> int:
+        """D of the vectors of a model with this configuration."""
+        states = torch.zeros(1, 1, config.get_text_config().hidden_size)
+        return self(states, torch.ones(1, 1), torch.ones(1, 1, dtype=torch.bool)).shape[1]
 
     def __call__(self, states: torch.Tensor, attention: torch.Tensor, content: torch.Tensor) -> torch.Tensor:
         """(B, D) float32 of states (B, L, D), the attention mask and the tokens that aren't special, (B, L)."""
@@ -99,6 +104,23 @@ class Targets:
                 f"The teacher's vectors of segments {np.array(segments)[rows < 0].tolist()} aren't there."
             )
         return self.vectors[rows]
+
+
+def check_teacher(teacher: str, layer: int | None, predicts: bool, width: int) -> None:
+    """Raises ValueError where the teacher's vectors don't have `width` dimensions, as the model's do.
+
+    Args:
+        teacher: a folder or Hub id.
+        layer, predicts: see `SentenceVectors.of`.
+        width: of the model's vectors.
+    """
+    config = load_config(teacher, {}, "teacher")
+    found = SentenceVectors.of(config, SentenceModules.read(teacher), layer, predicts).width(config)
+    if found != width:
+        raise ValueError(
+            f"teacher: the vectors of {teacher} have {found} dimensions, those of the model {width}; name a teacher "
+            "(--teacher) whose vectors have as many."
+        )
 
 
 def default_teacher(model: str | os.PathLike) -> str:

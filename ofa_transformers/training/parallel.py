@@ -11,7 +11,7 @@ from transformers.utils import logging
 from ..text.segments import pivot_of, read_ids, read_translations
 from .alignment import Alignment
 from .arguments import DataArguments
-from .distillation import default_teacher, read_targets
+from .distillation import read_targets
 from .encoding import Collator, Encoder
 from .pairs import PairCollator, PairedText, Pairs, PairSamples
 from .schedule import LanguageSchedule
@@ -25,7 +25,6 @@ def read_pairs(
     encoder: Encoder,
     collate: Collator,
     schedule: LanguageSchedule,
-    model: str,
     weights: bool,
     passes: tuple[int, int] | None = None,
     predicts: bool = False,
@@ -34,7 +33,6 @@ def read_pairs(
 
     Args:
         arguments, encoder, collate, schedule: of the run.
-        model: the name of the model that is trained.
         weights: read the teacher's vectors where they are needed.
         passes: samples of a pass of all processes, and passes of the run: the teacher is asked for the segments that
             they draw; by default for all.
@@ -58,7 +56,7 @@ def read_pairs(
     pairs = Pairs(samples, collator, arguments.parallel_share, max(1, round(room / (2 * text.mean_length))))
     targets = None
     if arguments.distill and weights:
-        teacher = arguments.teacher or default_teacher(model)
+        teacher = arguments.teacher
         lines = [texts[pivot][key] for key in text.segments]
         needed = passes and pairs.segments(*passes)
         targets = read_targets(teacher, lines, arguments.alignment_layer, arguments.data_cache_dir, needed, predicts)

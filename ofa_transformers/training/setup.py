@@ -40,7 +40,7 @@ from ..utils.targets import check_target
 from .alignment import Alignment
 from .arguments import DataArguments, ModelArguments
 from .defaults import is_headless, with_defaults, without_head
-from .distillation import SentenceVectors
+from .distillation import SentenceVectors, check_teacher
 from .evaluation import read_validation
 from .head import missing_head
 from .masking import CausalCollator, MaskingCollator
@@ -231,28 +231,13 @@ def prepare(
             pad_to_multiple_of=arguments.pad_to_multiple_of,
         )
     encoder = Encoder(tokenizer, max_length, packed=not arguments.line_by_line, causal=causal)
-    alignment = Alignment(
-        arguments.alignment_weight,
-        arguments.alignment_temperature,
-        arguments.alignment_layer,
-        arguments.alignment_centered,
-    )
-    predicts = bool(arguments.distill) and modules is None and not is_headless(model_arguments)
+    alignment = _alignment(arguments, model_arguments, model, modules)
     pairs, validation_pairs = None, {}
     if arguments.parallel:
-        check_layer(model, alignment)
         pairs, validation_pairs, spread = read_pairs(
-            arguments, encoder, collate, schedule, model_arguments.model_name_or_path, weights, passes, predicts
+            arguments, encoder, collate, schedule, weights, passes, alignment.masked
         )
-        if arguments.distill:
-            weight = arguments.distillation_weight
-            alignment = replace(
-                alignment,
-                vectors=SentenceVectors.of(model.config, modules, alignment.layer, predicts),
-                spread=spread,
-                target_weight=(MASKED_TARGET_WEIGHT if predicts else 1.0) if weight is None else weight,
-                masked=predicts,
-            )
+        alignment = replace(alignment, spread=spread)
     data = TrainingData(
         texts,
         encoder,
@@ -285,6 +270,35 @@ def prepare(
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(repr(value).encode()).hexdigest()[:16]
+
+
+def _alignment(
+    arguments: DataArguments,
+    model_arguments: ModelArguments,
+    model: PreTrainedModel,
+    modules: SentenceModules | None,
+) -> Alignment:
+    """How pairs are compared, but for the spread of targets.
+
+    Raises:
+        ValueError: a layer that the model doesn't have, or a teacher whose vectors are of another size.
+    """
+    alignment = Alignment(
+        arguments.alignment_weight,
+        arguments.alignment_temperature,
+        arguments.alignment_layer,
+        arguments.alignment_centered,
+    )
+    check_layer(model, alignment)
+    if not arguments.distill:
+        return alignment
+    predicts = modules is None and not is_headless(model_arguments)
+    vectors = SentenceVectors.of(model.config, modules, alignment.layer, predicts)
+    check_teacher(arguments.teacher, alignment.layer, predicts, vectors.width(model.config))
+    weight = arguments.distillation_weight
+    if weight is None:
+        weight = MASKED_TARGET_WEIGHT if predicts else 1.0
+    return replace(alignment, vectors=vectors, target_weight=weight, masked=predicts)
 
 
 def _warn_of_merged_words(tokenizer: PreTrainedTokenizerBase, texts: dict[str, LanguageText]) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import TEXT, build_unigram
 from sentence_encoders import make_sentence_encoder
-from transformers import AutoModel, AutoTokenizer, XLMRobertaModel
+from transformers import AutoConfig, AutoModel, AutoTokenizer, XLMRobertaModel
 
 
 pytest.importorskip("datasets")
@@ -217,11 +217,18 @@ def test_the_teacher_is_the_source_of_an_adapted_model(folder, tmp_path):
 
 
 def test_what_distillation_does_not_go_with_is_said(folder, tmp_path):
+    config = AutoConfig.from_pretrained(folder / "plain")
+    config.hidden_size, config.num_attention_heads = 8, 2
+    config.save_pretrained(tmp_path / "wide")  # weights aren't asked for
     for changes, message in (
         ({"distill": True, "parallel": None, "train": [str(folder / "train")]}, r"distill needs parallel text"),
         ({"distill": True, "joined_pairs": True}, "no joined_pairs"),
         ({"validation": [str(folder / "validation")]}, "gets none by distillation"),
         ({"teacher": str(tmp_path / "absent")}, "absent"),
+        (
+            {"teacher": str(tmp_path / "wide")},
+            r"teacher: the vectors of .*wide have 8 dimensions, those of the model \d+",
+        ),
     ):
         with pytest.raises((ValueError, OSError), match=message):
             trainer_of(folder, tmp_path / "out", **changes)
