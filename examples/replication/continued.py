@@ -20,6 +20,7 @@ from ofa_transformers.scoring.sentences import default_layer, translation_ranks
 from ofa_transformers.text.parallel import ParallelText
 from ofa_transformers.training.objective import count_labels, training_loss
 from ofa_transformers.training.optimization import parameter_groups
+from ofa_transformers.training.pairs import PairedText
 
 
 WEIGHT_DECAY, WARMUP_STEPS = 0.01, 10
@@ -55,6 +56,7 @@ def continue_pretraining(
     state: Path | None = None,
     test: Held | None = None,
     before: dict[str, object] | None = None,
+    encoded: dict[tuple, PairedText] | None = None,
 ) -> dict:
     """Trains, and measures the held-out loss, retrieval and bits at given steps, and the energy of training if asked.
 
@@ -62,7 +64,8 @@ def continue_pretraining(
     began with says what it is trained on; pairs of translations have about as many tokens a step as other samples. The
     `teacher` is the source, for distillation. A training that broke off goes on from the file `state`, which is written
     every few minutes and removed at the end, but for a measured energy, which would lack a part. `test` is measured
-    once, at the end. `before` keeps what was measured before the first step, for trainings that begin alike. Where the
+    once, at the end. `before` keeps what was measured before the first step, for trainings that begin alike, `encoded` their
+    parallel text. Where the
     processor multiplies bfloat16, training and measuring do (bits differ by less than 0.001 from float32, top-1 of all
     languages by 0.3 points).
 
@@ -72,7 +75,7 @@ def continue_pretraining(
     meter = EnergyMeter() if energy else None
     lines = {language: list(verses.values()) for language, verses in texts.items()}
     rate, decay = initialization.rate, initialization.decay
-    options = {"layer": default_layer(model), "steps": steps, "samples": SAMPLES, "seed": seed}
+    options = {"layer": default_layer(model), "steps": steps, "samples": SAMPLES, "seed": seed, "encoded": encoded}
     translations = draw_translations(initialization, texts, tokenizer, teacher, **options)
     masks = [
         (encoded, *mask_tokens(encoded, tokenizer, torch.Generator().manual_seed(7)))

@@ -22,6 +22,7 @@ import multiprocessing
 import os
 import sys
 import time
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -37,6 +38,7 @@ from ofa_transformers import WordVectors
 from ofa_transformers.text.parallel import ParallelText, evenly, read_pairs, read_segments_by_id
 from ofa_transformers.text.segments import read_ids, read_segments, segment_files
 from ofa_transformers.tokenization import train_tokenizer
+from ofa_transformers.training.pairs import PairedText
 from ofa_transformers.utils.files import new_file
 
 
@@ -111,8 +113,9 @@ def main() -> None:
                 logger.info(done)
     else:
         torch.set_num_threads(args.threads)
+        memory = Memory()
         for cell in left:
-            logger.info(run_cell(*shared, cell))
+            logger.info(run_cell(*shared, memory, cell))
     write_summary(args.output)
 
 
@@ -209,12 +212,29 @@ def is_done(args: argparse.Namespace, cell: dict) -> bool:
     return True
 
 
+@dataclass
+class Memory:
+    """What a process keeps from cell to cell.
+
+    Attributes:
+        beginning, model, before: of the last cell: what its model depends on, the model, and what was measured of it
+            before training. Cells that differ in training alone begin alike.
+        encoded: see `draw_translations`.
+    """
+
+    beginning: tuple | None = None
+    model: PreTrainedModel | None = None
+    before: dict[str, object] = field(default_factory=dict)
+    encoded: dict[tuple, PairedText] = field(default_factory=dict)
+
+
 def run_cell(
     args: argparse.Namespace,
     text: dict[str, dict[str, str]],
     held: Held,
     test: Held,
     of_sources: dict[str, dict],
+    memory: "Memory",
     cell: dict,
 ) -> str:
     """Computes and writes a cell; a line about it. `of_sources` has what `measure_source` found."""
@@ -231,10 +251,9 @@ def run_cell(
     )
     chosen, steps = INITIALIZATIONS[cell["initialization"]], cell["steps"]
     beginning = (cell["source"], chosen.beginning, cell["seed"])
-    if beginning not in _begun:
-        _begun.clear()
-        _begun[beginning] = initialize(chosen, inputs, cell["seed"]), {}
-    model, before = copy.deepcopy(_begun[beginning][0]).to(args.device), _begun[beginning][1]
+    if beginning != memory.beginning:
+        memory.beginning, memory.model, memory.before = beginning, initialize(chosen, inputs, cell["seed"]), {}
+    model = copy.deepcopy(memory.model).to(args.device)
     made = time.perf_counter()
     path = cell_file(args, cell)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -255,7 +274,8 @@ def run_cell(
         energy=args.energy,
         state=path.with_suffix(".state"),
         test=test,
-        before=before,
+        before=memory.before,
+        encoded=memory.encoded,
     )
     results["source"] = of_sources[cell["source"]]
     results["seconds"] = {"initialization": round(made - start, 1), "all": round(time.perf_counter() - start, 1)}
@@ -279,13 +299,11 @@ def measure_source(args: argparse.Namespace, held: Held, source: str) -> dict:
 
 
 _shared: tuple = ()
-# The last beginning of a training, and what was measured of it: arms that differ in training alone begin alike.
-_begun: dict[tuple, tuple[PreTrainedModel, dict]] = {}
 
 
 def start_worker(*shared: object) -> None:
     global _shared
-    _shared = shared
+    _shared = (*shared, Memory())
     torch.set_num_threads(1)
 
 

@@ -22,10 +22,6 @@ OUTER = 2  # layers next to the embeddings, and next to the head
 FIRST = 1 / 5  # share of the steps in which rows learn alone
 
 
-# The text of a process by what is left of it: encoding it takes as long as some dozen steps.
-_encoded: dict[tuple, PairedText] = {}
-
-
 @dataclass(frozen=True)
 class Translations:
     """Batches of pairs, which lie at even distances among the steps; none where masked LM is all."""
@@ -50,6 +46,7 @@ def draw_translations(
     steps: int,
     samples: int,
     seed: int,
+    encoded: dict[tuple, PairedText] | None = None,
 ) -> Translations:
     """Those that an initialisation is trained on.
 
@@ -61,6 +58,7 @@ def draw_translations(
         layer: of these vectors.
         steps, samples: of the training, and pairs of a step.
         seed: of the draws.
+        encoded: keeps the text once it is encoded, which takes as long as some dozen steps, for other trainings on it.
     """
     if chosen.pairs is None:
         return Translations([], Alignment(), 0.0)
@@ -69,9 +67,10 @@ def draw_translations(
         texts = {name: {key: line for key, line in lines.items() if key in english} for name, lines in texts.items()}
     encoder = Encoder(tokenizer, 2 * TOKENS if chosen.joined else TOKENS)
     key = (tuple(texts), chosen.distils, encoder.max_length)
-    if key not in _encoded:
-        _encoded[key] = PairedText(texts, encoder)
-    text = _encoded[key]
+    encoded = {} if encoded is None else encoded
+    if key not in encoded:
+        encoded[key] = PairedText(texts, encoder)
+    text = encoded[key]
     drawn = PairSamples(text, alpha=0.0, seed=seed)
     number = int(steps * chosen.share)
     pairs = [[drawn[step * samples + i] for i in range(samples)] for step in range(number)]

@@ -136,7 +136,7 @@ def break_off_at_the_fourth(monkeypatch, module, name: str) -> list:
 
 @pytest.mark.parametrize(
     ("name", "source"),
-    [("fvt-c", "base"), ("offset0.4-c-pairs-4e-4-decay", "minilm"), ("offset0.4-c-distilled-2e-4", "minilm")],
+    [("fvt-c", "base"), ("offset0.4-c-pairs-4e-4-decay", "minilm"), ("offset0.4-c-taught-2e-4", "minilm")],
 )
 def test_a_training_that_broke_off_goes_on(study, folder, monkeypatch, name, source):
     run, continued = study["run"], study["continued"]
@@ -168,6 +168,36 @@ def test_a_training_that_broke_off_goes_on(study, folder, monkeypatch, name, sou
     for cell in (whole, again):
         del cell["curve"], cell["seconds"]
     assert again == whole
+
+
+def test_trainings_that_begin_alike_begin_once_and_share_a_table(study, folder, monkeypatch):
+    run = study["run"]
+    small = {"steps": 4, "vector_size": 6, "vocab_size": 300, "head_steps": 2, "source_steps": 2}
+    monkeypatch.setattr(run, "QUICK_SETTINGS", {**run.QUICK_SETTINGS, **small})
+    monkeypatch.setattr(study["translations"], "TOKENS", 32)  # both sides fit into the positions of the small model
+    begun, initialize = [], run.initialize
+    monkeypatch.setattr(run, "initialize", lambda *some: begun.append(some) or initialize(*some))
+
+    def cells(output: str, *trainings: str) -> dict[str, dict]:
+        names = [f"offset0.4-c-{training}-2e-4" for training in trainings]
+        paths = f"--bible {folder} --tatoeba {folder / 'tatoeba'} --minilm {folder / 'minilm'} -o {folder / output}"
+        options = ["--quick", "--brief", "--threads", "1", "--initializations", *names]
+        monkeypatch.setattr(sys, "argv", ["run.py", *paths.split(), *options])
+        run.main()
+        return {name: json.loads((folder / output / "cells" / f"minilm-{name}-0.json").read_text()) for name in names}
+
+    together = cells("together", "alone", "joined", "pairs")
+    assert len(begun) == 1
+    alone, joined, pairs = together.values()
+    assert alone["loss"]["0"] == joined["loss"]["0"] == pairs["loss"]["0"] and set(alone["loss"]) == {"0", "4"}
+    assert len({cell["loss"]["4"]["deu"] for cell in together.values()}) == 3
+    (by_itself,) = cells("apart", "pairs").values()
+    for cell in (pairs, by_itself):
+        del cell["curve"], cell["seconds"]
+    assert by_itself == pairs
+    table = (folder / "together" / "results.md").read_text().partition("**All rows on all trainings, equal steps**")[2]
+    assert "| masked LM alone | masked LM and translation LM in turn | pairs |" in table
+    assert "| all | steps | 4 | 4 | 4 |" in table and "| Bible → X |" in table
 
 
 def test_a_source_from_nothing_goes_on_where_it_broke_off(study, tmp_path, monkeypatch):
