@@ -56,7 +56,7 @@ def continue_pretraining(
     state: Path | None = None,
     test: Held | None = None,
     before: dict[str, object] | None = None,
-    encoded: dict[tuple, PairedText] | None = None,
+    parallel_text: dict[tuple, PairedText] | None = None,
 ) -> dict:
     """Trains, and measures the held-out loss, retrieval and bits at given steps, and the energy of training if asked.
 
@@ -64,10 +64,9 @@ def continue_pretraining(
     began with says what it is trained on; pairs of translations have about as many tokens a step as other samples. The
     `teacher` is the source, for distillation. A training that broke off goes on from the file `state`, which is written
     every few minutes and removed at the end, but for a measured energy, which would lack a part. `test` is measured
-    once, at the end. `before` keeps what was measured before the first step, for trainings that begin alike, `encoded` their
-    parallel text. Where the
-    processor multiplies bfloat16, training and measuring do (bits differ by less than 0.001 from float32, top-1 of all
-    languages by 0.3 points).
+    once, at the end. `before` keeps what was measured before the first step, for trainings that begin alike,
+    `parallel_text` what they draw pairs from. Where the processor multiplies bfloat16, training and measuring do (bits
+    differ by less than 0.001 from float32, top-1 of all languages by 0.3 points).
 
     Raises:
         ValueError: the file `state` is of another training.
@@ -75,8 +74,8 @@ def continue_pretraining(
     meter = EnergyMeter() if energy else None
     lines = {language: list(verses.values()) for language, verses in texts.items()}
     rate, decay = initialization.rate, initialization.decay
-    options = {"layer": default_layer(model), "steps": steps, "samples": SAMPLES, "seed": seed, "encoded": encoded}
-    translations = draw_translations(initialization, texts, tokenizer, teacher, **options)
+    options = {"layer": default_layer(model), "steps": steps, "samples": SAMPLES, "seed": seed}
+    translations = draw_translations(initialization, texts, tokenizer, teacher, **options, encoded=parallel_text)
     masks = [
         (encoded, *mask_tokens(encoded, tokenizer, torch.Generator().manual_seed(7)))
         for encoded in (encode(tokenizer, lines) for lines in held.lines.values())

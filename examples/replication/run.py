@@ -275,7 +275,7 @@ def run_cell(
         state=path.with_suffix(".state"),
         test=test,
         before=memory.before,
-        encoded=memory.encoded,
+        parallel_text=memory.encoded,
     )
     results["source"] = of_sources[cell["source"]]
     results["seconds"] = {"initialization": round(made - start, 1), "all": round(time.perf_counter() - start, 1)}

@@ -114,13 +114,19 @@ def check_teacher(teacher: str, layer: int | None, predicts: bool, width: int) -
         layer, predicts: see `SentenceVectors.of`.
         width: of the model's vectors.
     """
-    config = load_config(teacher, {}, "teacher")
-    found = SentenceVectors.of(config, SentenceModules.read(teacher), layer, predicts).width(config)
+    config, how = _read_how(teacher, layer, predicts)
+    found = how.width(config)
     if found != width:
         raise ValueError(
             f"teacher: the vectors of {teacher} have {found} dimensions, those of the model {width}; name a teacher "
             "(--teacher) whose vectors have as many."
         )
+
+
+def _read_how(teacher: str, layer: int | None, predicts: bool) -> tuple[PreTrainedConfig, SentenceVectors]:
+    """A teacher's configuration, and how its hidden states become vectors."""
+    config = load_config(teacher, {}, "teacher")
+    return config, SentenceVectors.of(config, SentenceModules.read(teacher), layer, predicts)
 
 
 def default_teacher(model: str | os.PathLike) -> str:
@@ -157,11 +163,11 @@ def read_targets(
     Raises:
         OSError, ValueError: a teacher that isn't there, is damaged, or whose tokenizer doesn't fit.
     """
-    config, tokenizer = load_config(teacher, {}, "teacher"), load_tokenizer(teacher, "teacher")
+    _, how = _read_how(teacher, layer, predicts)
+    tokenizer = load_tokenizer(teacher, "teacher")
     with quiet(), reading_weights("teacher", teacher):
         model = AutoModel.from_pretrained(teacher, dtype=torch.float32).eval()
     check_fit(model, tokenizer)
-    how = SentenceVectors.of(config, SentenceModules.read(teacher), layer, predicts)
     entries = [] if how.modules is None else [dict(entry) for entry in how.modules.entries]
     parts = (fingerprint(model, ["pooler.dense.weight", "pooler.dense.bias"]), how.layer, entries)
     identity = hashlib.sha256(repr((*parts, tokenizer.backend_tokenizer.to_str(), list(lines))).encode()).hexdigest()
