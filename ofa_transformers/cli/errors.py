@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import select
 import signal
 import stat
 import sys
 import threading
 import time
+from collections.abc import Container
 from typing import Any
 
 import typer
@@ -26,6 +28,10 @@ _ENDS = (typer.Exit, typer.Abort, TyperException)
 # Seconds in which a signal is handled, unless compiled code is at work; and in which what was begun is then put away.
 _PATIENCE = 1.0
 _PATIENCE_WITH_CLEANING = 10.0
+# Seconds until a signal is sent again that came where Python raises nothing.
+_PAUSE = 0.01
+# Says so in the pipe of signals, as no signal does.
+_LOST = 255
 
 
 class Terminated(KeyboardInterrupt):
@@ -39,6 +45,7 @@ class _Signals:
         heard: the number of the first one, or None.
         work: whether there may be something to tidy up: from the end of the imports to that of the command.
         taken: the main thread knows of it.
+        lost: the exception was raised where Python ignores them, as in a `__del__`.
         resources: what the running command holds until it ends.
     """
 
@@ -46,6 +53,7 @@ class _Signals:
         self.heard: int | None = None
         self.work = False
         self.taken = threading.Event()
+        self.lost = False
         self.resources = contextlib.ExitStack()
 
 
@@ -129,13 +137,15 @@ def stop_at_once() -> None:
     """Lets SIGTERM end a command as Ctrl-C does, and both of them end one that is in the midst of compiled code.
 
     Python handles a signal when that code returns, which takes minutes where tokenizers are trained. So a thread that
-    hears of a signal waits a moment, and then ends the process itself.
+    hears of a signal waits a moment, and then ends the process itself. And Python ignores what is raised in a `__del__`
+    or in the callback of a weak reference: there the thread sends the signal again.
     """
     if os.name != "posix":
         return
 
     def stop(number: int, _: Any) -> None:
-        if not _signals.work or _signals.heard is not None:
+        again, _signals.lost = _signals.lost, False
+        if not _signals.work or (_signals.heard is not None and not again):
             # While modules are imported there is nothing to tidy up, and an exception could become another one. Nor
             # shall a second signal break into the tidying up after the first.
             _end(_signals.heard or number)
@@ -144,18 +154,38 @@ def stop_at_once() -> None:
         raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
     def watch() -> None:
-        number = os.read(reader, 1)[0]
-        while number not in (signal.SIGINT, signal.SIGTERM):
-            number = os.read(reader, 1)[0]
-        if _signals.taken.wait(_PATIENCE):
-            time.sleep(_PATIENCE_WITH_CLEANING)
+        number = read({signal.SIGINT, signal.SIGTERM})
+        while _signals.taken.wait(_PATIENCE) and read({_LOST}, _PATIENCE_WITH_CLEANING):
+            time.sleep(_PAUSE)
+            _signals.taken.clear()
+            signal.pthread_kill(main_thread, number)
         _end(number)
+
+    def read(wanted: Container[int], seconds: float | None = None) -> int:
+        """The next of these numbers in the pipe; 0 where none comes in time."""
+        end = None if seconds is None else time.monotonic() + seconds
+        while True:
+            left = None if end is None else max(end - time.monotonic(), 0)
+            if not select.select([reader], [], [], left)[0]:
+                return 0
+            if (number := os.read(reader, 1)[0]) in wanted:
+                return number
+
+    def ignored(unraisable: sys.UnraisableHookArgs) -> None:
+        if _signals.heard is not None and issubclass(unraisable.exc_type, KeyboardInterrupt):
+            _signals.lost = True
+            os.write(writer, bytes([_LOST]))
+        else:
+            report(unraisable)
 
     def reset() -> None:  # a data worker's signals are none of the main process
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        sys.unraisablehook = report
 
+    main_thread, report = threading.get_ident(), sys.unraisablehook
+    sys.unraisablehook = ignored
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)

@@ -17,7 +17,7 @@ from ofa_transformers.utils.files import new_file, new_folder, remove_unfinished
 
 # Runs a command whose work is slow at one place, and says on stdout when it is there.
 _SLOW = """
-import hashlib, importlib, sys, time
+import hashlib, importlib, sys, time, weakref
 from ofa_transformers.cli import main
 place, wait, sys.argv = sys.argv[1], sys.argv[2], ["ofa", *sys.argv[3:]]
 module, _, name = place.partition(":")
@@ -29,6 +29,8 @@ def slow(*arguments, **options):
     print("begun", flush=True)
     if wait == "deaf":  # as the training of tokenizers: compiled code that lets other threads run, but hears no signal
         hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
+    if wait == "ignored":  # where Python can't raise
+        weakref.ref(type("Gone", (), {})(), lambda _: time.sleep(60))
     time.sleep(60)
 setattr(owner, name, slow)
 main()
@@ -119,6 +121,19 @@ def test_tokenizer_train_in_compiled_code(tmp_path):
         "tokenizer", "train", DATA / "deu_Latn.tsv", "-n", 500, "-o", tmp_path / "out" / "t",
     )  # fmt: skip
     assert (code, error) == (130, "Stopped.\n") and seconds < 20
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_where_python_ignores_exceptions(number, tmp_path):
+    (tmp_path / "out").mkdir()
+    code, error, seconds = stop(
+        tmp_path, "ofa_transformers.vectors.word_vectors:write_folder", "ignored", number,
+        "vectors", "build", f"eng={DATA / 'eng_Latn.tsv'}", f"deu={DATA / 'deu_Latn.tsv'}", "--dim", 5,
+        "-o", tmp_path / "out" / "v",
+    )  # fmt: skip
+    assert code == 128 + number and seconds < 9  # after 10 the process ends itself
+    assert error.splitlines()[-1] == "Stopped." and "ignored" not in error and "Traceback" not in error
     assert list((tmp_path / "out").iterdir()) == []
 
 
