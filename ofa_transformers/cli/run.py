@@ -158,10 +158,14 @@ def show(console: Console, outcome: Outcome) -> None:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in ("language", "measure", *("source", "adapted", "trained")[-len(outcome.models) :]):
+    made = [Path(name) for name in outcome.models]
+    names = [path.name if path.parent == outcome.model.parent else "source" for path in made]
+    for heading in ("language", "measure", *names):
         number = heading not in ("language", "measure")
         table.add_column(heading, justify="right" if number else "left", no_wrap=True)
     for row in outcome.table:
         table.add_row(*row)
     console.print(table)
     console.print(f"Model, tokenizer, report and card are in {outcome.model}, after {duration(outcome.seconds)}")
+    if outcome.encoder is not None:
+        console.print(f"What SentenceTransformer loads is in {outcome.encoder}")

@@ -108,6 +108,29 @@ class SentenceModules:
             return _not_followed(source, f"{lost[0]} without model.safetensors")
         return found
 
+    @classmethod
+    def of_means(cls, size: int, max_length: int | None) -> SentenceModules:
+        """Those of a new sentence encoder: the mean over the tokens' states (L, `size`), then length 1.
+
+        Args:
+            size: of the hidden states.
+            max_length: tokens of the longest sentence; None where nothing bounds it.
+        """
+        pooling = {"word_embedding_dimension": size, **{mode: kind == "mean" for mode, kind in _POOLINGS.items()}}
+        limits = {"max_seq_length": max_length, "do_lower_case": False}
+        entries = (
+            {"path": "1_Pooling", "type": f"{_PACKAGE}models.Pooling"},
+            {
+                "path": "2_Normalize",
+                "type": f"{_PACKAGE}models.Normalize",
+            },
+        )
+        files = {
+            "1_Pooling/config.json": json.dumps(pooling, indent=2).encode(),
+            "sentence_bert_config.json": json.dumps(limits, indent=2).encode(),
+        }
+        return cls(entries, files)
+
     def save(self, folder: str | os.PathLike, max_length: int | None = None) -> None:
         """Writes them beside a model.
 

@@ -148,7 +148,7 @@ def measure_route(route: Route, config: PreTrainedConfig, vocab_size: int, steps
         evaluation=line * 2 * min(_HELD_PAIRS, held) * others,
         teacher=line * min(len(route.translations[route.pivot]), MEASURED + steps * pairs) if taught else 0.0,
         measurement=line * 2 * held * others + bits,
-        removal=line * LINES_OF_LANGUAGE * len(route.lines) if taught else 0.0,
+        removal=line * LINES_OF_LANGUAGE * len(route.lines) if taught or route.contrasts else 0.0,
     )
 
 

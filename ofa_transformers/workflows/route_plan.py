@@ -87,6 +87,12 @@ def plan_route(route: Route, output: Path, *, timed: bool = True) -> RoutePlan:
     kind = "trained or extended, as the source's serves"
     if route.tokenizer is not None:
         kind = f"{route.tokenizer}ed" if route.tokenizer in ("train", "extend") else Path(route.tokenizer).name
+    # Of a sentence encoder's vectors after adaptation and training; of a masked language model's at the end.
+    removal, encoder = costs.removal, None
+    if route.contrasts:
+        removal = 0.0
+        what = "the trained model's lower layers as a sentence encoder"
+        encoder = ("encoder", what, costs.removal, 8 * parameters, 4 * parameters)
     precision = "bfloat16" if route.in_bfloat16 else "float32"
     rows = [
         ("vectors", f"word vectors of {languages} languages, {making}", _VECTORS * characters, text, 40e6),
@@ -94,7 +100,7 @@ def plan_route(route: Route, output: Path, *, timed: bool = True) -> RoutePlan:
         (
             "adapted",
             f"{old:,} -> about {new:,} tokens",
-            12 + 4e-9 * made * old + costs.removal,
+            12 + 4e-9 * made * old + removal,
             8 * (parameters + source),
             4 * parameters,
         ),
@@ -103,12 +109,13 @@ def plan_route(route: Route, output: Path, *, timed: bool = True) -> RoutePlan:
             "trained",
             f"{steps:,} steps of about {costs.tokens:,} tokens, {precision}, {_EVALUATIONS} evaluations",
             costs.teacher
-            + costs.removal
+            + removal
             + steps * costs.step
             + _EVALUATIONS * (costs.evaluation + CHECKPOINT_BYTES * parameters / WRITING),
             _TRAINING_BYTES * parameters,
             (2 * CHECKPOINT_BYTES + 4) * parameters,
         ),
+        *([] if encoder is None else [encoder]),
         ("after", "the trained model; card and report", costs.measurement, 4 * parameters, 1e5),
     ]
     plan = RoutePlan([StagePlan(*row, done=_is_done(output, row[0])) for row in rows], available_memory())

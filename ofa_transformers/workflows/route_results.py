@@ -21,13 +21,15 @@ class Outcome:
 
     Attributes:
         model: the folder of the trained model, with tokenizer, card and report.
-        measurements: of the source, the adapted and the trained model.
+        measurements: of the source, the adapted and the trained model, and of the encoder.
         seconds: of this run; stages that were there already take none.
+        encoder: the folder of the sentence encoder that was made of the trained masked language model; None without.
     """
 
     model: Path
     measurements: list[Measurement]
     seconds: float
+    encoder: Path | None = None
 
     @property
     def models(self) -> list[str]:

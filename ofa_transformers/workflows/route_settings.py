@@ -26,6 +26,7 @@ OVERRIDES = {
     "adapted": "adapt",
     "before": "evaluate",
     "trained": "train",
+    "encoder": "evaluate",
     "after": "evaluate",
 }
 # Samples of a step and their tokens.

@@ -16,6 +16,7 @@ from transformers.utils import logging
 
 from ..evaluation import evaluate_perplexity, evaluate_retrieval, write_card_results
 from ..evaluation.results import Measurement
+from ..evaluation.subjects import load_language_model
 from ..initialization.initializer import OfaInitializer
 from ..models.checkpoints import language_model_loader, load_config, load_tokenizer, model_class
 from ..report import PAGE_FILE, REPORT_FILE, OfaReport, model_card
@@ -28,6 +29,7 @@ from ..utils.hub import CARD_FILE
 from ..utils.strict_json import dumps, write
 from ..utils.targets import check_workspace
 from ..vectors import WordVectors
+from .export.sentences import save_sentence_encoder, sentence_encoder
 from .route import Route, digest
 from .route_plan import plan_route, read_record
 from .route_results import Outcome, read_measurements
@@ -60,7 +62,8 @@ def adapt_and_train(
     """From a pretrained model and text of new languages to a trained model, its report and card.
 
     Word vectors, tokenizer, adaptation, evaluation, training, evaluation: each a folder of `output`. A stage whose
-    output is there and was made with the same settings is not repeated, so that a run that broke off goes on.
+    output is there and was made with the same settings is not repeated, so that a run that broke off goes on. A masked
+    language model that was trained on translations is written as a sentence encoder, too.
 
         outcome = adapt_and_train("xlm-roberta-base", ["bible/"], "out")
         outcome.model, outcome.table
@@ -107,6 +110,7 @@ class _Run:
             Stage("adapted", self.adapt, {"seed": route.seed}),
             Stage("before", self.before, {}),
             Stage("trained", self.train, {"steps": self.steps, "learning_rate": self.learning_rate, "seed": route.seed}),
+            *([Stage("encoder", self.encoder, {})] if route.contrasts else []),
             Stage("after", self.after, {}),
         ]  # fmt: skip
         above: list[Any] = []
@@ -122,6 +126,7 @@ class _Run:
             self.folder / "trained",
             read_measurements(self.folder / "before") + read_measurements(self.folder / "after"),
             time.monotonic() - started,
+            self.encoder_folder,
         )
         outcome.save(self.folder)
         return outcome
@@ -230,14 +235,36 @@ class _Run:
     def before(self, place: Path) -> None:
         self._measure([self.route.source, str(self.folder / "adapted")], place)
 
+    def encoder(self, place: Path) -> None:
+        """The trained masked language model as a sentence encoder, as far as its architecture can be cut."""
+        route = self.route
+        trained = load_language_model(str(self.folder / "trained"), device="cpu" if route.cpu else None)
+        try:
+            encoder, modules = sentence_encoder(trained.model, trained.tokenizer, route.lines)
+        except ValueError as error:
+            self.say(f"Note: no sentence encoder is made: {error}")
+            return
+        save_sentence_encoder(encoder, trained.tokenizer, modules, place, overwrite=True)
+        self.say(
+            f"encoder: the lower {encoder.config.num_hidden_layers} layers, less what tells {len(route.lines)} languages "
+            "apart"
+        )
+
+    @property
+    def encoder_folder(self) -> Path | None:
+        """That of the sentence encoder, where one was made."""
+        place = self.folder / "encoder"
+        return place if self.route.contrasts and place.is_dir() else None
+
     def after(self, place: Path) -> None:
         trained, adapted = self.folder / "trained", self.folder / "adapted"
-        found = self._measure([str(trained)], place)
+        made = [trained] if self.encoder_folder is None else [trained, self.encoder_folder]
+        found = self._measure([str(path) for path in made], place)
         report = OfaReport.load(adapted)
         for name in (REPORT_FILE, PAGE_FILE):
             shutil.copyfile(adapted / name, trained / name)
         model_card(report).save(trained / CARD_FILE)
-        write_card_results(trained, found)
+        write_card_results(trained, [each for each in found if each.model == str(trained)])
 
     def _measure(self, models: list[str], place: Path) -> list[Measurement]:
         route = self.route

@@ -1,10 +1,12 @@
 """`ofa run` and `adapt_and_train`: from text to a trained model, stage by stage."""
 
+import io
 import json
 
 import pytest
 import torch
 from conftest import build_byte_bpe, build_unigram
+from rich.console import Console
 from sentence_encoders import make_sentence_encoder
 from typer.testing import CliRunner
 
@@ -16,6 +18,7 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, 
 
 import ofa_transformers as ofa
 from ofa_transformers.cli import app
+from ofa_transformers.cli.run import show
 from ofa_transformers.models.sentence_modules import SentenceModules
 from ofa_transformers.report import OfaReport
 from ofa_transformers.utils.precision import multiplies_bfloat16
@@ -159,6 +162,28 @@ def test_a_masked_language_model_keeps_its_head_and_is_measured_in_bits(folder):
     checkpoint = max(outcome.model.glob("checkpoint-*"))
     settings = json.loads((checkpoint / "data_state.json").read_text())["settings"]
     assert settings["parallel_share"] == 1 and settings["bf16"] is multiplies_bfloat16()
+    # And a sentence encoder of its lower layers, measured beside it.
+    assert outcome.encoder == folder / "masked-out" / "encoder" and outcome.models[-1] == str(outcome.encoder)
+    assert SentenceModules.read(outcome.encoder).has_projection
+    assert AutoModel.from_pretrained(outcome.encoder).config.num_hidden_layers == 1
+    retrieval = [row for row in outcome.table if row[1].startswith("top-1")]
+    assert retrieval and all(row[-1] for row in retrieval)
+    assert str(outcome.encoder) not in (outcome.model / "README.md").read_text()
+    shown = io.StringIO()
+    show(Console(file=shown, width=80), outcome)
+    assert " source adapted trained encoder" in " ".join(shown.getvalue().split())
+    assert all(len(line) <= 80 for line in shown.getvalue().split("Model, ")[0].splitlines())
+
+
+def test_an_encoder_that_cannot_be_cut_ends_no_run(folder, tmp_path, monkeypatch):
+    def refused(*arguments):
+        raise ValueError("it can't be cut")
+
+    monkeypatch.setattr("ofa_transformers.workflows.stages.sentence_encoder", refused)
+    said = []
+    outcome = ofa.adapt_and_train(folder / "masked", [folder / "text"], tmp_path / "out", say=said.append, **SMALL)
+    assert outcome.encoder is None and len(outcome.models) == 3
+    assert "Note: no sentence encoder is made: it can't be cut" in said
 
 
 def test_training_computes_in_bfloat16_where_the_hardware_can_unless_told(folder, monkeypatch):
@@ -236,4 +261,5 @@ def test_the_dry_run_fits_eighty_columns_and_writes_nothing(folder, tmp_path, na
     assert all(len(line.rstrip()) <= 80 for line in table.splitlines())
     for stage in ("vectors", "tokenizer", "adapted", "before", "trained", "after"):
         assert f"\n {stage}" in shown.stdout
+    assert ("\n encoder" in shown.stdout) is (name == "masked")
     assert not (tmp_path / "out").exists()
