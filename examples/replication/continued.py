@@ -15,12 +15,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from translations import draw_translations, let_learn
 
 from ofa_transformers.evaluation import embed_texts, score_masked_lm
+from ofa_transformers.models.sentence_modules import SentenceModules
 from ofa_transformers.scoring.score import MaskedLMScore
 from ofa_transformers.scoring.sentences import default_layer, translation_ranks
 from ofa_transformers.text.parallel import ParallelText
 from ofa_transformers.training.objective import count_labels, training_loss
 from ofa_transformers.training.optimization import parameter_groups
 from ofa_transformers.training.pairs import PairedText
+from ofa_transformers.workflows.export.sentences import sentence_encoder
 
 
 WEIGHT_DECAY, WARMUP_STEPS = 0.01, 10
@@ -64,7 +66,8 @@ def continue_pretraining(
     began with says what it is trained on; pairs of translations have about as many tokens a step as other samples. The
     `teacher` is the source, for distillation. A training that broke off goes on from the file `state`, which is written
     every few minutes and removed at the end, but for a measured energy, which would lack a part. `test` is measured
-    once, at the end. `before` keeps what was measured before the first step, for trainings that begin alike,
+    once, at the end, and so is what the model retrieves as a sentence encoder, less what tells the languages of the text
+    apart. `before` keeps what was measured before the first step, for trainings that begin alike,
     `parallel_text` what they draw pairs from. Where the processor multiplies bfloat16, training and measuring do (bits
     differ by less than 0.001 from float32, top-1 of all languages by 0.3 points).
 
@@ -164,12 +167,16 @@ def continue_pretraining(
             meter.pause()
     if meter:
         found["watt_hours"] = round(meter.stop(), 4)
+    with precision:
+        encoder, modules = sentence_encoder(model, tokenizer, lines)
+        found["encoder"] = retrieval(encoder, tokenizer, held.pairs, modules)
     if test is not None:
         with precision:
             found["test"] = {
                 "bits_per_character_by_word": bits_per_character(model, tokenizer, test.lines, "word"),
                 "english_bits_per_character_by_word": english_bits(model, tokenizer, test),
                 "retrieval": retrieval(model, tokenizer, test.pairs),
+                "encoder": retrieval(encoder, tokenizer, test.pairs, modules),
             }
     kept.remove()
     return {**found, "curve": curve, "tokens": int(tokens)}
@@ -242,10 +249,14 @@ def english_bits(model, tokenizer, held: Held) -> float:
     return bits_per_character(model, tokenizer, {"eng": held.english}, "word")["eng"]
 
 
-def retrieval(model, tokenizer, pairs: dict[str, dict[str, ParallelText]]) -> dict[str, dict[str, list[float]]]:
-    """task -> language -> top-1 accuracy from English and to English, in percent, at the paper's layer; then the same
-    two once each language's mean vector is subtracted from its texts' (Libovický et al., 2020)."""
-    embed = partial(embed_texts, model, tokenizer, layer=default_layer(model))
+def retrieval(
+    model, tokenizer, pairs: dict[str, dict[str, ParallelText]], modules: SentenceModules | None = None
+) -> dict[str, dict[str, list[float]]]:
+    """task -> language -> top-1 accuracy from English and to English, in percent, at the paper's layer, or by the
+    modules of a sentence encoder; then the same two once each language's mean vector is subtracted from its texts'
+    (Libovický et al., 2020)."""
+    layer = default_layer(model) if modules is None else None
+    embed = partial(embed_texts, model, tokenizer, layer=layer, modules=modules)
     found = {}
     for task, by_language in pairs.items():
         found[task] = {language: [] for language in by_language}

@@ -156,6 +156,11 @@ def _of_length(of_source: list[dict], source: str, steps: int) -> list[str]:
     tested = {name: some for name, found in by_name.items() if (some := [cell for cell in found if "test" in cell])}
     if tested:
         lines += [f"\n**{title}: test, and English (dev)**\n", *_table(tested, _test_and_english(steps))]
+    encoders = {
+        name: some for name, found in by_name.items() if (some := [cell for cell in found if "encoder" in cell])
+    }
+    if encoders:
+        lines += [f"\n**{title}: as sentence encoders, top-1 in percent**\n", *_table(encoders, _as_encoders(steps))]
     if {step for cell in of_source for step in cell["bits_per_character"]} - {0, steps}:
         lines += [f"\n**{title}: on the way**\n", *_on_the_way(of_source)]
     return lines
@@ -264,6 +269,19 @@ def _test_and_english(steps: int) -> list[Column]:
         ("before", _spread(lambda c: _english_retrieved(c, 0), 1)),
         ("after", _spread(lambda c: _english_retrieved(c, steps), 1)),
     ]
+
+
+def _as_encoders(steps: int) -> list[Column]:
+    """What the model's states find, and what the encoder made of it does."""
+    columns: list[Column] = []
+    for task in ("Bible", "Tatoeba"):
+        for direction, which in (("X", THERE), ("English", BACK)):
+            columns += [
+                (f"{task} → {direction}", _spread(lambda c, t=task, w=which: retrieved(c, t, steps, w), 1)),
+                ("encoder", _spread(lambda c, t=task, w=which: _accuracy(c["encoder"][t], w), 1)),
+                ("test", _spread(lambda c, t=task, w=which: _accuracy(c["test"]["encoder"][t], w), 1)),
+            ]
+    return columns
 
 
 def _table(by_name: dict[str, list[dict]], columns: Sequence[Column]) -> list[str]:

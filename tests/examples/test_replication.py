@@ -87,6 +87,7 @@ def test_cells_tables_and_pictures(study, folder, monkeypatch):
         }
         tasks = {"Bible", "Tatoeba", "English"}
         assert set(cell["retrieval"]) == {"0", "3", "4", "6"} and set(cell["retrieval"]["6"]) == tasks
+        assert set(cell["encoder"]) == set(cell["test"]["encoder"]) == tasks
         assert set(cell["test"]["retrieval"]) == tasks and set(cell["test"]["retrieval"]["Bible"]) == {
             "deu",
             "rus",
@@ -111,6 +112,7 @@ def test_cells_tables_and_pictures(study, folder, monkeypatch):
     table = (out / "results.md").read_text(encoding="utf-8")
     assert "| FVT, calibrated bias | 1 |" in table and "source of four languages" in table
     assert (out / "curves-minilm.png").stat().st_size > 10_000
+    assert "steps: as sentence encoders" in table
     assert "bits/char. after, words masked | tokens masked" in table and "test, and English" in table
     way = table[table.index("steps: on the way") :].partition("**\n\n")[2].partition("\n\n")[0].splitlines()
     assert [row.split(" | ")[1] for row in way[2:]] == ["4", "6"] * len(names)
