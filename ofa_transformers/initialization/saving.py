@@ -45,4 +45,5 @@ def write_checkpoint(
         report.save(os.path.join(folder, REPORT_FILE))
         if report_page:
             write_page(report, os.path.join(folder, PAGE_FILE))
-        model_card(report, eval_results=eval_results).save(os.path.join(folder, CARD_FILE))
+        card = model_card(report, eval_results=eval_results, sentences=sentence_modules is not None)
+        card.save(os.path.join(folder, CARD_FILE))

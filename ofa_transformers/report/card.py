@@ -13,6 +13,7 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, OfflineMo
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..models import modeling_ofa
+from ..models.sentence_modules import MODULES_FILE
 from ..text.languages import short_code
 from ..utils.hub import CARD_FILE, PLACEHOLDER
 from ..utils.markdown import plain
@@ -39,7 +40,11 @@ _LICENSE_FIELDS = ("license", "license_name", "license_link")
 
 
 def model_card(
-    report: OfaReport, *, repo_id: str | None = None, eval_results: Sequence[EvalResult] | None = None
+    report: OfaReport,
+    *,
+    repo_id: str | None = None,
+    eval_results: Sequence[EvalResult] | None = None,
+    sentences: bool = False,
 ) -> ModelCard:
     """The card of an adapted model.
 
@@ -47,6 +52,7 @@ def model_card(
         report: of the adaptation.
         repo_id: where the model will lie, for title and code.
         eval_results: what was measured, for the Hub's `model-index` and a table.
+        sentences: the modules of a sentence encoder lie beside the model.
 
     Returns:
         A card with base model, languages, the source's licence, tags and pipeline as metadata; its text says how to
@@ -61,9 +67,8 @@ def model_card(
     data = ModelCardData(
         base_model=base,
         language=sorted({code for language in languages if (code := short_code(language))}) or None,
-        library_name="transformers",
+        **_kind(target["class"], sentences),
         tags=["ofa", "multilingual"] if len(languages) > 1 else ["ofa"],
-        pipeline_tag=_task(target["class"])[1],
         model_name=title,
         eval_results=list(eval_results) if eval_results else None,
         **license_fields,
@@ -84,7 +89,7 @@ def model_card(
         languages=languages,
         parameters=parameter_counts(report),
         millions=millions,
-        **_loading(target["class"], size, repo_id),
+        **_loading(target["class"], size, repo_id, sentences),
         made=_made(report),
         total=sum(report.tokens.values()),
         everything={kind: report.tokens[kind] for kind in KIND_NAMES},
@@ -105,8 +110,9 @@ def card_of_folder(folder: str | os.PathLike) -> ModelCard:
         FileNotFoundError: the folder has no config.json.
     """
     folder = Path(folder)
+    sentences = (folder / MODULES_FILE).is_file()
     if (folder / REPORT_FILE).is_file():
-        return model_card(OfaReport.load(folder))
+        return model_card(OfaReport.load(folder), sentences=sentences)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     class_name = (config.get("architectures") or ["AutoModel"])[0]
     size, base = config.get("embedding_size"), str(config.get("_name_or_path") or "")
@@ -115,9 +121,8 @@ def card_of_folder(folder: str | os.PathLike) -> ModelCard:
     title = folder.resolve().name
     data = ModelCardData(
         base_model=base,
-        library_name="transformers",
+        **_kind(class_name, sentences),
         tags=["ofa"],
-        pipeline_tag=_task(class_name)[1],
         model_name=title,
     )
     text = _environment().get_template("trained.md").render(
@@ -125,7 +130,7 @@ def card_of_folder(folder: str | os.PathLike) -> ModelCard:
         source_link=f"[{base}](https://huggingface.co/{base})" if base else None,
         size=factorized,
         tokens=config.get("vocab_size", 0),
-        **_loading(class_name, factorized, None),
+        **_loading(class_name, factorized, None, sentences),
     )  # fmt: skip
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}", ignore_metadata_errors=False)
 
@@ -135,9 +140,17 @@ def _task(class_name: str) -> tuple[str, str | None]:
     return next((task for ending, task in _TASKS.items() if class_name.endswith(ending)), ("AutoModel", None))
 
 
-def _loading(class_name: str, size: int | None, repo_id: str | None) -> dict[str, Any]:
+def _kind(class_name: str, sentences: bool) -> dict[str, str | None]:
+    """What the Hub goes by: the library that loads a model, and what it is for."""
+    if sentences:
+        return {"library_name": "sentence-transformers", "pipeline_tag": "sentence-similarity"}
+    return {"library_name": "transformers", "pipeline_tag": _task(class_name)[1]}
+
+
+def _loading(class_name: str, size: int | None, repo_id: str | None, sentences: bool) -> dict[str, Any]:
     """What `load.md` shows."""
     return {
+        "sentences": sentences,
         "class_name": class_name,
         "auto_class": _task(class_name)[0],
         "dense_class": getattr(modeling_ofa, class_name).dense_class.__name__ if size else None,

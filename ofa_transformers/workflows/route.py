@@ -156,7 +156,12 @@ class Route:
     @cached_property
     def distills(self) -> bool:
         """Whether training needs no language-modelling head."""
-        return bool(self.translations) and (self.head is None or SentenceModules.read(self.source) is not None)
+        return bool(self.translations) and (self.head is None or self.is_sentence_encoder)
+
+    @cached_property
+    def is_sentence_encoder(self) -> bool:
+        """Whether the source has modules that make vectors of sentences."""
+        return SentenceModules.read(self.source) is not None
 
     @property
     def contrasts(self) -> bool:
@@ -182,7 +187,7 @@ class Route:
     @property
     def layer(self) -> int | None:
         """Whose states are compared: the last of an encoder without head, which its own use reads; else the default."""
-        if not self.distills or SentenceModules.read(self.source) is not None:
+        if not self.distills or self.is_sentence_encoder:
             return None
         return load_config(self.source, {}).get_text_config().num_hidden_layers
 

@@ -263,7 +263,7 @@ class _Run:
         report = OfaReport.load(adapted)
         for name in (REPORT_FILE, PAGE_FILE):
             shutil.copyfile(adapted / name, trained / name)
-        model_card(report).save(trained / CARD_FILE)
+        model_card(report, sentences=self.route.is_sentence_encoder).save(trained / CARD_FILE)
         write_card_results(trained, [each for each in found if each.model == str(trained)])
 
     def _measure(self, models: list[str], place: Path) -> list[Measurement]:

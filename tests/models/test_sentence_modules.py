@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from adapted_models import make_source
+from huggingface_hub import ModelCard
 from sentence_encoders import make_sentence_encoder
 from transformers import AutoModel, AutoTokenizer
 
@@ -73,6 +74,10 @@ def test_adapting_and_exporting_carry_them_along(encoder, inputs_of, tmp_path, c
     assert any("is a sentence encoder" in note for note in adapted.report.warnings)
     adapted.save_pretrained(tmp_path / "out")
     folder = tmp_path / "out"
+    card = ModelCard.load(folder / "README.md")
+    assert (card.data.library_name, card.data.pipeline_tag) == ("sentence-transformers", "sentence-similarity")
+    block = card.text.partition("```python\n")[2].partition("```")[0]
+    assert ("import ofa_transformers" in block) is (size is not None) and "SentenceTransformer(" in block
     if size is not None:
         monkeypatch.setattr("ofa_transformers.cli.stop_at_once", lambda: None)
         monkeypatch.setattr("sys.argv", ["ofa", "export", str(folder), "-o", str(tmp_path / "dense")])

@@ -14,7 +14,9 @@ from ofa_transformers.cli import app
 from ofa_transformers.evaluation import embed_texts
 from ofa_transformers.evaluation.subjects import load_encoder
 from ofa_transformers.models.sentence_modules import SentenceModules
+from ofa_transformers.report import card_of_folder
 from ofa_transformers.scoring.sentences import hidden_states_at
+from ofa_transformers.utils.hub import PLACEHOLDER
 from ofa_transformers.workflows.export.sentences import first_layers, sentence_encoder
 
 
@@ -129,6 +131,13 @@ def test_a_factorized_masked_lm_becomes_a_folder_that_sentence_transformers_load
     loaded = st.SentenceTransformer(str(tmp_path / "encoder"), device="cpu")
     np.testing.assert_allclose(loaded.encode(TEXTS), found.numpy(), atol=1e-5)
     assert loaded.max_seq_length == 62
+    # And as the card says that a push of the folder makes.
+    card = card_of_folder(tmp_path / "encoder")
+    assert (card.data.library_name, card.data.pipeline_tag) == ("sentence-transformers", "sentence-similarity")
+    names: dict = {}
+    block = card.text.partition("```python\n")[2].partition("```")[0]
+    exec(block.replace(PLACEHOLDER, str(tmp_path / "encoder")), names)
+    assert names["vectors"].shape == (2, HIDDEN_SIZE)
 
 
 def test_without_text_nothing_is_taken_out_and_a_layer_may_be_chosen(checkpoint, tmp_path):
