@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import islice
 
 import torch
@@ -48,7 +48,7 @@ def remove_languages(
     modules: SentenceModules,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    texts: Mapping[str, Sequence[str]],
+    texts: Mapping[str, Iterable[str]],
 ) -> SentenceModules:
     """The modules with a projection that takes out what tells languages apart, estimated from text of each.
 
