@@ -29,6 +29,7 @@ class Initialization:
         share: of the steps that take pairs; the others are of masked LM.
         distils: pairs are drawn to the source's vectors of their English lines; they aren't masked, unless
         masked: says that their tokens are predicted, too, in which case the squared error counts less.
+        masking: the share of pairs' tokens that is masked.
         joined: both sides of a pair are one sample (translation language modelling).
         trained: "all", "outer" (embeddings, head, and the two layers next to either), "body" (all but the embeddings),
             or "rows first" (the embeddings alone in the first fifth of the steps).
@@ -47,6 +48,7 @@ class Initialization:
     share: float = 1.0
     distils: bool = False
     masked: bool = False
+    masking: float = 0.15
     joined: bool = False
     trained: str = "all"
     norms: bool = False
@@ -161,6 +163,7 @@ INITIALIZATIONS = {
             f"OFA, our rules, calibrated bias, offset 0.4, {title}, rate of 2e-4", offset=0.4, rate=2e-4, **changed
         )
         for name, title, changed in (
+            *((f"pairs-masked{p}", f"pairs, {p:.0%} masked", {"pairs": 0.3, "masking": p}) for p in (0.2, 0.25, 0.4)),
             ("unaligned", "pairs without the contrastive loss", {"pairs": 0.0}),
             ("rows-first", "pairs, embeddings alone in the first fifth", {"pairs": 0.3, "trained": "rows first"}),
             ("outer", "pairs, no inner layers", {"pairs": 0.3, "trained": "outer"}),

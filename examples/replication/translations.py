@@ -86,7 +86,8 @@ def draw_translations(
             target_weight=MASKED_TARGET_WEIGHT if chosen.masked else 1.0,
             masked=chosen.masked,
         )
-    collate = PairCollator(encoder, MaskingCollator(tokenizer, seed=seed), chosen.joined, targets, chosen.masked)
+    masking = MaskingCollator(tokenizer, seed=seed, probability=chosen.masking)
+    collate = PairCollator(encoder, masking, chosen.joined, targets, chosen.masked)
     return Translations([collate(some) for some in pairs], alignment, chosen.share)
 
 

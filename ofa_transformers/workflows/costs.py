@@ -24,12 +24,12 @@ from ..utils.precision import multiplies_bfloat16
 from .comparison import BATCH, Comparison
 from .comparison import TOKENS as SHORT
 from .route import Route
-from .route_settings import SAMPLES, sample_tokens
+from .route_settings import MASKED_IN_PAIRS, SAMPLES, sample_tokens
 
 
 # Characters of a token, of a tokenizer that was made for the text.
 _CHARACTERS = 3.6
-# Of the tokens of samples, those that are predicted; of a pass forward and back, the part that goes forward.
+# Of the tokens of samples that are no pairs, those that are predicted; of a pass forward and back, the part that goes forward.
 _MASKED, _FORWARD = 0.15, 0.3
 # Held-out lines of a language in an evaluation during a route's training, and those whose bits are measured around it.
 _HELD_PAIRS, _HELD_LINES = 50, 16
@@ -97,7 +97,8 @@ class _Trial:
         """Rows of these sizes, padded: samples, or both sides of so many pairs."""
         within = torch.from_numpy(np.arange(int(sizes.max())) < sizes[:, None])
         ids = torch.from_numpy(self.generator.integers(0, self.vocab_size, within.shape))
-        chosen = within if self.causal else within & torch.from_numpy(self.generator.random(ids.shape) < _MASKED)
+        masked = torch.from_numpy(self.generator.random(ids.shape)) < (MASKED_IN_PAIRS if pairs else _MASKED)
+        chosen = within if self.causal else within & masked
         labels = ids.masked_fill(~chosen | self.taught, IGNORED)
         batch = {"input_ids": ids, "attention_mask": within.long(), "labels": labels}
         if pairs:

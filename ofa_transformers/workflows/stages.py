@@ -34,6 +34,7 @@ from .route import Route, digest
 from .route_plan import plan_route, read_record
 from .route_results import Outcome, read_measurements
 from .route_settings import (
+    MASKED_IN_PAIRS,
     METHOD_OF_DECODERS,
     OFFSET_WITH_PAIRS,
     OVERRIDES,
@@ -321,6 +322,7 @@ class _Run:
         if route.distills:
             pairs["teacher"] = route.source
         elif route.contrasts and route.all_parallel:
+            pairs["mlm_probability"] = MASKED_IN_PAIRS
             pairs["parallel_share"] = 1.0  # both sides are masked: nothing is left for batches of lines alone
         measured = bool(route.translations) and not route.is_causal  # whose retrieval nothing trains
         texts = None if route.distills else [str(path) for path in route.texts]

@@ -161,7 +161,11 @@ def test_a_masked_language_model_keeps_its_head_and_is_measured_in_bits(folder):
     assert report.settings["language_offset"] == 0.4
     checkpoint = max(outcome.model.glob("checkpoint-*"))
     settings = json.loads((checkpoint / "data_state.json").read_text())["settings"]
-    assert settings["parallel_share"] == 1 and settings["bf16"] is multiplies_bfloat16()
+    assert (
+        settings["parallel_share"] == 1
+        and settings["mlm_probability"] == 0.2
+        and settings["bf16"] is multiplies_bfloat16()
+    )
     # And a sentence encoder of its lower layers, measured beside it.
     assert outcome.encoder == folder / "masked-out" / "encoder" and outcome.models[-1] == str(outcome.encoder)
     assert SentenceModules.read(outcome.encoder).has_projection
