@@ -49,17 +49,23 @@ def locked(path: str | os.PathLike, wait: float = 0) -> Iterator[None]:
 
         file = lock_file(target)
         lock = filelock.FileLock(file, timeout=wait, thread_local=False)
+        existed = file.exists()
         try:
-            lock.acquire()
-        except filelock.Timeout:
-            raise busy from None
-        _files.add(file)
-        try:
+            try:
+                lock.acquire()
+            except filelock.Timeout:
+                raise busy from None
+            except BaseException:  # an interrupt, maybe between the making of the file and the lock
+                if not existed and not lock.is_locked:
+                    _remove(file)
+                raise
+            _files.add(file)
             yield
         finally:
-            # While it is held: whoever waits for this file sees that it is no longer there, and makes one anew.
-            _remove(file)
-            lock.release()
+            if lock.is_locked:
+                # While it is held: whoever waits for this file sees that it is no longer there, and makes one anew.
+                _remove(file)
+                lock.release()
     finally:
         with _guard:
             if entered:
