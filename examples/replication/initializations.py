@@ -174,10 +174,8 @@ INITIALIZATIONS = {
     "offset0.5-c-taught-2e-4": Initialization(
         "OFA, our rules, calibrated bias, offset 0.5, pairs and distillation in one, rate of 2e-4",
         offset=0.5,
-        pairs=0.3,
-        distils=True,
-        masked=True,
         rate=2e-4,
+        **TRAININGS["taught"][1],
     ),
 }
 

@@ -234,7 +234,7 @@ def run_cell(
     held: Held,
     test: Held,
     of_sources: dict[str, dict],
-    memory: "Memory",
+    memory: Memory,
     cell: dict,
 ) -> str:
     """Computes and writes a cell; a line about it. `of_sources` has what `measure_source` found."""

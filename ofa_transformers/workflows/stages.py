@@ -19,7 +19,7 @@ from ..evaluation.results import Measurement
 from ..evaluation.subjects import load_language_model
 from ..initialization.initializer import OfaInitializer
 from ..models.checkpoints import language_model_loader, load_config, load_tokenizer, model_class
-from ..report import PAGE_FILE, REPORT_FILE, OfaReport, model_card
+from ..report import PAGE_FILE, REPORT_FILE, card_of_folder
 from ..text.segments import read_ids
 from ..tokenization import extend_tokenizer, save_tokenizer, train_tokenizer
 from ..tokenization.sizing import choose_size, judge_service
@@ -261,10 +261,9 @@ class _Run:
         trained, adapted = self.folder / "trained", self.folder / "adapted"
         made = [trained] if self.encoder_folder is None else [trained, self.encoder_folder]
         found = self._measure([str(path) for path in made], place)
-        report = OfaReport.load(adapted)
         for name in (REPORT_FILE, PAGE_FILE):
             shutil.copyfile(adapted / name, trained / name)
-        model_card(report, sentences=self.route.is_sentence_encoder).save(trained / CARD_FILE)
+        card_of_folder(trained).save(trained / CARD_FILE)
         write_card_results(trained, [each for each in found if each.model == str(trained)])
 
     def _measure(self, models: list[str], place: Path) -> list[Measurement]:
